@@ -1,0 +1,23 @@
+"""What goes wrong, and how it is said: every message shows the input that caused it."""
+
+
+class InputError(ValueError):
+    """The input cannot be used as it is; the message shows what was found and what was expected.
+
+    The command line prints the same message and exits with status 2.
+    """
+
+
+class MissingExtraError(ImportError):
+    """A part of tonsure was used whose libraries are not installed; the message names the extra to install."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs libraries that are not installed: pip install 'tonsure[{extra}]'")
+
+
+class SelectionWarning(UserWarning):
+    """The predictions cannot carry what was asked of them; the selection was made all the same."""
+
+
+class RecordError(InputError):
+    """A file of records is damaged, or was made by another experiment."""
