@@ -1,0 +1,9 @@
+"""One search, one file."""
+
+from tonsure.optimizers.greedy import Greedy as Greedy
+from tonsure.optimizers.lazy_greedy import LazyGreedy as LazyGreedy
+from tonsure.optimizers.optimizer import Optimizer as Optimizer
+from tonsure.optimizers.power_sample import PowerSample as PowerSample
+from tonsure.optimizers.softmax_sample import SoftmaxSample as SoftmaxSample
+from tonsure.optimizers.softrank_sample import SoftrankSample as SoftrankSample
+from tonsure.optimizers.top_k import TopK as TopK

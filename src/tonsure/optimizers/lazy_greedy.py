@@ -1,0 +1,24 @@
+"""LazyGreedy: what Greedy chooses, without computing the gains of rows that cannot win."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from tonsure.candidates import Candidates
+from tonsure.optimizers.optimizer import Optimizer
+
+
+@dataclass(frozen=True)
+class LazyGreedy(Optimizer):
+    """The rows of ``Greedy``, always; faster where gains only fall, for then a gain of long ago is an upper bound.
+
+    Where an objective does not promise that its gains fall, all are computed at every step. (Minoux 1978.)
+    """
+
+    def search(
+        self, candidates: Candidates, k: int, generator: torch.Generator
+    ) -> Iterator[tuple[int, float]]:
+        for _ in range(k):
+            row = candidates.best()
+            yield row, candidates.choose(row)

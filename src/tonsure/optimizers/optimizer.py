@@ -1,0 +1,29 @@
+"""Optimizer: how a batch is searched for."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from tonsure.candidates import Candidates
+
+
+class Optimizer(ABC):
+    """A search over ``candidates``; final ones are frozen dataclasses, so that records can print them."""
+
+    @abstractmethod
+    def search(
+        self, candidates: Candidates, k: int, generator: torch.Generator
+    ) -> Iterator[tuple[int, float]]:
+        """Chooses k rows one after the other and gives each with the gain that it joined with."""
+
+
+def gumbel_noise(rows: int, generator: torch.Generator) -> Float64[Tensor, " N"]:
+    """One draw of the standard Gumbel distribution for every row.
+
+    arg max_i (log w_i + g_i) is a draw with probabilities ∝ w_i, and the k largest are k draws without replacement
+    (Gumbel 1954; Kool, van Hoof, Welling 2019, arXiv 1903.06059).
+    """
+    return -torch.empty(rows, dtype=torch.float64).exponential_(generator=generator).log()

@@ -1,0 +1,42 @@
+"""PowerSample: a batch drawn in proportion to a power of the gain."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from tonsure.candidates import Candidates
+from tonsure.errors import InputError
+from tonsure.optimizers.optimizer import Optimizer, gumbel_noise
+
+
+@dataclass(frozen=True)
+class PowerSample(Optimizer):
+    """x_t = arg max_x β · log max(gain(x), 0) + g_x, with one draw g_x of Gumbel noise for every row.
+
+    Where gains are fixed this draws without replacement with p(x) ∝ gain(x)^β: ``Pointwise(bald)`` by
+    ``PowerSample()`` is PowerBALD (Kirsch 2023, arXiv 2106.12059). Where gains fall, the noise stays and the gains
+    are those of the moment: ``LargeBatchBALD()`` by ``PowerSample()`` is Power LBB (arXiv 2301.05490, where β = 5).
+    Items without a gain come last, in random order.
+
+    Args:
+        beta: the power, from 0 (uniform) to inf (greedy, in effect).
+    """
+
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.beta < float("inf"):
+            raise InputError(f"PowerSample: beta is {self.beta}, expected a finite number of at least 0")
+
+    def search(
+        self, candidates: Candidates, k: int, generator: torch.Generator
+    ) -> Iterator[tuple[int, float]]:
+        # The logarithm of this least gain is finite: rows without a gain are told apart by their noise.
+        candidates.rank_by(
+            lambda gain_n, noise_n: self.beta * gain_n.clamp_min(1e-30).log() + noise_n,
+            gumbel_noise(len(candidates), generator),
+        )
+        for _ in range(k):
+            row = candidates.best()
+            yield row, candidates.choose(row)

@@ -1,0 +1,38 @@
+"""SoftmaxSample: a batch drawn in proportion to the exponential of the gain."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from tonsure.candidates import Candidates
+from tonsure.errors import InputError
+from tonsure.optimizers.optimizer import Optimizer, gumbel_noise
+
+
+@dataclass(frozen=True)
+class SoftmaxSample(Optimizer):
+    """x_t = arg max_x β · gain(x) + g_x, with one draw g_x of Gumbel noise for every row.
+
+    Where gains are fixed this draws without replacement with p(x) ∝ exp(β · gain(x)): on BALD, SoftmaxBALD
+    (Kirsch 2023, arXiv 2106.12059). Where gains fall, the noise stays and the gains are those of the moment.
+
+    Args:
+        beta: the inverse temperature, in 1/nat, from 0 (uniform) to inf (greedy, in effect).
+    """
+
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.beta < float("inf"):
+            raise InputError(f"SoftmaxSample: beta is {self.beta}, expected a finite number of at least 0")
+
+    def search(
+        self, candidates: Candidates, k: int, generator: torch.Generator
+    ) -> Iterator[tuple[int, float]]:
+        candidates.rank_by(
+            lambda gain_n, noise_n: self.beta * gain_n + noise_n, gumbel_noise(len(candidates), generator)
+        )
+        for _ in range(k):
+            row = candidates.best()
+            yield row, candidates.choose(row)

@@ -1,0 +1,41 @@
+"""SoftrankSample: a batch drawn in proportion to a power of the rank."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from tonsure.candidates import Candidates, largest
+from tonsure.errors import InputError
+from tonsure.optimizers.optimizer import Optimizer, gumbel_noise
+
+
+@dataclass(frozen=True)
+class SoftrankSample(Optimizer):
+    """The k largest −β · log rank(x) + g_x, with one draw g_x of Gumbel noise for every row.
+
+    This draws without replacement with p(x) ∝ rank(x)^−β, where the largest gain before anything is chosen has rank
+    1 and ties rank in pool order: on BALD, SoftrankBALD (Kirsch 2023, arXiv 2106.12059). The gains it gives are those
+    that the items have alone.
+
+    Args:
+        beta: the power, from 0 (uniform) to inf (top-k, in effect).
+    """
+
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.beta < float("inf"):
+            raise InputError(f"SoftrankSample: beta is {self.beta}, expected a finite number of at least 0")
+
+    def search(
+        self, candidates: Candidates, k: int, generator: torch.Generator
+    ) -> Iterator[tuple[int, float]]:
+        gain_N = candidates.gains()
+        rank_N = torch.empty_like(gain_N)
+        order = gain_N.sort(descending=True, stable=True).indices
+        rank_N[order] = torch.arange(1, len(order) + 1, dtype=rank_N.dtype)
+        key_N = gumbel_noise(len(candidates), generator) - self.beta * rank_N.log()
+        for row in largest(key_N, k):
+            candidates.choose(row)
+            yield row, float(gain_N[row])

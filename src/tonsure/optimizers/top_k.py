@@ -1,0 +1,25 @@
+"""TopK: the k items that gain most alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from tonsure.candidates import Candidates, largest
+from tonsure.optimizers.optimizer import Optimizer
+
+
+@dataclass(frozen=True)
+class TopK(Optimizer):
+    """The k largest gains before anything is chosen: exact where gains are fixed, blind to redundancy elsewhere.
+
+    The gains it gives are those that the items have alone.
+    """
+
+    def search(
+        self, candidates: Candidates, k: int, generator: torch.Generator
+    ) -> Iterator[tuple[int, float]]:
+        gain_N = candidates.gains()
+        for row in largest(gain_N, k):
+            candidates.choose(row)
+            yield row, float(gain_N[row])

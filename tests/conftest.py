@@ -1,0 +1,43 @@
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="where tensors live: cpu or cuda")
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> str:
+    return request.config.getoption("--device")
+
+
+@pytest.fixture
+def make_log_probs(device: str):
+    """A maker of posterior-like predictions: classes with a prior, samples that agree on some items only."""
+
+    def make(
+        N: int = 24, K: int = 6, C: int = 3, *, seed: int = 0, impossible: bool = False, dtype=torch.float64
+    ) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        normal = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
+        logits = 1.5 * normal(N, 1, C) + normal(N, 1, 1).exp() * torch.einsum(
+            "nd,dkc->nkc", normal(N, 3), normal(3, K, C)
+        )
+        if impossible:
+            logits[: N // 2, :, 0] = -torch.inf
+            logits[N // 4 : N // 2, : K // 2, 1] = -torch.inf
+        return logits.log_softmax(-1).to(dtype).to(device)
+
+    return make
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    folder = os.environ.get("TONSURE_DATA")
+    if not folder:
+        pytest.skip("TONSURE_DATA names no folder of datasets")
+    return Path(folder)

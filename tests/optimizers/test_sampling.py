@@ -1,0 +1,77 @@
+"""The draws against probabilities that are worked out by hand, for scores that are given."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+import tonsure as tn
+
+SCORES = torch.tensor([0.1, 0.7, 0.4, 0.0, 0.2])
+DRAWS = 2000
+
+
+def first_class(log_probs_n_K_C):
+    return log_probs_n_K_C[:, 0, 0].exp()
+
+
+def frequencies(by, k):
+    log_probs = torch.stack([SCORES, 1 - SCORES], -1).log()[:, None]
+    counts = dict.fromkeys(itertools.permutations(range(5), k), 0)
+    for seed in range(DRAWS):
+        counts[tuple(tn.select(log_probs, tn.Pointwise(first_class), k, by=by, seed=seed).rows.tolist())] += 1
+    return {rows: count / DRAWS for rows, count in counts.items()}
+
+
+def without_replacement(weights, rows):
+    probability, left = 1.0, sum(weights)
+    for row in rows:
+        probability *= weights[row] / left
+        left -= weights[row]
+    return probability
+
+
+@pytest.mark.parametrize(
+    ("by", "weights"),
+    [
+        (tn.PowerSample(), SCORES.tolist()),
+        (tn.PowerSample(beta=2.0), SCORES.square().tolist()),
+        (tn.PowerSample(beta=0.0), [1] * 5),
+        (tn.SoftmaxSample(beta=3.0), (3 * SCORES).exp().tolist()),
+        (tn.SoftrankSample(), [1 / 4, 1, 1 / 2, 1 / 5, 1 / 3]),
+        (tn.SoftrankSample(beta=2.0), [1 / 16, 1, 1 / 4, 1 / 25, 1 / 9]),
+    ],
+    ids=repr,
+)
+@pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+def test_two_draws_without_replacement(by, weights):
+    for rows, frequency in frequencies(by, 2).items():
+        expected = without_replacement(weights, rows)
+        assert abs(frequency - expected) < 4.5 * math.sqrt(expected * (1 - expected) / DRAWS) + 1e-9
+
+
+def test_random_is_uniform(make_log_probs):
+    counts = torch.zeros(24)
+    for seed in range(500):
+        counts[tn.select(make_log_probs(), tn.Random(), 6, seed=seed).rows] += 1
+    assert float((counts / 500 - 6 / 24).abs().max()) < 4.5 * math.sqrt(0.25 * 0.75 / 500)
+
+
+@pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+def test_items_without_a_gain_come_last_and_at_random(make_log_probs):
+    log_probs = make_log_probs(20)
+    log_probs[::2] = log_probs[::2, :1]  # samples that agree: BALD is zero
+    lasts = set()
+    for seed in range(10):
+        chosen = tn.select(log_probs, tn.Pointwise(tn.bald), 20, by=tn.PowerSample(), seed=seed)
+        assert (chosen.rows[:10] % 2 == 1).all()
+        lasts.add(tuple(chosen.rows[10:].tolist()))
+    assert len(lasts) == 10
+
+
+@pytest.mark.parametrize("by", [tn.PowerSample, tn.SoftmaxSample, tn.SoftrankSample])
+@pytest.mark.parametrize("beta", [-1.0, math.nan, math.inf])
+def test_a_beta_that_gives_no_distribution_is_refused(by, beta):
+    with pytest.raises(tn.InputError, match=f"beta is {beta}"):
+        by(beta=beta)

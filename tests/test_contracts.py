@@ -1,0 +1,16 @@
+import pytest
+from cases import OBJECTIVES, OPTIMIZERS
+
+from tonsure.testing import check_objective, check_optimizer
+
+
+@pytest.mark.parametrize("impossible", [False, True])
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+def test_objective_keeps_the_contract(objective, impossible, make_log_probs):
+    check_objective(objective, make_log_probs(impossible=impossible))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+def test_optimizer_keeps_the_contract(objective, optimizer, make_log_probs):
+    check_optimizer(optimizer, objective, make_log_probs().float())

@@ -1,0 +1,154 @@
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+
+import tonsure as tn
+
+LBB = tn.LargeBatchBALD()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_tensors_and_arrays_of_every_type(make_log_probs, dtype):
+    log_probs = make_log_probs(40, impossible=True).to(dtype)
+    expected = tn.select(log_probs.double().log_softmax(-1), LBB, 5)
+    array = (
+        log_probs.cpu()
+        .double()
+        .numpy()
+        .astype(ml_dtypes.bfloat16 if dtype == torch.bfloat16 else str(dtype)[6:])
+    )
+    array.setflags(write=False)
+    for predictions in (log_probs, array):
+        chosen = tn.select(predictions, LBB, 5)
+        assert chosen.rows.tolist() == expected.rows.tolist()
+        torch.testing.assert_close(chosen.gains, expected.gains, atol=1e-5, rtol=0)
+
+
+def test_what_a_selection_says(make_log_probs):
+    log_probs = make_log_probs(40, K=40)
+    chosen = tn.select(log_probs, tn.Pointwise(tn.bald), 4)
+    assert len(chosen) == 4
+    assert chosen.rows.tolist() == tn.bald(log_probs).sort(descending=True).indices[:4].tolist()
+    assert chosen.gains.tolist() == pytest.approx(tn.bald(log_probs)[chosen.rows].tolist())
+    assert chosen.positive == 4
+    assert chosen.standard_error == 0
+    assert tn.select(log_probs, tn.BatchBALD(labelings=32), 5).standard_error > 0
+
+
+def test_impossible_classes_are_exact(make_log_probs):
+    """A class that no sample thinks possible changes nothing."""
+    log_probs = make_log_probs()
+    padded = torch.cat([log_probs, torch.full_like(log_probs[..., :1], -torch.inf)], -1)
+    for objective in (
+        LBB,
+        tn.BatchBALD(),
+        tn.Pointwise(tn.bald),
+        tn.Pointwise(tn.entropy),
+        tn.Pointwise(tn.margin),
+    ):
+        expected, found = (tn.select(items, objective, 5) for items in (log_probs, padded))
+        assert found.rows.tolist() == expected.rows.tolist()
+        torch.testing.assert_close(found.gains, expected.gains, atol=1e-12, rtol=0)
+
+
+def test_the_default_optimizer_suits_the_objective(make_log_probs):
+    log_probs = make_log_probs(60, K=40)
+    for objective, by in (
+        (LBB, tn.Greedy()),
+        (tn.BatchBALD(), tn.Greedy()),
+        (tn.Pointwise(tn.entropy), tn.TopK()),
+        (tn.Random(), tn.PowerSample()),
+    ):
+        expected = tn.select(log_probs, objective, 4, by=by).rows.tolist()
+        assert tn.select(log_probs, objective, 4).rows.tolist() == expected
+
+
+def test_the_generators_of_torch_and_numpy_are_left_alone(make_log_probs):
+    log_probs = make_log_probs()
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    tn.select(log_probs, tn.Random(), 5, seed=3)
+    tn.select(log_probs, tn.BatchBALD(labelings=32), 5)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert (np.random.get_state()[1] == states[1]).all()
+
+
+def test_gradients_are_not_followed(make_log_probs):
+    log_probs = make_log_probs().requires_grad_()
+    assert not tn.select(log_probs, LBB, 3).gains.requires_grad
+
+
+BAD_VALUES = [
+    (torch.nan, "row 5, sample 2 of the predictions .* holds nan, at class 1"),
+    (torch.inf, r"row 5, sample 2 of the predictions .* holds \+inf, at class 1"),
+    (0.0, r"row 5, sample 2 .* sum to 1\.\d+, off by \+0\.\d+\. If these are logits"),
+    (-torch.inf, r"row 5, sample 2 .* sum to 0\.\d+, off by -0\.\d+"),
+]
+
+
+@pytest.mark.parametrize(("value", "message"), BAD_VALUES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_values_that_are_no_log_probabilities(make_log_probs, value, message, dtype):
+    log_probs = make_log_probs(dtype=dtype)
+    log_probs[5:, 2:, 1] = value
+    with pytest.raises(tn.InputError, match=message):
+        tn.select(log_probs, LBB, 3)
+    with pytest.raises(tn.InputError, match=message):
+        tn.select([log_probs[:4], log_probs[4:]], LBB, 3)
+
+
+def test_probabilities_are_told_from_log_probabilities(make_log_probs):
+    with pytest.raises(tn.InputError, match="look like probabilities: give their logarithm"):
+        tn.select(make_log_probs().exp(), LBB, 3)
+
+
+BAD_SHAPES = [
+    ((24, 3), r"shape \(24, 3\), expected three axes .*log_probs\[:, None, :\]"),
+    ((24, 6, 3, 1), r"shape \(24, 6, 3, 1\), expected three axes"),
+    ((0, 6, 3), r"the pool is empty: the predictions have shape \(0, 6, 3\)"),
+    ((24, 6, 1), "C = 1 classes, expected at least 1 and at least 2"),
+    ((24, 0, 3), "K = 0 posterior samples"),
+]
+
+
+@pytest.mark.parametrize(("shape", "message"), BAD_SHAPES)
+def test_shapes_that_are_no_predictions(shape, message):
+    with pytest.raises(tn.InputError, match=message):
+        tn.select(torch.zeros(shape), LBB, 1)
+
+
+@pytest.mark.parametrize("k", [0, -1, 25, True])
+def test_a_batch_that_the_pool_cannot_give(make_log_probs, k):
+    with pytest.raises(tn.InputError, match=f"k is {k!r}, expected a whole number from 1 to N = 24"):
+        tn.select(make_log_probs(), LBB, k)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [LBB, tn.BatchBALD(), tn.ReleasedLBB(), *map(tn.Pointwise, (tn.bald, tn.mean_std, tn.variation_ratio))],
+    ids=repr,
+)
+def test_one_sample_cannot_disagree(make_log_probs, objective):
+    with pytest.raises(tn.InputError, match=r"needs at least 2, but the predictions have shape \(24, 1, 3\)"):
+        tn.select(make_log_probs(K=1), objective, 3)
+
+
+@pytest.mark.parametrize("score", [tn.entropy, tn.margin, tn.least_confidence])
+def test_one_sample_is_enough_for_uncertainty(make_log_probs, score):
+    assert tn.select(make_log_probs(K=1), tn.Pointwise(score), 3).positive == 3
+
+
+def test_parts_that_differ(make_log_probs):
+    log_probs = make_log_probs()
+    with pytest.raises(tn.InputError, match=r"the one from row 20 on \(4, 5, 3\)"):
+        tn.select([log_probs[:20], log_probs[20:, :5]], LBB, 3)
+    with pytest.raises(tn.InputError, match=r"the one from row 20 on .*float32"):
+        tn.select([log_probs[:20], log_probs[20:].float()], LBB, 3)
+    with pytest.raises(tn.InputError, match="the pool is empty"):
+        tn.select([], LBB, 3)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "complex64", "U3"])
+def test_types_that_are_no_numbers_with_a_point(dtype):
+    with pytest.raises(tn.InputError, match="expected float16, bfloat16, float32 or float64"):
+        tn.select(np.zeros((4, 2, 3), dtype), LBB, 1)
