@@ -62,6 +62,15 @@ class MaskOfTheBatchSize(Linear):
         return super().log_probs_of(inputs * masks[0])
 
 
+class ForgetsWhatIsImpossible(Linear):
+    def log_probs_of(self, inputs):
+        logits = torch.einsum("nd,kdc->nkc", inputs, self.weights)
+        self.calls += 1
+        if self.calls == 1:
+            logits[:, 0, :2] = -torch.inf
+        return logits.log_softmax(2)
+
+
 class BatchStatistics(Linear):
     """Batch normalization that was left in training mode."""
 
@@ -121,6 +130,7 @@ def test_a_right_model_passes(right, inputs):
         (PlainDropout, "the same items a second time: log p of .*must be one function of an item"),
         (MaskOfTheBatch, "the items in reverse order"),
         (MaskOfTheBatchSize, "in blocks of 6"),
+        (ForgetsWhatIsImpossible, r"log p of \(item, sample, class\) \(0, 0, 0\) is .*, at first it was -inf"),
         (BatchStatistics, "in blocks of 6"),
         (ChangesInputs, "the inputs were changed"),
         (Drifts, "the same items a second time"),

@@ -2,6 +2,20 @@
 
 from tonsure.errors import InputError as InputError
 from tonsure.errors import SelectionWarning as SelectionWarning
+from tonsure.experiment import Experiment as Experiment
+from tonsure.experiment import Method as Method
+from tonsure.experiment import run as run
+from tonsure.labels import KnownLabels as KnownLabels
+from tonsure.labels import balanced_rows as balanced_rows
+from tonsure.loop import Round as Round
+from tonsure.loop import rounds as rounds
+from tonsure.measures import accuracy as accuracy
+from tonsure.measures import all_measures as all_measures
+from tonsure.measures import calibration_error as calibration_error
+from tonsure.measures import negative_log_likelihood as negative_log_likelihood
+from tonsure.models import BayesianModel as BayesianModel
+from tonsure.models import Ensemble as Ensemble
+from tonsure.models import MCDropout as MCDropout
 from tonsure.objective import Gains as Gains
 from tonsure.objective import NoNotes as NoNotes
 from tonsure.objective import Objective as Objective
@@ -17,6 +31,8 @@ from tonsure.optimizers import PowerSample as PowerSample
 from tonsure.optimizers import SoftmaxSample as SoftmaxSample
 from tonsure.optimizers import SoftrankSample as SoftrankSample
 from tonsure.optimizers import TopK as TopK
+from tonsure.pool import Pool as Pool
+from tonsure.predictions import predict as predict
 from tonsure.scores import bald as bald
 from tonsure.scores import entropy as entropy
 from tonsure.scores import least_confidence as least_confidence
@@ -25,3 +41,7 @@ from tonsure.scores import mean_std as mean_std
 from tonsure.scores import variation_ratio as variation_ratio
 from tonsure.select import Selection as Selection
 from tonsure.select import select as select
+from tonsure.training import Training as Training
+from tonsure.training import best_device as best_device
+from tonsure.training import constant as constant
+from tonsure.training import cosine as cosine

@@ -1,0 +1,43 @@
+"""Real digits, a dropout network, batches of 40: the demo.
+
+make demo
+tonsure run experiments/digits.py --seeds 3 && tonsure report runs/digits --open
+"""
+
+from torch import nn
+
+import tonsure as tn
+from tonsure.datasets import Digits
+
+
+def model() -> tn.MCDropout:
+    network = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 128),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(128, 128),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(128, 10),
+    )
+    return tn.MCDropout(network, samples=50, training=tn.Training(iterations=1000, learning_rate=2e-3))
+
+
+experiment = tn.Experiment(
+    name="digits",
+    dataset=Digits(),
+    model=model,
+    methods={
+        "random": tn.Method(tn.Random()),
+        "BALD": tn.Method(tn.Pointwise(tn.bald)),
+        "PowerBALD": tn.Method(tn.Pointwise(tn.bald), tn.PowerSample()),
+        "BatchBALD": tn.Method(tn.BatchBALD(labelings=512)),
+        "LBB": tn.Method(tn.LargeBatchBALD()),
+        "PLBB": tn.Method(tn.LargeBatchBALD(), tn.PowerSample(beta=5)),
+        "released-LBB": tn.Method(tn.ReleasedLBB()),
+    },
+    first=20,
+    batch=40,
+    until=180,
+)

@@ -1,0 +1,133 @@
+"""The command line: select · run · report."""
+
+import sys
+import warnings
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tonsure import names, tables
+from tonsure.errors import InputError, MissingExtraError, SelectionWarning
+from tonsure.select import select as select_rows
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Which thousand of my million unlabeled examples should be labeled next?",
+)
+
+
+class Values(StrEnum):
+    LOG_PROBS = "log-probs"
+    PROBS = "probs"
+    LOGITS = "logits"
+
+
+@app.command(
+    epilog="Example: from predictions of 20 dropout masks for 10,000 images, of shape [10000, 20, 10], the hundred to "
+    "label next, by file name:  tonsure select predictions.npy --values probs --count 100 --ids files.txt --out "
+    "next.csv"
+)
+def select(
+    predictions: Annotated[
+        Path, typer.Argument(help="[N, K, C] for N items, K posterior samples, C classes: .npy .npz .pt .safetensors")
+    ],
+    count: Annotated[int, typer.Option("--count", "-k", help="How many rows to choose.")],
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="What a batch is worth: LargeBatchBALD, BatchBALD, ReleasedLBB, Random; a score of single items: "
+            "bald, entropy, least_confidence, margin, variation_ratio, mean_std; or your own, my_module:MyObjective. "
+            "Settings in parentheses: 'BatchBALD(labelings=4096)'."
+        ),
+    ] = "LargeBatchBALD",
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="How it is searched for: LazyGreedy, Greedy, TopK, PowerSample, SoftmaxSample, SoftrankSample, "
+            "'PowerSample(beta=5)'. By default what suits the objective."
+        ),
+    ] = None,
+    values: Annotated[Values, typer.Option(help="What the numbers are.")] = Values.LOG_PROBS,
+    key: Annotated[str | None, typer.Option(help="Which array of a file that holds several.")] = None,
+    ids: Annotated[
+        Path | None, typer.Option(help="Names of the items: one a line, or a column of a CSV file with a header.")
+    ] = None,
+    ids_column: Annotated[str | None, typer.Option(help="The column of the CSV file; by default its only one.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to: .csv or .jsonl. By default CSV on the standard output.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the optimizer's draws.")] = 0,
+) -> None:
+    """Choose the rows of a pool to label next, from a model's predictions for it.
+
+    Writes their rank, row, id (with --ids) and gain, in the order chosen.
+    """
+    chosen_objective = names.objective(objective)
+    chosen_optimizer = names.optimizer(by) if by else None
+    if out is not None:
+        tables.check_ending(out)
+    log_probs_N_K_C = tables.read_predictions(predictions, values.value, key)
+    item_ids = tables.read_ids(ids, ids_column, len(log_probs_N_K_C)) if ids else None
+    selection = select_rows(log_probs_N_K_C, chosen_objective, count, by=chosen_optimizer, seed=seed)
+    tables.write_selection(selection, item_ids, out)
+
+
+@app.command(epilog="Example: tonsure run experiments/digits.py --seeds 3 && tonsure report runs/digits --open")
+def run(
+    file: Annotated[Path, typer.Argument(help="A Python file that makes one `experiment`.")],
+    seeds: Annotated[int, typer.Option(help="How many: 0, 1, …")] = 3,
+    methods: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder of records; by default runs/NAME.")] = None,
+) -> None:
+    """Run an experiment, method by method and seed by seed; go on where it was interrupted."""
+    from tonsure.experiment import run as run_experiment
+
+    experiment = names.experiment(file)
+    if seeds < 1:
+        raise InputError(f"--seeds is {seeds}, expected at least 1")
+    folder = out or Path("runs") / experiment.name
+    chosen = methods.split(",") if methods else None
+    run_experiment(experiment, folder, seeds=range(seeds), methods=chosen)
+    typer.echo(f"The records are in {folder}; `tonsure report {folder}` shows them.")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of records, such as runs/digits.")],
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Make one HTML file of an experiment's records: curves, tables, and pictures of what was chosen."""
+    from tonsure.report import write_report
+
+    path = write_report(folder)
+    typer.echo(path)
+    if open_:
+        webbrowser.open(path.resolve().as_uri())
+
+
+def main() -> None:
+    """What the `tonsure` command calls: bad input is one message on the standard error, and exit status 2."""
+    with _said_in_one_line():
+        app()
+
+
+@contextmanager
+def _said_in_one_line() -> Iterator[None]:
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        typer.echo(f"warning: {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", SelectionWarning)
+        warnings.showwarning = show
+        try:
+            yield
+        except (InputError, MissingExtraError) as error:
+            typer.echo(f"error: {error}", err=True)
+            sys.exit(2)

@@ -1,0 +1,45 @@
+"""The IDX format of the MNIST files: a header of big-endian integers, then bytes."""
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from tonsure.errors import InputError
+
+_UNSIGNED_BYTE = 0x08
+
+
+def read_idx(path: Path, ndim: int) -> UInt8[Tensor, "..."]:
+    """The array in a gzipped IDX file of unsigned bytes, which must have ``ndim`` axes.
+
+    Raises:
+        InputError: the file is missing, damaged, cut short, or another kind of file; the message names it.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    magic, header = bytes([0, 0, _UNSIGNED_BYTE, ndim]), 4 + 4 * ndim
+    if content[:4] != magic:
+        raise InputError(
+            f"{path} is no IDX file of unsigned bytes with {ndim} axes: "
+            f"it starts with {content[:4].hex(' ')}, not {magic.hex(' ')}"
+        )
+    if len(content) < header:
+        raise InputError(f"{path} is cut short: {len(content)} bytes, of which the header alone is {header}")
+    shape = struct.unpack(f">{ndim}I", content[4:header])
+    if len(content) != header + math.prod(shape):
+        raise InputError(
+            f"{path} has {len(content) - header} bytes after its header, where its shape {list(shape)} "
+            f"needs {math.prod(shape)}"
+        )
+    if 0 in shape:
+        raise InputError(f"{path} is empty: its shape is {list(shape)}")
+    # A bytearray, because torch warns of memory that it may not write to.
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).reshape(shape)

@@ -1,0 +1,137 @@
+"""MNIST, and the data sets that are distributed like it: four gzipped IDX files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tonsure.datasets.dataset import Dataset
+from tonsure.datasets.files import RemoteFile, find
+from tonsure.datasets.idx import read_idx
+from tonsure.errors import InputError
+
+
+@dataclass(frozen=True)
+class IdxSource:
+    """Everything that tells one such data set from another.
+
+    Args:
+        name: of the data set, and of its folder.
+        md5s: of the training images, training labels, test images and test labels.
+        mean: of the training pixels, scaled to [0, 1].
+        deviation: their standard deviation.
+    """
+
+    name: str
+    mirrors: Sequence[str]
+    md5s: tuple[str, str, str, str]
+    mean: float
+    deviation: float
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MNIST:
+    """Handwritten digits, 60,000 and 10,000 of 28 × 28 (LeCun, Bottou, Bengio & Haffner 1998)."""
+
+    def load(self) -> Dataset:
+        """Raises: as ``tonsure.datasets.files.find``, and InputError for a file with other contents."""
+        return load_idx(_MNIST)
+
+
+@dataclass(frozen=True)
+class FashionMNIST:
+    """Articles of clothing, 60,000 and 10,000 of 28 × 28 (Xiao, Rasul & Vollgraf 2017)."""
+
+    def load(self) -> Dataset:
+        """Raises: as ``tonsure.datasets.files.find``, and InputError for a file with other contents."""
+        return load_idx(_FASHION_MNIST)
+
+
+def load_idx(source: IdxSource, cache: Path | None = None) -> Dataset:
+    """Finds, reads, checks and scales the four files of a data set."""
+    names = (
+        "train-images-idx3-ubyte.gz",
+        "train-labels-idx1-ubyte.gz",
+        "t10k-images-idx3-ubyte.gz",
+        "t10k-labels-idx1-ubyte.gz",
+    )
+    paths = [
+        find(RemoteFile(source.name, name, md5, source.mirrors), cache)
+        for name, md5 in zip(names, source.md5s, strict=True)
+    ]
+    train_images, train_labels = _read(paths[0], paths[1], len(source.classes))
+    test_images, test_labels = _read(paths[2], paths[3], len(source.classes))
+    height, width = train_images.shape[1:]
+    return Dataset(
+        name=source.name,
+        train_inputs=_inputs(train_images, source),
+        train_labels=train_labels.long(),
+        test_inputs=_inputs(test_images, source),
+        test_labels=test_labels.long(),
+        train_images=train_images,
+        classes=source.classes,
+        description=(
+            f"{source.name}, the official files: all {len(train_labels):,} for training and "
+            f"{len(test_labels):,} for testing, {height} × {width}, pixels scaled to [0, 1], "
+            f"minus {source.mean}, over {source.deviation}"
+        ),
+    )
+
+
+def _read(image_path: Path, label_path: Path, classes: int) -> tuple[Tensor, Tensor]:
+    images, labels = read_idx(image_path, ndim=3), read_idx(label_path, ndim=1)
+    if len(images) != len(labels):
+        raise InputError(f"{image_path} has {len(images)} images, {label_path} has {len(labels)} labels")
+    if labels.max() >= classes:
+        raise InputError(f"{label_path} has the label {int(labels.max())}; there are {classes} classes")
+    return images, labels
+
+
+def _inputs(images: Tensor, source: IdxSource) -> Tensor:
+    return images.to(torch.float32).div_(255).sub_(source.mean).div_(source.deviation)[:, None]
+
+
+_MNIST = IdxSource(
+    name="mnist",
+    mirrors=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist",
+        "https://storage.googleapis.com/cvdf-datasets/mnist",
+    ),
+    md5s=(
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "d53e105ee54ea40749a09fcbcd1e9432",
+        "9fb629c4189551a2d022fa330f9573f3",
+        "ec29112dd5afa0611ce80d1b7f02629c",
+    ),
+    mean=0.1307,
+    deviation=0.3081,
+    classes=tuple(str(digit) for digit in range(10)),
+)
+
+_FASHION_MNIST = IdxSource(
+    name="fashion-mnist",
+    mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",),
+    md5s=(
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "25c81989df183df01b3e8a0aad5dffbe",
+        "bef4ecab320f06d8554ea6380940ec79",
+        "bb300cfdad3c16e7a12a480ee83cd310",
+    ),
+    mean=0.2860,
+    deviation=0.3530,
+    classes=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+)

@@ -1,0 +1,140 @@
+"""One turn of the circle: fit, measure, predict, select, ask, label."""
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from tonsure.errors import InputError, SelectionWarning
+from tonsure.labels import LabelSource
+from tonsure.models import BayesianModel
+from tonsure.objective import Objective
+from tonsure.optimizers import Optimizer
+from tonsure.pool import Pool
+from tonsure.predictions import predict
+from tonsure.select import select
+from tonsure.training import derive_seed
+
+Measure = Callable[[BayesianModel], Mapping[str, float]]
+"""From a fitted model to numbers about it, by name."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round found out.
+
+    Attributes:
+        labeled: how many labels the model was fitted to.
+        measure: what was measured of it.
+        rows: what was chosen next, in that order, and labeled; nothing in the last round.
+        labels: what was answered, row by row.
+        gains: what each row added when it was chosen; nats where the objective is an information.
+        positive: how many of the rows had a positive gain.
+        seconds: spent in "fit", "predict" and "select".
+        peak_memory: of the process so far, and of the GPU where there is one; bytes.
+        warnings: what ``select`` had to say.
+    """
+
+    labeled: int
+    measure: Mapping[str, float]
+    rows: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    gains: list[float] = field(default_factory=list)
+    positive: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_memory: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+def rounds(
+    pool: Pool,
+    model: BayesianModel,
+    objective: Objective[Any, Any],
+    k: int,
+    *,
+    ask: LabelSource,
+    until: int,
+    by: Optimizer | None = None,
+    measure: Measure | None = None,
+    seed: int = 0,
+) -> Iterator[Round]:
+    """Learns actively: fits the model to the labels so far, and lets it choose the next k, until there are enough.
+
+    A round is given out when its labels have joined the pool. The seeds of fitting and selecting depend on ``seed``
+    and on the number of labels alone, so a loop that is begun again on the same pool goes on as it would have.
+
+    Args:
+        pool: with some labels to begin with; labeled in place.
+        model: fitted afresh in every round.
+        objective: what a batch is worth.
+        k: how many rows are chosen in a round; fewer in the last if ``until`` or the pool is reached.
+        ask: where labels come from: called with rows, answers with their labels.
+        until: the number of labels at which to stop, after one more fit and measurement.
+        by: the optimizer; by default that of ``select``.
+        measure: what to measure of every fitted model, such as ``accuracy(test_inputs, test_labels)``.
+
+    Raises:
+        InputError: no row of the pool is labeled, k is below one, or the model's predictions cannot be used.
+
+    Warns:
+        SelectionWarning: as ``select`` does; the round keeps the text too.
+    """
+    if len(pool.labels) == 0:
+        raise InputError(f"{pool!r} holds no label: give it some to begin with, Pool(inputs, labels={{row: label}})")
+    if k < 1:
+        raise InputError(f"k is {k}, expected at least 1")
+    while True:
+        labeled = len(pool.labels)
+        seconds = {"fit": 0.0, "predict": 0.0, "select": 0.0}
+        with _timed(seconds, "fit"):
+            model.fit(*pool.labeled(), seed=derive_seed(seed, labeled, 0))
+        measured = dict(measure(model)) if measure else {}
+        unlabeled_rows = pool.unlabeled_rows
+        count = min(k, until - labeled, len(unlabeled_rows))
+        if count < 1:
+            yield Round(labeled, measured, seconds=seconds, peak_memory=peak_memory())
+            return
+        with _timed(seconds, "predict"):
+            log_probs_n_K_C = predict(model, pool.inputs, unlabeled_rows)
+        with _timed(seconds, "select"), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", SelectionWarning)
+            selection = select(log_probs_n_K_C, objective, count, by=by, seed=derive_seed(seed, labeled, 1))
+        for warning in caught:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        rows = unlabeled_rows[selection.rows]
+        labels = ask(rows)
+        pool.label(rows, labels)
+        yield Round(
+            labeled,
+            measured,
+            rows.tolist(),
+            labels.tolist(),
+            selection.gains.tolist(),
+            selection.positive,
+            seconds,
+            peak_memory(),
+            [str(warning.message) for warning in caught],
+        )
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held so far, with that of its GPU; bytes."""
+    gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
+    if sys.platform == "win32":
+        return gpu
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return gpu + most * (1 if sys.platform == "darwin" else 1024)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start

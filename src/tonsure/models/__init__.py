@@ -1,0 +1,7 @@
+"""Posteriors over functions: one method, one file."""
+
+from tonsure.models.bayesian_model import BayesianModel, Member
+from tonsure.models.ensemble import Ensemble
+from tonsure.models.mc_dropout import MCDropout
+
+__all__ = ["BayesianModel", "Ensemble", "MCDropout", "Member"]

@@ -1,0 +1,97 @@
+"""Dropout with masks that are kept, so that a mask is one function for the whole pool."""
+
+import copy
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+
+from tonsure.errors import InputError
+from tonsure.training import derive_seed
+
+Dropout = nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d
+_DROPOUT = get_args(Dropout)
+_NOT_A_MASK = (nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+class ConsistentDropout(nn.Module):
+    """h ↦ h ⊙ z_k / (1 − p)  in prediction, where z_k ~ Bernoulli(1 − p) is drawn once for each sample k.
+
+    z_k has the shape of *one* item's activation, or of its channels for the dropout of whole channels; every
+    item meets the same z_k, wherever it stands in whichever block. In training it is ordinary dropout.
+    """
+
+    def __init__(self, ordinary: Dropout, number: int) -> None:
+        super().__init__()
+        self.ordinary = ordinary
+        self.number = number
+        self.forget(seed=0, samples=1)
+        self.use(sample=0, items=0)
+
+    def forget(self, *, seed: int, samples: int) -> None:
+        """New masks, drawn when the shape of an item is first seen."""
+        self.seed, self.samples = seed, samples
+        self.masks: Tensor | None = None
+        self.item_shape = torch.Size()
+
+    def use(self, *, sample: int, items: int) -> None:
+        """What the next pass through the network is: which sample, for how many items."""
+        self.sample, self.items = sample, items
+
+    def forward(self, activations: Tensor) -> Tensor:
+        if self.training:
+            return self.ordinary(activations)
+        if len(activations) != self.items:
+            raise InputError(
+                f"dropout layer {self.number} must have the items on its first axis, "
+                f"found the shape {list(activations.shape)} for {self.items} items"
+            )
+        if self.masks is None:
+            self.item_shape = activations.shape[1:]
+            self.masks = self._draw(self.item_shape)
+        if activations.shape[1:] != self.item_shape:
+            raise InputError(
+                f"dropout layer {self.number} has masks for items of shape {list(self.item_shape)}, "
+                f"found {list(activations.shape[1:])}: a posterior sample has one mask for all items"
+            )
+        self.masks = self.masks.to(activations)  # moves once: the masks stay where they were last used
+        return activations * self.masks[self.sample]
+
+    def _draw(self, item_shape: torch.Size) -> Tensor:
+        # On the CPU: a GPU would draw other masks. From a seed of its own for each sample, so that the first
+        # samples are the same however many there are.
+        shape = item_shape if type(self.ordinary) is nn.Dropout else item_shape[:1] + (1,) * len(item_shape[1:])
+        p = self.ordinary.p
+        kept = torch.stack([torch.rand(shape, generator=self._generator(k)) >= p for k in range(self.samples)])
+        return kept / (1 - p) if p < 1 else torch.zeros(kept.shape)
+
+    def _generator(self, sample: int) -> torch.Generator:
+        return torch.Generator().manual_seed(derive_seed(self.seed, self.number, sample))
+
+
+def make_consistent(network: nn.Module) -> nn.Sequential:
+    """A copy of the network, in a container, with a ``ConsistentDropout`` in the place of each dropout layer.
+
+    In a container, because the network may itself be a dropout layer.
+
+    Raises:
+        InputError: there is no dropout, or one that is more than a mask.
+    """
+    container = nn.Sequential(copy.deepcopy(network))
+    replaced: dict[nn.Module, ConsistentDropout] = {}  # a layer that is used in two places stays one layer
+    for name, module in list(container.named_modules(remove_duplicate=False)):
+        if isinstance(module, _NOT_A_MASK) or (isinstance(module, _DROPOUT) and type(module) not in _DROPOUT):
+            raise InputError(
+                f"layer {name.partition('.')[2]} is a {type(module).__name__}, which does more than drop units; "
+                f"use one of {', '.join(layer.__name__ for layer in _DROPOUT)}"
+            )
+        if isinstance(module, _DROPOUT):
+            parent, _, child = name.rpartition(".")
+            consistent = replaced.setdefault(module, ConsistentDropout(module, len(replaced)))
+            setattr(container.get_submodule(parent), child, consistent)
+    if not any(layer.ordinary.p > 0 for layer in replaced.values()):
+        raise InputError(
+            "the network has no dropout layer (nn.Dropout, ...) with p > 0: "
+            "all posterior samples would be the same function, and every information score zero"
+        )
+    return container

@@ -1,0 +1,81 @@
+"""Deep ensembles: K networks that differ in where their training began."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from tonsure.errors import InputError
+from tonsure.models.bayesian_model import BayesianModel, Member
+from tonsure.training import DEFAULT_TRAINING, Training, checked_logits, derive_seed, fit, seeded
+
+
+class Ensemble(BayesianModel):
+    """θ_k = the weights of member k, trained alone, from its own initial weights and on its own batches.
+
+    The members wait on the CPU; the device holds one of them at a time. Lakshminarayanan, Pritzel & Blundell
+    2017.
+
+    Args:
+        make_network: makes a network from inputs [n, ...] to logits [n, C], of new random weights each time.
+        members: K.
+
+    Raises:
+        InputError: ``members`` is below 1.
+    """
+
+    def __init__(
+        self, make_network: Callable[[], nn.Module], members: int, training: Training = DEFAULT_TRAINING
+    ) -> None:
+        if members < 1:
+            raise InputError(f"members must be at least 1, found {members}")
+        self._make_network = make_network
+        self._samples = members  # `members` is the method that gives them
+        self.training = training
+        self._networks: list[nn.Module] = []
+
+    def __repr__(self) -> str:
+        return f"Ensemble(members={self._samples}, training={self.training})"
+
+    @property
+    def samples(self) -> int:
+        return self._samples
+
+    def fit(self, inputs: Tensor, labels_n: Int[Tensor, " n"], *, seed: int = 0) -> None:
+        """Makes and trains K new networks.
+
+        Raises:
+            InputError, TrainingError: as ``tonsure.training.fit``; the model then stays as it was. Or
+                ``make_network`` gave the same network twice.
+        """
+        networks: list[nn.Module] = []
+        for member in range(self._samples):
+            with seeded(derive_seed(seed, member, 0), torch.device(self.training.device)):
+                network = self._make_network()
+            if any(network is earlier for earlier in networks):
+                raise InputError("make_network gave the same network twice: all members would be the same")
+            fit(network, inputs, labels_n, self.training, seed=derive_seed(seed, member, 1))
+            networks.append(network.cpu())
+        self._networks = networks
+
+    def members(self) -> Iterator[Member]:
+        """K functions of one sample each.
+
+        Raises:
+            InputError: the ensemble was not fitted yet.
+        """
+        if not self._networks:
+            raise InputError("the ensemble has no members before it is fitted: call fit(inputs, labels) first")
+        for network in self._networks:
+            try:
+                yield partial(_one_sample, network.to(self.training.device), self.training.device)
+            finally:
+                network.cpu()
+
+
+@torch.no_grad()
+def _one_sample(network: nn.Module, device: str, inputs: Tensor) -> Float[Tensor, "n 1 C"]:
+    logits_n_C = checked_logits(network(inputs.to(device)), len(inputs))
+    return nn.functional.log_softmax(logits_n_C.float(), dim=1)[:, None].to(inputs.device)

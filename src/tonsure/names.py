@@ -1,0 +1,117 @@
+"""From what is typed on a command line to the objects it names."""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from tonsure import objectives, optimizers, scores
+from tonsure.errors import InputError
+from tonsure.objective import Objective
+from tonsure.objectives import Pointwise
+from tonsure.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from tonsure.experiment import Experiment
+
+SCORES = ("bald", "entropy", "least_confidence", "margin", "variation_ratio", "mean_std")
+
+
+def objective(text: str) -> Objective[Any, Any]:
+    """``LargeBatchBALD``, ``BatchBALD(labelings=4096)``, ``entropy`` or ``my_module:MyObjective``.
+
+    Raises:
+        InputError: there is none of that name (the message suggests the nearest), or it does not take the settings.
+    """
+    known = {name: getattr(objectives, name) for name in _classes(objectives, Objective) if name != "Pointwise"}
+    known |= {name: getattr(scores, name) for name in SCORES}
+    found = _made("objective", text, known)
+    if callable(found) and not isinstance(found, Objective):
+        found = Pointwise(found)
+    if not isinstance(found, Objective):
+        raise InputError(f"{text} is {found!r}, expected an objective or a function of log_probs_n_K_C")
+    return found
+
+
+def optimizer(text: str) -> Optimizer:
+    """``LazyGreedy``, ``PowerSample(beta=5)`` or ``my_module:MyOptimizer``; raises as ``objective`` does."""
+    known = {name: getattr(optimizers, name) for name in _classes(optimizers, Optimizer) if name != "Optimizer"}
+    found = _made("optimizer", text, known)
+    if not isinstance(found, Optimizer):
+        raise InputError(f"{text} is {found!r}, expected an optimizer")
+    return found
+
+
+def experiment(file: Path) -> "Experiment":
+    """The ``experiment`` that a Python file makes.
+
+    Raises:
+        InputError: there is no such file, or it makes none.
+    """
+    from tonsure.experiment import Experiment
+
+    if not file.is_file():
+        raise InputError(f"{file} is no file; expected a Python file that makes one `experiment`")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = getattr(module, "experiment", None)
+    if not isinstance(found, Experiment):
+        raise InputError(f"{file} makes no `experiment`: expected experiment = tonsure.Experiment(…), found {found!r}")
+    return found
+
+
+def _made(kind: str, text: str, known: dict[str, Any]) -> Any:
+    """What a name, or a name with settings in parentheses, stands for; classes are called."""
+    name, settings = _parsed(kind, text)
+    if ":" in name:
+        thing = _imported(name)
+    elif name in known:
+        thing = known[name]
+    else:
+        lower = {other.lower(): other for other in known}
+        near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+        hint = f"; did you mean {lower[near[0]]}?" if near else "."
+        raise InputError(f"there is no {kind} {name!r}{hint} There are {', '.join(known)}, or my_module:{kind.title()}")
+    if not isinstance(thing, type):
+        if settings is not None:
+            raise InputError(f"{name} takes no settings, found {text!r}")
+        return thing
+    try:
+        return thing(**(settings or {}))
+    except TypeError as error:
+        raise InputError(f"{text!r} cannot be made: {error}") from error
+
+
+def _parsed(kind: str, text: str) -> tuple[str, dict[str, Any] | None]:
+    """``name(key=value, …)`` with values that are plain literals."""
+    name, parenthesis, rest = text.partition("(")
+    if not parenthesis:
+        return name.strip(), None
+    try:
+        call = ast.parse(f"_({rest}", mode="eval").body
+        assert isinstance(call, ast.Call)
+        assert not call.args
+        return name.strip(), {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError, AssertionError) as error:
+        raise InputError(f"the {kind} {text!r} cannot be read; expected Name or Name(setting=1.5)") from error
+
+
+def _imported(path: str) -> Any:
+    module_name, _, attribute = path.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # the user's own modules lie where the command is typed
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{path} cannot be imported: {error}") from error
+
+
+def _classes(package: ModuleType, base: type) -> list[str]:
+    return [name for name, value in vars(package).items() if isinstance(value, type) and issubclass(value, base)]

@@ -1,0 +1,109 @@
+import pytest
+import torch
+from torch import nn
+
+from tonsure.errors import InputError
+from tonsure.models import Ensemble
+from tonsure.testing import check_model
+from tonsure.training import Training, TrainingError
+
+SHORT = Training(iterations=10)
+
+
+@pytest.fixture(autouse=True)
+def _same_initial_weights():
+    torch.manual_seed(0)
+
+
+def make_network() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3))
+
+
+def items(n: int) -> torch.Tensor:
+    return torch.randn(n, 4, generator=torch.Generator().manual_seed(0))
+
+
+def fitted(seed: int = 0, members: int = 3, **settings) -> Ensemble:
+    ensemble = Ensemble(make_network, members=members, training=Training(iterations=10, **settings))
+    ensemble.fit(items(9), torch.arange(9) % 3, seed=seed)
+    return ensemble
+
+
+def test_each_member_is_one_function_of_an_item(device):
+    ensemble = fitted(device=device)
+    check_model(ensemble, items(11))
+    log_probs = ensemble.log_probs(items(11))
+    assert log_probs.shape == (11, 3, 3)
+    assert not torch.allclose(log_probs[:, 0], log_probs[:, 1], atol=1e-3)
+
+
+def test_seed_and_place_decide_a_member():
+    torch.manual_seed(0)
+    first = fitted().log_probs(items(5))
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    second = fitted().log_probs(items(5))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first, second)
+    assert torch.equal(first[:, :2], fitted(members=2).log_probs(items(5)))
+    assert not torch.isclose(first, fitted(seed=1).log_probs(items(5))).all(dim=(0, 2)).any()
+
+
+def test_every_member_begins_elsewhere():
+    begun: list[float] = []
+
+    def make_and_note() -> nn.Module:
+        network = make_network()
+        begun.append(network[0].weight.sum().item())
+        return network
+
+    for seed in (0, 0, 1):
+        Ensemble(make_and_note, members=3, training=SHORT).fit(items(9), torch.arange(9) % 3, seed=seed)
+    assert begun[:3] == begun[3:6]
+    assert len(set(begun)) == 6
+
+
+def test_members_come_one_at_a_time_and_wait_on_the_cpu(device):
+    ensemble = fitted(device=device)
+    places = lambda: [next(network.parameters()).device.type for network in ensemble._networks]  # noqa: E731
+    assert places() == ["cpu"] * 3
+    for k, member in enumerate(ensemble.members()):
+        assert places() == ["cpu"] * k + [device] + ["cpu"] * (2 - k)
+        torch.testing.assert_close(member(items(5)), ensemble.log_probs(items(5))[:, k : k + 1])
+        break
+    assert places() == ["cpu"] * 3
+
+
+def test_a_second_fit_starts_anew():
+    ensemble = fitted(seed=1)
+    ensemble.fit(items(9), torch.arange(9) % 3, seed=0)
+    assert torch.equal(ensemble.log_probs(items(5)), fitted(seed=0).log_probs(items(5)))
+
+
+def test_predicting_before_fit_is_refused():
+    with pytest.raises(InputError, match="no members before it is fitted"):
+        Ensemble(make_network, members=2).log_probs(items(5))
+
+
+def test_a_failed_fit_leaves_the_ensemble_as_it_was():
+    ensemble = fitted()
+    before = ensemble.log_probs(items(5))
+    with pytest.raises(TrainingError):
+        ensemble.fit(items(9) * torch.nan, torch.arange(9) % 3)
+    assert torch.equal(ensemble.log_probs(items(5)), before)
+
+
+def test_one_network_for_all_members_is_refused():
+    network = make_network()
+    with pytest.raises(InputError, match="the same network twice"):
+        Ensemble(lambda: network, members=2, training=SHORT).fit(items(9), torch.arange(9) % 3)
+
+
+def test_no_members_are_refused():
+    with pytest.raises(InputError, match="members must be at least 1, found 0"):
+        Ensemble(make_network, members=0)
+
+
+def test_repr_shows_the_settings():
+    assert repr(Ensemble(make_network, members=2, training=SHORT)).startswith("Ensemble(members=2, training=Tr")
+    assert Ensemble(make_network, members=2).samples == 2

@@ -1,0 +1,237 @@
+"""The command as a person runs it: its own process, its files, what it prints and how it ends."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import tonsure as tn
+
+
+def tonsure(*words, cwd=None):
+    command = [sys.executable, "-m", "tonsure", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.fixture
+def log_probs(make_log_probs):
+    return make_log_probs(30, K=20, C=4, dtype=torch.float32).cpu()
+
+
+@pytest.fixture
+def npy(log_probs, tmp_path):
+    np.save(tmp_path / "predictions.npy", log_probs.numpy())
+    return tmp_path / "predictions.npy"
+
+
+def test_every_kind_of_file_gives_the_rows_of_select(log_probs, npy, tmp_path):
+    np.savez(tmp_path / "one.npz", log_probs.numpy())
+    np.savez(tmp_path / "two.npz", pool=log_probs.numpy(), other=np.zeros(3))
+    torch.save(log_probs, tmp_path / "tensor.pt")
+    torch.save({"pool": log_probs}, tmp_path / "dict.pt")
+    save_file({"pool": log_probs.bfloat16()}, tmp_path / "tensors.safetensors")
+    expected = tn.select(log_probs, tn.LargeBatchBALD(), 3)
+    for name, more in (
+        ("predictions.npy", ()),
+        ("one.npz", ()),
+        ("two.npz", ("--key", "pool")),
+        ("tensor.pt", ()),
+        ("dict.pt", ()),
+        ("tensors.safetensors", ()),
+    ):
+        done = tonsure("select", tmp_path / name, "--count", 3, *more)
+        assert (done.returncode, done.stderr) == (0, "")
+        rows = list(csv.DictReader(done.stdout.splitlines()))
+        assert [int(row["row"]) for row in rows] == expected.rows.tolist()
+        assert [row["rank"] for row in rows] == ["1", "2", "3"]
+        gains = [float(row["gain"]) for row in rows]
+        assert gains == pytest.approx(expected.gains.tolist(), abs=0.05 if "safetensors" in name else 1e-12)
+
+
+def test_probabilities_and_logits(log_probs, tmp_path):
+    np.save(tmp_path / "probs.npy", log_probs.exp().numpy())
+    np.save(tmp_path / "logits.npy", log_probs.numpy() + 3)
+    expected = tn.select(log_probs, tn.LargeBatchBALD(), 3).rows.tolist()
+    for values in ("probs", "logits"):
+        done = tonsure("select", tmp_path / f"{values}.npy", "-k", 3, "--values", values)
+        assert [int(row["row"]) for row in csv.DictReader(done.stdout.splitlines())] == expected
+
+
+def test_ids_and_endings(log_probs, npy, tmp_path):
+    names = [f"picture, {row}.png" for row in range(30)]
+    (tmp_path / "ids.txt").write_text("\n".join(names) + "\n")
+    with (tmp_path / "ids.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["size", "path"], *([row, name] for row, name in enumerate(names))])
+    expected = [names[row] for row in tn.select(log_probs, tn.LargeBatchBALD(), 4).rows]
+    assert tonsure("select", npy, "-k", 4, "--ids", tmp_path / "ids.txt", "--out", tmp_path / "a.csv").stdout == ""
+    assert [row["id"] for row in csv.DictReader((tmp_path / "a.csv").open())] == expected
+    tonsure(
+        "select", npy, "-k", 4, "--ids", tmp_path / "ids.csv", "--ids-column", "path", "--out", tmp_path / "a.jsonl"
+    )
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == expected
+    assert list(lines[0]) == ["rank", "row", "id", "gain"]
+
+
+@pytest.mark.parametrize(
+    ("words", "objective", "by"),
+    [
+        (["--objective", "entropy"], tn.Pointwise(tn.entropy), None),
+        (["--objective", "Random", "--seed", "5"], tn.Random(), None),
+        (["--objective", "BatchBALD(labelings=64, seed=2)"], tn.BatchBALD(64, 2), None),
+        (["--objective", "LargeBatchBALD(weight=0.5)"], tn.LargeBatchBALD(0.5), None),
+        (["--objective", "bald", "--by", "PowerSample(beta=2.0)"], tn.Pointwise(tn.bald), tn.PowerSample(2.0)),
+    ],
+)
+def test_objectives_and_optimizers_by_name(log_probs, npy, words, objective, by):
+    done = tonsure("select", npy, "-k", 3, *words)
+    expected = tn.select(log_probs, objective, 3, by=by, seed=5 if "--seed" in words else 0)
+    assert [int(row["row"]) for row in csv.DictReader(done.stdout.splitlines())] == expected.rows.tolist()
+
+
+def test_an_objective_of_ones_own(npy, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch, tonsure as tn\n"
+        "class Last(tn.Objective):\n"
+        "    def gain(self, state, notes, items): return torch.ones(len(items)).double()\n"
+        "def first(log_probs_n_K_C): return -log_probs_n_K_C[:, 0, 0]\n"
+    )
+    done = tonsure("select", npy, "-k", 2, "--objective", "mine:Last", cwd=tmp_path)
+    assert done.stdout == "rank,row,gain\n1,0,1.0\n2,1,1.0\n"
+    assert tonsure("select", npy, "-k", 2, "--objective", "mine:first", cwd=tmp_path).returncode == 0
+
+
+def test_a_warning_is_one_line(npy):
+    done = tonsure("select", npy, "-k", 20, "--objective", "BatchBALD")
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: 20 posterior samples can tell at most log 20 = 3.00 nats")
+    assert done.stderr.count("\n") == 1
+
+
+BAD = [
+    (["-k", "0"], "k is 0, expected a whole number from 1 to N = 30"),
+    (["-k", "31"], "k is 31, expected"),
+    (["-k", "2", "--objective", "largebatchbold"], "did you mean LargeBatchBALD?"),
+    (["-k", "2", "--objective", "BatchBALD(labels=3)"], "unexpected keyword argument 'labels'"),
+    (["-k", "2", "--objective", "BatchBALD(labelings=3)"], "labelings is 3, expected at least 32"),
+    (["-k", "2", "--objective", "BatchBALD(64"], "cannot be read; expected Name or Name(setting=1.5)"),
+    (["-k", "2", "--objective", "no_module:Mine"], "no_module:Mine cannot be imported: No module named 'no_module'"),
+    (["-k", "2", "--objective", "math:pi"], "expected an objective or a function"),
+    (["-k", "2", "--by", "PowerSampel"], "there is no optimizer 'PowerSampel'; did you mean PowerSample?"),
+    (["-k", "2", "--values", "probs"], "expected probabilities, from 0 to 1"),
+    (["-k", "2", "--ids", "29.txt"], "29.txt names 29 items, but the predictions have 30 rows"),
+    (["-k", "2", "--ids", "twice.txt"], "twice.txt names 'x' twice, as items 3 and 29"),
+    (["-k", "2", "--ids", "none.txt"], "none.txt cannot be read"),
+    (["-k", "2", "--ids", "two.csv"], "two.csv has the columns a, b; --ids-column says which"),
+    (["-k", "2", "--ids", "two.csv", "--ids-column", "c"], "none is named 'c'"),
+    (["-k", "2", "--out", "rows.xlsx"], "rows are written to files that end in .csv or .jsonl"),
+    (["-k", "2", "--out", "nowhere/rows.csv"], "there is no folder nowhere"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD)
+def test_bad_words_are_one_message_and_status_2(npy, tmp_path, words, message):
+    names = [f"{row}" for row in range(30)]
+    (tmp_path / "29.txt").write_text("\n".join(names[:29]))
+    (tmp_path / "twice.txt").write_text("\n".join([*names[:3], "x", *names[4:29], "x"]))
+    (tmp_path / "two.csv").write_text("a,b\n" + "1,2\n" * 30)
+    before = sorted(tmp_path.iterdir())
+    done = tonsure("select", npy, *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def damaged(folder, log_probs):
+    """Files that cannot be used, each with what is said of it."""
+    np.save(folder / "good.npy", log_probs.numpy())
+    (folder / "short.npy").write_bytes((folder / "good.npy").read_bytes()[:-100])
+    (folder / "empty.npy").write_bytes(b"")
+    (folder / "text.npy").write_text("1, 2, 3")
+    np.save(folder / "objects.npy", np.array([{}], dtype=object))
+    torch.save(log_probs, folder / "good.pt")
+    (folder / "short.pt").write_bytes((folder / "good.pt").read_bytes()[:200])
+    torch.save({"a": log_probs, "b": log_probs}, folder / "two.pt")
+    torch.save(print, folder / "code.pt")
+    (folder / "short.safetensors").write_bytes(b"\x10")
+    np.save(folder / "flat.npy", log_probs[:, 0].numpy())
+    np.save(folder / "one.npy", log_probs[:, :1].log_softmax(-1).numpy())
+    np.save(folder / "probs.npy", log_probs.exp().numpy())
+    np.save(folder / "int.npy", np.zeros((3, 4, 5), int))
+    (folder / "table.parquet").write_bytes(b"x")
+    return {
+        "short.npy": "cannot be read, it may be cut short or damaged",
+        "empty.npy": "cannot be read",
+        "text.npy": "cannot be read",
+        "objects.npy": "cannot be read",
+        "short.pt": "cannot be read",
+        "two.pt": "holds 2 arrays (a (30, 20, 4), b (30, 20, 4)); --key says which",
+        "code.pt": "cannot be read",
+        "short.safetensors": "cannot be read",
+        "flat.npy": "shape (30, 4), expected three axes [N, K, C]",
+        "one.npy": "needs at least 2, but the predictions have shape (30, 1, 4)",
+        "probs.npy": "look like probabilities: give their logarithm (--values probs on the command line)",
+        "int.npy": "the predictions are int64, expected float16",
+        "table.parquet": "predictions are read from files that end in .npy",
+        "absent.npy": "there is no such file",
+    }
+
+
+def test_bad_files_are_one_message_and_status_2(log_probs, tmp_path):
+    for name, message in damaged(tmp_path, log_probs).items():
+        done = tonsure("select", tmp_path / name, "-k", 2)
+        assert done.returncode == 2, name
+        assert message in done.stderr, name
+        assert done.stderr.count("error: ") == 1
+        assert "Traceback" not in done.stderr
+
+
+def test_logits_that_are_probabilities(log_probs, tmp_path):
+    np.save(tmp_path / "probs.npy", log_probs.exp().numpy())
+    done = tonsure("select", tmp_path / "probs.npy", "-k", 2, "--values", "logits")
+    assert done.returncode == 2
+    assert "every row of the predictions sums to 1: --values probs?" in done.stderr
+
+
+def test_help_teaches_with_an_example():
+    for command in ("select", "run"):
+        done = tonsure(command, "--help")
+        assert done.returncode == 0
+        assert "Example:" in done.stdout
+
+
+def test_run_and_report(tmp_path):
+    file = Path(__file__).with_name("small_experiment.py")
+    done = tonsure("run", file, "--seeds", 1, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("The records are in runs/small;")
+    done = tonsure("report", "runs/small", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "<html" in (tmp_path / done.stdout.strip()).read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "absent.py"], "absent.py is no file"),
+        (["run", "empty.py"], "empty.py makes no `experiment`"),
+        (["run", "empty.py", "--seeds", "many"], "Invalid value for '--seeds'"),
+        (["report", "."], "error: "),
+        (["report", "absent"], "error: "),
+    ],
+)
+def test_nothing_to_run_or_report(tmp_path, words, message):
+    (tmp_path / "empty.py").write_text("")
+    done = tonsure(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

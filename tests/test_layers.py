@@ -1,0 +1,68 @@
+"""Who may import whom: a module imports only from layers below its own, and the halves meet in the loop alone."""
+
+import ast
+from pathlib import Path
+
+import tonsure
+
+PACKAGE = Path(tonsure.__file__).parent
+
+SELECTION = [
+    {"errors", "shapes"},
+    {"information", "objective", "checks"},
+    {"scores", "objectives"},
+    {"candidates"},
+    {"optimizers"},
+    {"select"},
+]
+MODEL = [
+    {"errors", "shapes"},
+    {"training", "pool"},
+    {"models"},
+    {"predictions"},
+    {"measures"},
+]
+BOTH = [{"labels"}, {"loop"}, {"experiment"}, {"names", "tables"}, {"cli"}, {"__main__"}]
+ASIDE = {
+    "records": {"errors"},
+    "figures": set(),
+    "report": {"errors", "records", "figures"},
+    "datasets": {"errors"},
+    "testing": None,
+    "__init__": None,
+}
+
+
+def allowed(module):
+    """The modules that this one may import; None is any."""
+    if module in ASIDE:
+        return ASIDE[module]
+    for half in (SELECTION, MODEL):
+        for depth, layer in enumerate(half):
+            if module in layer:
+                return set().union(*half[:depth])
+    for depth, layer in enumerate(BOTH):
+        if module in layer:
+            return set().union(*SELECTION, *MODEL, *BOTH[:depth], {"records", "report", "datasets"})
+    raise AssertionError(f"{module} stands in no layer")
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "tonsure":
+            if node.module == "tonsure":
+                yield from (alias.name for alias in node.names)
+            else:
+                yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("tonsure."))
+
+
+def test_imports_go_down():
+    files = list(PACKAGE.rglob("*.py"))
+    assert len(files) > 30
+    for path in files:
+        module = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        may = allowed(module)
+        for imported in imports(path):
+            assert may is None or imported == module or imported in may, f"{path.name} imports {imported}"

@@ -1,0 +1,91 @@
+import pytest
+import torch
+
+import tonsure as tn
+
+
+class Favorite(tn.BayesianModel):
+    """Predicts from the inputs alone: the larger the input, the more its two samples disagree."""
+
+    samples = 2
+
+    def __init__(self):
+        self.fitted = []
+
+    def fit(self, inputs, labels_n, *, seed=0):
+        self.fitted.append((inputs.flatten().tolist(), labels_n.tolist(), seed))
+
+    def members(self):
+        yield lambda inputs: torch.stack([torch.cat([x, -x], 1) for x in (inputs, -inputs)], 1).log_softmax(-1)
+
+
+@pytest.fixture
+def pool():
+    values = torch.tensor([3.0, 0.1, 0.9, 0.5, 2.0, 0.7, 0.2])
+    return tn.Pool(values[:, None], labels={0: 1})
+
+
+def test_the_best_item_of_the_pool_is_the_one_that_is_labeled(pool):
+    """Row numbers go from the unlabeled part to the pool and to the label source."""
+    asked = []
+
+    def ask(rows):
+        asked.extend(rows.tolist())
+        return rows % 2
+
+    model = Favorite()
+    found = list(tn.rounds(pool, model, tn.Pointwise(tn.bald), 2, ask=ask, until=6))
+    assert asked == [4, 2, 5, 3, 6]
+    assert [turn.rows for turn in found] == [[4, 2], [5, 3], [6], []]
+    assert [turn.labeled for turn in found] == [1, 3, 5, 6]
+    assert pool.labeled_rows.tolist() == [0, 4, 2, 5, 3, 6]
+    assert pool.labels.tolist() == [1, 0, 0, 1, 1, 0]
+    assert model.fitted[1][:2] == ([3.0, 2.0, pytest.approx(0.9)], [1, 0, 0])
+
+
+def test_what_a_round_says(pool):
+    measure = tn.accuracy(torch.ones(4, 1), torch.tensor([0, 1, 0, 1]))
+    turn = next(tn.rounds(pool, Favorite(), tn.Pointwise(tn.bald), 2, ask=lambda rows: rows, until=6, measure=measure))
+    assert turn.measure == {"accuracy": 0.5}
+    assert turn.labels == turn.rows
+    assert turn.positive == 2
+    assert turn.gains[0] > turn.gains[1] > 0
+    assert set(turn.seconds) == {"fit", "predict", "select"}
+    assert 10_000_000 < turn.peak_memory < 100_000_000_000
+
+
+def test_seeds_depend_on_the_seed_and_on_the_number_of_labels_alone(pool):
+    def seeds(seed, labels):
+        model = Favorite()
+        list(tn.rounds(tn.Pool(pool.inputs, labels), model, tn.Random(), 2, ask=lambda rows: rows, until=5, seed=seed))
+        return [fitted[2] for fitted in model.fitted]
+
+    whole, resumed = seeds(3, {0: 1}), seeds(3, {0: 1, 5: 1, 6: 1})
+    assert whole[1:] == resumed
+    assert len({*whole, *seeds(4, {0: 1})}) == 6
+
+
+def test_the_pool_may_run_out(pool):
+    found = list(tn.rounds(pool, Favorite(), tn.Random(), 4, ask=lambda rows: rows, until=100))
+    assert [len(turn.rows) for turn in found] == [4, 2, 0]
+    assert pool.unlabeled_rows.tolist() == []
+
+
+def test_warnings_are_given_and_kept(pool):
+    with pytest.warns(tn.SelectionWarning, match="of the 5 picks have a positive gain") as caught:
+        turn = next(tn.rounds(pool, Favorite(), tn.LargeBatchBALD(50.0), 5, ask=lambda rows: rows, until=6))
+    assert turn.warnings == [str(caught[0].message)]
+
+
+def test_a_refused_label_leaves_the_pool_as_it_was(pool):
+    turns = tn.rounds(pool, Favorite(), tn.Random(), 2, ask=lambda rows: rows * 0 - 1, until=6)
+    with pytest.raises(tn.InputError, match="was given the label -1"):
+        next(turns)
+    assert pool.labeled_rows.tolist() == [0]
+
+
+def test_a_pool_without_a_label_is_refused(pool):
+    with pytest.raises(tn.InputError, match="holds no label"):
+        next(tn.rounds(tn.Pool(pool.inputs), Favorite(), tn.Random(), 2, ask=lambda rows: rows, until=6))
+    with pytest.raises(tn.InputError, match="k is 0"):
+        next(tn.rounds(pool, Favorite(), tn.Random(), 0, ask=lambda rows: rows, until=6))

@@ -1,0 +1,38 @@
+import inspect
+import subprocess
+import sys
+
+import tonsure
+
+
+def test_the_public_names_are_those_imported_sorted():
+    source = inspect.getsource(tonsure)
+    lines = [line for line in source.splitlines() if line.startswith("from")]
+    names = [line.split(" import ")[1].split(" as ") for line in lines]
+    assert all(left == right for left, right in names)
+    assert lines == sorted(lines)
+    assert {left for left, _ in names} == {
+        name for name, value in vars(tonsure).items() if not name.startswith("_") and not inspect.ismodule(value)
+    } | {"select"}
+
+
+def test_every_public_name_is_documented():
+    for name in dir(tonsure):
+        value = getattr(tonsure, name)
+        if not name.startswith("_") and not inspect.ismodule(value):
+            assert inspect.getdoc(value), name
+
+
+def test_importing_does_nothing():
+    """No seed, no logging, no thread count, no part that needs an extra."""
+    code = (
+        "import sys, logging, warnings, torch, numpy\n"
+        "state = lambda: (torch.get_rng_state().tolist(), str(numpy.random.get_state()), torch.get_num_threads(),\n"
+        "    torch.backends.cudnn.deterministic, logging.root.handlers, list(warnings.filters))\n"
+        "before = state()\n"
+        "import tonsure\n"
+        "assert state() == before\n"
+        "extras = {'matplotlib', 'jinja2', 'scipy', 'sklearn', 'pooch', 'filelock', 'typer', 'safetensors', 'ray'}\n"
+        "loaded = extras & ({name.split('.')[0] for name in sys.modules} - sys.modules.keys() ^ extras & set())\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,207 @@
+import functools
+from itertools import chain
+
+import pytest
+import torch
+from torch import nn
+
+from tonsure.errors import InputError
+from tonsure.training import Training, TrainingError, best_device, constant, cosine, derive_seed, fit
+
+
+def make_network(seed: int = 0) -> nn.Module:
+    network = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 2))
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) / 2
+    return network
+
+
+def make_data(n: int = 100) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs = torch.randn(n, 2, generator=torch.Generator().manual_seed(1))
+    return inputs, (inputs[:, 0] > inputs[:, 1]).long()
+
+
+class Linear(torch.optim.SGD):
+    """Notes what it is asked to do."""
+
+    seen: list[float]
+
+    def __init__(self, params, lr, weight_decay):
+        super().__init__(params, lr=lr, weight_decay=weight_decay)
+        self.seen = []
+        Linear.last = self
+
+    def step(self, closure=None):
+        self.seen.append(self.param_groups[0]["lr"])
+        super().step(closure)
+
+
+class Recorder(nn.Module):
+    """Notes the batches it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(1, 200)
+        self.batches = []
+
+    def forward(self, inputs):
+        self.batches.append(inputs[:, 0].int().tolist())
+        return self.linear(inputs)
+
+
+def test_learns_what_can_be_learned(device):
+    inputs, labels = make_data()
+    network = fit(make_network(), inputs, labels, Training(iterations=300, learning_rate=0.02, device=device), seed=0)
+    assert not network.training
+    assert (network(inputs.to(device)).argmax(1).cpu() == labels).float().mean() > 0.95
+
+
+def test_same_seed_same_weights_and_global_generators_undisturbed():
+    inputs, labels = make_data()
+
+    def weights(seed: int, noise: int) -> torch.Tensor:
+        network = make_network()
+        torch.manual_seed(noise)
+        state = torch.get_rng_state()
+        fit(network, inputs, labels, Training(iterations=20), seed=seed)
+        assert torch.equal(torch.get_rng_state(), state)
+        return nn.utils.parameters_to_vector(network.parameters())
+
+    assert torch.equal(weights(0, noise=1), weights(0, noise=2))
+    assert not torch.equal(weights(0, noise=1), weights(1, noise=1))
+    assert not torch.backends.cudnn.deterministic
+
+
+def test_the_seed_decides_the_dropout():
+    def dropped(seed: int) -> torch.Tensor:
+        network = nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 2))
+        seen = []
+        network[1].register_forward_hook(lambda module, given, found: seen.append(given[0] == 0))
+        fit(network, torch.ones(20, 8), torch.zeros(20, dtype=torch.int64), Training(iterations=1), seed=seed)
+        return seen[0]
+
+    assert torch.equal(dropped(0), dropped(0))
+    assert not torch.equal(dropped(0), dropped(1))
+
+
+def test_same_as_a_loop_written_out():
+    """A second source: full batches, no dropout, so that nothing is random."""
+    inputs, labels = make_data(30)
+    network, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    other.load_state_dict(network.state_dict())
+    training = Training(optimizer=torch.optim.SGD, learning_rate=0.5, weight_decay=0.1, schedule=cosine, iterations=4)
+    fit(network, inputs, labels, training, seed=0)
+    for factor in (1.0, 0.853553, 0.5, 0.146447):
+        loss = -other(inputs).log_softmax(1)[torch.arange(30), labels].mean()
+        for parameter, gradient in zip(
+            other.parameters(), torch.autograd.grad(loss, list(other.parameters())), strict=True
+        ):
+            parameter.data -= 0.5 * factor * (gradient + 0.1 * parameter.data)
+    torch.testing.assert_close(network.weight, other.weight)
+
+
+def test_an_epoch_sees_every_example_once_in_even_batches():
+    network = Recorder()
+    fit(network, torch.arange(65.0)[:, None], torch.arange(65), Training(epochs=2, batch_size=32), seed=0)
+    assert [len(batch) for batch in network.batches] == [22, 22, 21] * 2
+    first, second = [*chain(*network.batches[:3])], [*chain(*network.batches[3:])]
+    assert sorted(first) == sorted(second) == list(range(65))
+    assert first != second != list(range(65))
+
+
+def test_fewer_examples_than_a_batch_are_one_batch():
+    network = Recorder()
+    fit(network, torch.arange(5.0)[:, None], torch.arange(5), Training(iterations=3), seed=0)
+    assert [sorted(batch) for batch in network.batches] == [[0, 1, 2, 3, 4]] * 3
+
+
+def test_the_optimizer_gets_every_setting():
+    inputs, labels = make_data(10)
+    training = Training(Linear, learning_rate=0.5, weight_decay=0.25, schedule=cosine, epochs=4)
+    fit(make_network(), inputs, labels, training, seed=0)
+    assert Linear.last.seen == pytest.approx([0.5, 0.426777, 0.25, 0.073223], abs=1e-6)
+    assert Linear.last.param_groups[0]["weight_decay"] == 0.25
+
+
+def test_divergence_names_iteration_and_learning_rate():
+    inputs, labels = make_data(10)
+    training = Training(torch.optim.SGD, learning_rate=1e30, iterations=50)
+    with pytest.raises(TrainingError, match=r"at iteration \d of 50, with the learning rate 1e\+30: a smaller one"):
+        fit(make_network(), inputs, labels, training, seed=0)
+    inputs[7, 1] = torch.nan
+    with pytest.raises(TrainingError, match=r"iteration 0 of 50.*: example 7 of 10 is not finite"):
+        fit(make_network(), inputs, labels, Training(iterations=50), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.tensor([0, 1]), "one label for each input, found 3 and 2"),
+        (torch.tensor([0, 1, 2]), "labels must be 0 to 1, as the network has 2 classes; found 0 to 2"),
+        (torch.tensor([0, 1, -100]), "found -100 to 1"),
+    ],
+)
+def test_unusable_labels_are_refused(labels, message):
+    with pytest.raises(InputError, match=message):
+        fit(make_network(), torch.zeros(3, 2), labels, Training(), seed=0)
+
+
+def test_nothing_to_train_on_is_refused():
+    with pytest.raises(InputError, match="found 0 and 0"):
+        fit(make_network(), torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64), Training(), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (nn.Flatten(0), r"found the shape \[6\] for n = 3"),
+        (nn.Unflatten(1, (2, 1)), r"found the shape \[3, 2, 1\] for n = 3"),
+        (nn.LSTM(2, 2), "found tuple"),
+    ],
+)
+def test_output_that_is_no_logits_is_refused(network, message):
+    network = nn.Sequential(nn.Linear(2, 2), network)
+    with pytest.raises(InputError, match=message):
+        fit(network, torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64), Training(), seed=0)
+
+
+def test_iterations_or_epochs():
+    assert (Training().iterations, Training().epochs) == (1000, None)
+    assert (Training(epochs=3).iterations, Training(epochs=3).epochs) == (None, 3)
+    with pytest.raises(InputError, match="not both"):
+        Training(iterations=1, epochs=1)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"iterations": 0}, {"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"weight_decay": -1.0}],
+)
+def test_settings_out_of_range_are_refused(setting):
+    with pytest.raises(InputError, match=next(iter(setting))):
+        Training(**setting)
+
+
+def test_a_training_prints_no_address():
+    training = Training(functools.partial(torch.optim.SGD, momentum=0.9), schedule=cosine, epochs=2)
+    assert "0x" not in repr(training)
+    assert "schedule=tonsure.training.cosine, iterations=None, epochs=2" in repr(training)
+    assert "momentum=0.9" in repr(training)
+    assert training != Training(epochs=2)
+    assert Training() == Training(iterations=1000)
+
+
+def test_schedules():
+    assert [constant(done) for done in (0.0, 0.5, 1.0)] == [1, 1, 1]
+    assert [cosine(done) for done in (0.0, 0.5, 1.0)] == pytest.approx([1, 0.5, 0])
+
+
+def test_derived_seeds_are_fixed_and_apart():
+    seeds = [derive_seed(seed, member) for seed in range(30) for member in range(30)]
+    assert len(set(seeds)) == 900
+    assert derive_seed(1, 2) != derive_seed(2, 1)
+    assert derive_seed(0, 1) == derive_seed(0, 1)
+
+
+def test_best_device_exists():
+    assert torch.zeros(1, device=best_device()).device.type == best_device()
