@@ -7,9 +7,7 @@ OBJECTIVES = [
     tn.LargeBatchBALD(weight=2.0),
     tn.BatchBALD(),
     tn.BatchBALD(labelings=64, seed=1),
-    *map(
-        tn.Pointwise, (tn.bald, tn.entropy, tn.least_confidence, tn.margin, tn.variation_ratio, tn.mean_std)
-    ),
+    *map(tn.Pointwise, (tn.bald, tn.entropy, tn.least_confidence, tn.margin, tn.variation_ratio, tn.mean_std)),
     tn.Random(),
     tn.ReleasedLBB(),
 ]

@@ -39,9 +39,7 @@ def test_lazy_leaves_rows_behind(make_log_probs):
     assert counts[1] < counts[0] / 3
 
 
-@pytest.mark.parametrize(
-    "objective", [tn.LargeBatchBALD(), tn.BatchBALD(), tn.Pointwise(tn.entropy)], ids=repr
-)
+@pytest.mark.parametrize("objective", [tn.LargeBatchBALD(), tn.BatchBALD(), tn.Pointwise(tn.entropy)], ids=repr)
 @pytest.mark.parametrize("by", [tn.Greedy(), tn.LazyGreedy(), tn.TopK()], ids=repr)
 def test_ties_go_to_the_lowest_row(make_log_probs, objective, by):
     """Four copies of every item, in different blocks and shards: the first copies are chosen first."""

@@ -12,11 +12,27 @@ import torch
 from safetensors.torch import save_file
 
 import tonsure as tn
+from tonsure.cli import main
 
 
 def tonsure(*words, cwd=None):
     command = [sys.executable, "-m", "tonsure", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.fixture
+def typed(monkeypatch, capsys):
+    """The same within this process, where there are many cases."""
+
+    def run(*words, cwd=None):
+        monkeypatch.setattr(sys, "argv", ["tonsure", *map(str, words)])
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        with pytest.raises(SystemExit) as end:
+            main()
+        return subprocess.CompletedProcess(words, end.value.code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture
@@ -30,7 +46,7 @@ def npy(log_probs, tmp_path):
     return tmp_path / "predictions.npy"
 
 
-def test_every_kind_of_file_gives_the_rows_of_select(log_probs, npy, tmp_path):
+def test_every_kind_of_file_gives_the_rows_of_select(typed, log_probs, npy, tmp_path):
     np.savez(tmp_path / "one.npz", log_probs.numpy())
     np.savez(tmp_path / "two.npz", pool=log_probs.numpy(), other=np.zeros(3))
     torch.save(log_probs, tmp_path / "tensor.pt")
@@ -45,7 +61,7 @@ def test_every_kind_of_file_gives_the_rows_of_select(log_probs, npy, tmp_path):
         ("dict.pt", ()),
         ("tensors.safetensors", ()),
     ):
-        done = tonsure("select", tmp_path / name, "--count", 3, *more)
+        done = typed("select", tmp_path / name, "--count", 3, *more)
         assert (done.returncode, done.stderr) == (0, "")
         rows = list(csv.DictReader(done.stdout.splitlines()))
         assert [int(row["row"]) for row in rows] == expected.rows.tolist()
@@ -54,23 +70,24 @@ def test_every_kind_of_file_gives_the_rows_of_select(log_probs, npy, tmp_path):
         assert gains == pytest.approx(expected.gains.tolist(), abs=0.05 if "safetensors" in name else 1e-12)
 
 
-def test_probabilities_and_logits(log_probs, tmp_path):
+def test_probabilities_and_logits(typed, log_probs, tmp_path):
     np.save(tmp_path / "probs.npy", log_probs.exp().numpy())
     np.save(tmp_path / "logits.npy", log_probs.numpy() + 3)
     expected = tn.select(log_probs, tn.LargeBatchBALD(), 3).rows.tolist()
     for values in ("probs", "logits"):
-        done = tonsure("select", tmp_path / f"{values}.npy", "-k", 3, "--values", values)
+        done = typed("select", tmp_path / f"{values}.npy", "-k", 3, "--values", values)
         assert [int(row["row"]) for row in csv.DictReader(done.stdout.splitlines())] == expected
 
 
-def test_ids_and_endings(log_probs, npy, tmp_path):
+def test_ids_and_endings(typed, log_probs, npy, tmp_path):
     names = [f"picture, {row}.png" for row in range(30)]
     (tmp_path / "ids.txt").write_text("\n".join(names) + "\n")
     with (tmp_path / "ids.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["size", "path"], *([row, name] for row, name in enumerate(names))])
     expected = [names[row] for row in tn.select(log_probs, tn.LargeBatchBALD(), 4).rows]
-    assert tonsure("select", npy, "-k", 4, "--ids", tmp_path / "ids.txt", "--out", tmp_path / "a.csv").stdout == ""
-    assert [row["id"] for row in csv.DictReader((tmp_path / "a.csv").open())] == expected
+    assert typed("select", npy, "-k", 4, "--ids", tmp_path / "ids.txt", "--out", tmp_path / "a.csv").stdout == ""
+    rows = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
+    assert [row["id"] for row in rows] == expected
     tonsure(
         "select", npy, "-k", 4, "--ids", tmp_path / "ids.csv", "--ids-column", "path", "--out", tmp_path / "a.jsonl"
     )
@@ -89,8 +106,8 @@ def test_ids_and_endings(log_probs, npy, tmp_path):
         (["--objective", "bald", "--by", "PowerSample(beta=2.0)"], tn.Pointwise(tn.bald), tn.PowerSample(2.0)),
     ],
 )
-def test_objectives_and_optimizers_by_name(log_probs, npy, words, objective, by):
-    done = tonsure("select", npy, "-k", 3, *words)
+def test_objectives_and_optimizers_by_name(typed, log_probs, npy, words, objective, by):
+    done = typed("select", npy, "-k", 3, *words)
     expected = tn.select(log_probs, objective, 3, by=by, seed=5 if "--seed" in words else 0)
     assert [int(row["row"]) for row in csv.DictReader(done.stdout.splitlines())] == expected.rows.tolist()
 
@@ -136,13 +153,13 @@ BAD = [
 
 
 @pytest.mark.parametrize(("words", "message"), BAD)
-def test_bad_words_are_one_message_and_status_2(npy, tmp_path, words, message):
+def test_bad_words_are_one_message_and_status_2(typed, npy, tmp_path, words, message):
     names = [f"{row}" for row in range(30)]
     (tmp_path / "29.txt").write_text("\n".join(names[:29]))
     (tmp_path / "twice.txt").write_text("\n".join([*names[:3], "x", *names[4:29], "x"]))
     (tmp_path / "two.csv").write_text("a,b\n" + "1,2\n" * 30)
     before = sorted(tmp_path.iterdir())
-    done = tonsure("select", npy, *words, cwd=tmp_path)
+    done = typed("select", npy, *words, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
@@ -186,25 +203,25 @@ def damaged(folder, log_probs):
     }
 
 
-def test_bad_files_are_one_message_and_status_2(log_probs, tmp_path):
+def test_bad_files_are_one_message_and_status_2(typed, log_probs, tmp_path):
     for name, message in damaged(tmp_path, log_probs).items():
-        done = tonsure("select", tmp_path / name, "-k", 2)
+        done = typed("select", tmp_path / name, "-k", 2)
         assert done.returncode == 2, name
         assert message in done.stderr, name
         assert done.stderr.count("error: ") == 1
         assert "Traceback" not in done.stderr
 
 
-def test_logits_that_are_probabilities(log_probs, tmp_path):
+def test_logits_that_are_probabilities(typed, log_probs, tmp_path):
     np.save(tmp_path / "probs.npy", log_probs.exp().numpy())
-    done = tonsure("select", tmp_path / "probs.npy", "-k", 2, "--values", "logits")
+    done = typed("select", tmp_path / "probs.npy", "-k", 2, "--values", "logits")
     assert done.returncode == 2
     assert "every row of the predictions sums to 1: --values probs?" in done.stderr
 
 
-def test_help_teaches_with_an_example():
+def test_help_teaches_with_an_example(typed):
     for command in ("select", "run"):
-        done = tonsure(command, "--help")
+        done = typed(command, "--help")
         assert done.returncode == 0
         assert "Example:" in done.stdout
 
@@ -229,9 +246,9 @@ def test_run_and_report(tmp_path):
         (["report", "absent"], "error: "),
     ],
 )
-def test_nothing_to_run_or_report(tmp_path, words, message):
+def test_nothing_to_run_or_report(typed, tmp_path, words, message):
     (tmp_path / "empty.py").write_text("")
-    done = tonsure(*words, cwd=tmp_path)
+    done = typed(*words, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,6 +1,6 @@
 import pytest
-from cases import OBJECTIVES, OPTIMIZERS
 
+from cases import OBJECTIVES, OPTIMIZERS
 from tonsure.testing import check_objective, check_optimizer
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_experiment
 from filelock import FileLock
 
+import small_experiment
 import tonsure as tn
 from tonsure.datasets import Digits
 from tonsure.experiment import describe
@@ -44,10 +44,11 @@ def test_the_records_of_a_run(finished):
     assert "PowerSample(beta=5.0)" in header["text"]
     assert [record["labeled"] for record in rounds] == [10, 20, 30, 40, 45]
     assert [len(record["rows"]) for record in rounds] == [10, 10, 10, 5, 0]
-    chosen = sum((record["rows"] for record in rounds), [])
+    chosen = [row for record in rounds for row in record["rows"]]
     assert len(set(chosen)) == 35
     digits = Digits().load()
-    assert sum((record["labels"] for record in rounds), []) == digits.train_labels[chosen].tolist()
+    labels = [label for record in rounds for label in record["labels"]]
+    assert labels == digits.train_labels[chosen].tolist()
     assert rounds[-1]["metrics"]["accuracy"] > 0.5
     pictures = np.load(finished / "pictures" / "PLBB-seed0-round1.npy")
     assert (pictures == digits.train_images[rounds[1]["rows"]].numpy()).all()

@@ -3,8 +3,8 @@ import math
 import pytest
 import scipy.stats
 import torch
-from enumeration import joint_information, label_information
 
+from enumeration import joint_information, label_information
 from tonsure.information import bald, conditional_entropy, entropy, mutual_information
 
 
@@ -12,9 +12,7 @@ from tonsure.information import bald, conditional_entropy, entropy, mutual_infor
 def test_entropies_are_those_of_scipy(make_log_probs, impossible):
     log_probs = make_log_probs(impossible=impossible)
     probs = log_probs.exp().cpu().numpy()
-    torch.testing.assert_close(
-        entropy(log_probs).cpu(), torch.tensor(scipy.stats.entropy(probs.mean(1), axis=-1))
-    )
+    torch.testing.assert_close(entropy(log_probs).cpu(), torch.tensor(scipy.stats.entropy(probs.mean(1), axis=-1)))
     torch.testing.assert_close(
         conditional_entropy(log_probs).cpu(), torch.tensor(scipy.stats.entropy(probs, axis=-1).mean(1))
     )

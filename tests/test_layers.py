@@ -10,7 +10,8 @@ PACKAGE = Path(tonsure.__file__).parent
 SELECTION = [
     {"errors", "shapes"},
     {"information", "objective", "checks"},
-    {"scores", "objectives"},
+    {"scores"},
+    {"objectives"},
     {"candidates"},
     {"optimizers"},
     {"select"},

@@ -12,12 +12,7 @@ LBB = tn.LargeBatchBALD()
 def test_tensors_and_arrays_of_every_type(make_log_probs, dtype):
     log_probs = make_log_probs(40, impossible=True).to(dtype)
     expected = tn.select(log_probs.double().log_softmax(-1), LBB, 5)
-    array = (
-        log_probs.cpu()
-        .double()
-        .numpy()
-        .astype(ml_dtypes.bfloat16 if dtype == torch.bfloat16 else str(dtype)[6:])
-    )
+    array = log_probs.cpu().double().numpy().astype(ml_dtypes.bfloat16 if dtype == torch.bfloat16 else str(dtype)[6:])
     array.setflags(write=False)
     for predictions in (log_probs, array):
         chosen = tn.select(predictions, LBB, 5)

@@ -171,9 +171,7 @@ class Candidates:
         block: how many rows are read at a time.
     """
 
-    def __init__(
-        self, shards: Sequence[Tensor], objective: Objective[Any, Any], *, block: int = BLOCK
-    ) -> None:
+    def __init__(self, shards: Sequence[Tensor], objective: Objective[Any, Any], *, block: int = BLOCK) -> None:
         self.objective = objective
         self.state = objective.first_state(shards[0][:1])
         self._shards = [Shard(items, objective, self.state, block) for items in shards]

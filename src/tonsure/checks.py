@@ -54,8 +54,8 @@ def _check_shape(shard: Tensor) -> None:
         )
     if shape[1] < 1 or shape[2] < 2:
         raise InputError(
-            f"the predictions have shape {shape}: K = {shape[1]} posterior samples and C = {shape[2]} classes, expected "
-            "at least 1 and at least 2"
+            f"the predictions have shape {shape}: K = {shape[1]} posterior samples and C = {shape[2]} classes, "
+            "expected at least 1 and at least 2"
         )
 
 
@@ -70,9 +70,7 @@ def _check_values(log_probs_n_K_C: Tensor, first_row: int, shape: tuple[int, ...
     values = log_probs_n_K_C[row, sample].float()
     where = f"row {first_row + row}, sample {sample} of the predictions (shape {shape})"
     if values.isnan().any():
-        raise InputError(
-            f"{where} holds nan, at class {int(values.isnan().nonzero()[0])}; expected log-probabilities"
-        )
+        raise InputError(f"{where} holds nan, at class {int(values.isnan().nonzero()[0])}; expected log-probabilities")
     if values.isposinf().any():
         raise InputError(
             f"{where} holds +inf, at class {int(values.isposinf().nonzero()[0])}; expected log-probabilities, which "

@@ -126,9 +126,7 @@ def as_tensor(predictions: Predictions) -> Tensor:
         if array.dtype.name == "bfloat16":
             return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
         if array.dtype.name not in ("float16", "float32", "float64"):
-            raise InputError(
-                f"the predictions are {array.dtype}, expected float16, bfloat16, float32 or float64"
-            )
+            raise InputError(f"the predictions are {array.dtype}, expected float16, bfloat16, float32 or float64")
         return torch.from_numpy(array)
 
 

@@ -34,15 +34,14 @@ def read_predictions(path: Path, values: str = "log-probs", key: str | None = No
             none of them; or its numbers are not what ``values`` says.
     """
     if path.suffix not in READABLE:
-        raise InputError(
-            f"{path}: predictions are read from {', '.join(READABLE)}, not from {path.suffix or 'a file without ending'}"
-        )
+        raise InputError(f"{path}: predictions are read from files that end in {', '.join(READABLE)}")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     try:
         arrays = _read(path)
     except Exception as error:  # every reader has its own ways to say that a file is damaged
-        raise InputError(f"{path} cannot be read, it may be cut short or damaged: {error}") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read, it may be cut short or damaged: {reason}") from error
     if isinstance(arrays, Mapping):
         arrays = _one_of(path, arrays, key)
     if not isinstance(arrays, Tensor | np.ndarray):
@@ -137,9 +136,7 @@ def _column(path: Path, text: str, column: str | None) -> list[str]:
 def check_ending(path: Path) -> None:
     """Raises InputError if rows cannot be written to such a file."""
     if path.suffix not in WRITABLE:
-        raise InputError(
-            f"{path}: rows are written to {' or '.join(WRITABLE)}, not to {path.suffix or 'a file without ending'}"
-        )
+        raise InputError(f"{path}: rows are written to files that end in {' or '.join(WRITABLE)}")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}")
 

@@ -5,6 +5,7 @@ Each raises an ``AssertionError`` that says what was broken and by how much.
 
 import pickle
 import warnings
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tonsure.errors import SelectionWarning
+from tonsure.models import BayesianModel
 from tonsure.objective import Gains, Objective
 from tonsure.optimizers import Greedy, LazyGreedy, Optimizer, TopK
+from tonsure.predictions import predict
 from tonsure.select import Selection, select
-from tonsure.testing_models import check_model as check_model
 
 ROUNDING = 1e-5
 """What float32 may do to a gain, relative to the largest or in nats."""
@@ -33,76 +35,20 @@ def check_objective(objective: Objective[Any, Any], log_probs_n_K_C: Float[Tenso
             or depends on the block or the order of the pool, m chosen items at once are not m one by one, gains do
             not move as promised, a total passes the ceiling, float32 changes it, or lazy greedy differs from greedy.
     """
-    items = log_probs_n_K_C
-    n = len(items)
+    items, n = log_probs_n_K_C, len(log_probs_n_K_C)
     assert n >= 12, f"check_objective needs at least 12 items, got {n}"
     assert pickle.loads(pickle.dumps(objective)) == objective, f"{objective} is not the same after pickling"
     before = items.clone()
-    chosen = items[: n // 3]
-
-    state, notes = objective.first_state(items[:1]), objective.first_notes(items)
-    assert hasattr(notes, "_fields"), (
-        f"the notes are a {type(notes).__name__}, expected a NamedTuple of tensors"
-    )
-    for name, column in zip(notes._fields, notes, strict=True):
-        assert len(column) == n, f"the notes' {name} has {len(column)} rows for {n} items"
-    copies = [column.clone() for column in notes]
-    first_n = objective.gain(state, notes, items)
-    assert first_n.shape == (n,), f"gain has shape {tuple(first_n.shape)}, expected ({n},)"
-
-    gains = [first_n]
-    one_by_one = notes
-    for item in chosen.split(1):
-        state = objective.next_state(state, item)
-        one_by_one = objective.next_notes(one_by_one, items, item)
-        gains.append(objective.gain(state, one_by_one, items))
-    for gain_n in gains:
-        assert not gain_n.isnan().any(), f"the gain of item {int(gain_n.isnan().nonzero()[0])} is nan"
-    at_once_n = objective.gain(state, objective.next_notes(notes, items, chosen), items)
-    _close(gains[-1], at_once_n, f"gains after {len(chosen)} chosen items one by one, and at once")
-    assert torch.equal(items, before), "the items were changed"
-    assert all(map(torch.equal, notes, copies)), "next_notes changed the notes that it was given"
-
+    _check_notes(objective, items)
+    gains = _gains_while_choosing(objective, items, items[: n // 3])
+    _check_promise(objective.gains, gains)
     if objective.block is None:
-        half = n // 2
-        parts = [objective.first_notes(part) for part in (items[:half], items[half:])]
-        parts = [
-            objective.next_notes(note, part, chosen)
-            for note, part in zip(parts, (items[:half], items[half:]), strict=True)
-        ]
-        split = [
-            objective.gain(state, note, part)
-            for note, part in zip(parts, (items[:half], items[half:]), strict=True)
-        ]
-        _close(gains[-1], torch.cat(split), "gains of the whole pool, and in two blocks")
-        order = torch.arange(n).flip(0)
-        turned = objective.next_notes(objective.first_notes(items[order]), items[order], chosen)
-        _close(
-            gains[-1][order], objective.gain(state, turned, items[order]), "gains of the pool turned round"
-        )
-
-    rises = max(float((after - before_).max()) for before_, after in zip(gains, gains[1:], strict=False))
-    moves = max(float((after - first_n).abs().max()) for after in gains)
-    if objective.gains is Gains.FALLING:
-        assert rises <= ROUNDING, f"gains are promised to fall, but one rose by {rises:.3g}"
-    if objective.gains in (Gains.FIXED, Gains.EQUAL):
-        assert moves <= ROUNDING, f"gains are promised to be fixed, but one moved by {moves:.3g}"
-    if objective.gains is Gains.EQUAL:
-        assert first_n.unique().numel() == 1, (
-            f"gains are promised to be equal, but are {first_n.unique().tolist()}"
-        )
-
-    greedy = _quiet_select(items, objective, n, Greedy())
-    most = float(greedy.gains.cumsum(0).max())
-    ceiling = objective.ceiling(items[:1])
-    assert most <= ceiling + ROUNDING, f"a batch is worth {most}, above the ceiling {ceiling}"
-    lazy = _quiet_select(items, objective, n, LazyGreedy())
-    assert greedy.rows.tolist() == lazy.rows.tolist(), (
-        f"lazy greedy chose {lazy.rows.tolist()}, greedy {greedy.rows.tolist()}"
-    )
-    single = objective.first_notes(items.float())
-    single_n = objective.gain(objective.first_state(items[:1].float()), single, items.float())
-    _close(first_n, single_n.double(), "gains in float64, and in float32")
+        _check_cuts(objective, items, items[: n // 3], gains[-1])
+    _check_greedy(objective, items)
+    single = items.float()
+    single_n = objective.gain(objective.first_state(single[:1]), objective.first_notes(single), single)
+    _close(gains[0], single_n.double(), "gains in float64, and in float32")
+    assert torch.equal(items, before), "the items were changed"
 
 
 def check_optimizer(
@@ -117,10 +63,9 @@ def check_optimizer(
 
     Raises:
         AssertionError: a row is chosen twice, the input is changed, the same seed gives other rows, the rows depend
-            on the block size, on shards or on the storage type, or the gains (of greedy ones) on the order of the pool.
+            on the block size, on shards or on the storage type, or the gains (of greedy ones) on the pool's order.
     """
-    items = log_probs_n_K_C
-    n = len(items)
+    items, n = log_probs_n_K_C, len(log_probs_n_K_C)
     assert n >= 12, f"check_optimizer needs at least 12 items, got {n}"
     before = items.clone()
 
@@ -130,30 +75,127 @@ def check_optimizer(
     expected = rows(items)
     assert len(set(expected)) == n // 2, f"a row was chosen twice: {expected}"
     assert sorted(rows(items, n)) == list(range(n)), "k = N does not choose every row once"
-    assert torch.equal(items, before), "the items were changed"
     assert rows(items) == expected, "the same seed gave other rows"
     assert rows(items, n // 4) == expected[: n // 4], "a smaller batch is not the beginning of a larger one"
     for block in (1, 5, n):
         assert rows(items, block=block) == expected, f"blocks of {block} gave other rows"
     assert rows(items.double()) == expected, "storing float32 as float64 gave other rows"
     half = items.half()
-    assert rows(half) == rows(half.float().log_softmax(-1)), (
-        "reading from float16 gave other rows than float32"
-    )
+    assert rows(half) == rows(half.float().log_softmax(-1)), "reading from float16 gave other rows than float32"
     if objective.block is None:
         assert rows([items[:5], items[5:6], items[6:]]) == expected, "three shards gave other rows than one"
         if isinstance(optimizer, Greedy | LazyGreedy | TopK):
             order = torch.randperm(n, generator=torch.Generator().manual_seed(0)).to(items.device)
-            pools = (items, items[order])
-            gains = [
-                _quiet_select(pool, objective, n // 2, optimizer).gains for pool in pools
-            ]  # rows may tie
-            _close(*gains, "gains of the pool, and of the same rows in another order")
+            gains, turned = (  # not the rows, which may tie
+                _quiet_select(pool, objective, n // 2, optimizer).gains for pool in (items, items[order])
+            )
+            _close(gains, turned, "gains of the pool, and of the same rows in another order")
+    assert torch.equal(items, before), "the items were changed"
 
 
-def _quiet_select(
-    pool: Any, objective: Objective[Any, Any], k: int, by: Optimizer, **options: Any
-) -> Selection:
+def check_model(model: BayesianModel, inputs: Tensor, *, tolerance: float = 1e-5) -> None:
+    """Each of the model's K samples is one function of an item, whatever stands beside it.
+
+    Args:
+        model: yours, fitted.
+        inputs: some items [n, ...], at least 3; a few dozen are a thorough check.
+        tolerance: what another block size may do to a log probability, in nats or relative to it; TF32 does
+            more than the default allows.
+
+    Raises:
+        AssertionError: it changes its inputs, its log_probs are not [n, K, C], not constants or no
+            distributions, or what it says of an item depends on the other items, their order or the block.
+    """
+    n = len(inputs)
+    assert n >= 3, f"check_model needs at least 3 items, got {n}"
+    before = inputs.clone()
+    expected_n_K_C = model.log_probs(inputs)
+    assert torch.equal(inputs, before), "the inputs were changed"
+    _check_log_probs(expected_n_K_C, n, model.samples)
+
+    def same(what: str, found: Tensor, expected: Tensor) -> None:
+        assert found.shape == expected.shape, (
+            f"{what}: log_probs have shape {tuple(found.shape)}, not {tuple(expected.shape)}"
+        )
+        near = (found - expected).abs() <= tolerance * expected.abs().clamp(min=1.0)
+        # Two −inf are equal, though their difference is nan; beside one, every number is "near".
+        far = ~((found == expected) | (near & expected.isfinite()))
+        if far.any():
+            at = tuple(int(index) for index in far.nonzero()[0])
+            raise AssertionError(
+                f"{what}: log p of (item, sample, class) {at} is {float(found[at]):.6g}, at first it was "
+                f"{float(expected[at]):.6g}; a posterior sample must be one function of an item"
+            )
+
+    same("the same items a second time", model.log_probs(inputs), expected_n_K_C)
+    same("the items in reverse order", model.log_probs(inputs.flip(0)).flip(0), expected_n_K_C)
+    uneven = n // 2 + 1  # the last block is shorter
+    same(f"in blocks of {uneven}", predict(model, inputs, block_size=uneven), expected_n_K_C.cpu())
+    same("the last item alone", predict(model, inputs, rows=[n - 1]), expected_n_K_C[-1:].cpu())
+    copies = inputs[:1].expand(6, *inputs.shape[1:])
+    same("one item at six positions", model.log_probs(copies), expected_n_K_C[:1].expand(6, -1, -1))
+
+
+def _check_notes(objective: Objective[Any, Any], items: Tensor) -> None:
+    notes = objective.first_notes(items)
+    assert hasattr(notes, "_fields"), f"the notes are a {type(notes).__name__}, expected a NamedTuple of tensors"
+    for name, column in zip(notes._fields, notes, strict=True):
+        assert len(column) == len(items), f"the notes' {name} has {len(column)} rows for {len(items)} items"
+    before = [column.clone() for column in notes]
+    objective.next_notes(notes, items, items[:2])
+    assert all(map(torch.equal, notes, before)), "next_notes changed the notes that it was given"
+    gain_n = objective.gain(objective.first_state(items[:1]), notes, items)
+    assert gain_n.shape == (len(items),), f"gain has shape {tuple(gain_n.shape)}, expected ({len(items)},)"
+
+
+def _gains_while_choosing(objective: Objective[Any, Any], items: Tensor, chosen: Tensor) -> list[Tensor]:
+    """The gains of all items before anything is chosen, and after each item of ``chosen``."""
+    state, notes = objective.first_state(items[:1]), objective.first_notes(items)
+    gains = [objective.gain(state, notes, items)]
+    for item in chosen.split(1):
+        state, notes = objective.next_state(state, item), objective.next_notes(notes, items, item)
+        gains.append(objective.gain(state, notes, items))
+    for gain_n in gains:
+        assert not gain_n.isnan().any(), f"the gain of item {int(gain_n.isnan().nonzero()[0])} is nan"
+    return gains
+
+
+def _check_promise(promise: Gains, gains: list[Tensor]) -> None:
+    rise = max(float((after - before).max()) for before, after in pairwise(gains))
+    move = max(float((after - gains[0]).abs().max()) for after in gains)
+    if promise is Gains.FALLING:
+        assert rise <= ROUNDING, f"gains are promised to fall, but one rose by {rise:.3g}"
+    if promise in (Gains.FIXED, Gains.EQUAL):
+        assert move <= ROUNDING, f"gains are promised to be fixed, but one moved by {move:.3g}"
+    if promise is Gains.EQUAL:
+        assert gains[0].unique().numel() == 1, f"gains are promised to be equal, but are {gains[0].unique().tolist()}"
+
+
+def _check_cuts(objective: Objective[Any, Any], items: Tensor, chosen: Tensor, expected_n: Tensor) -> None:
+    """Gains after ``chosen``, all of them at once: of the whole pool, of two blocks, of the pool turned round."""
+    state = objective.first_state(items[:1])
+    for item in chosen.split(1):
+        state = objective.next_state(state, item)
+
+    def gain(part: Tensor) -> Tensor:
+        return objective.gain(state, objective.next_notes(objective.first_notes(part), part, chosen), part)
+
+    half = len(items) // 2
+    _close(expected_n, gain(items), f"gains after {len(chosen)} chosen items one by one, and at once")
+    _close(expected_n, torch.cat([gain(items[:half]), gain(items[half:])]), "gains of the pool, and in two blocks")
+    _close(expected_n, gain(items.flip(0)).flip(0), "gains of the pool, and turned round")
+
+
+def _check_greedy(objective: Objective[Any, Any], items: Tensor) -> None:
+    greedy, lazy = (_quiet_select(items, objective, len(items), by) for by in (Greedy(), LazyGreedy()))
+    assert greedy.rows.tolist() == lazy.rows.tolist(), (
+        f"lazy greedy chose {lazy.rows.tolist()}, greedy {greedy.rows.tolist()}"
+    )
+    most, ceiling = float(greedy.gains.cumsum(0).max()), objective.ceiling(items[:1])
+    assert most <= ceiling + ROUNDING, f"a batch is worth {most}, above the ceiling {ceiling}"
+
+
+def _quiet_select(pool: Any, objective: Objective[Any, Any], k: int, by: Optimizer, **options: Any) -> Selection:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SelectionWarning)
         return select(pool, objective, k, by=by, **options)
@@ -163,3 +205,16 @@ def _close(expected: Tensor, found: Tensor, what: str) -> None:
     tolerance = ROUNDING * max(1.0, float(expected.abs().max()))
     apart = float((expected - found).abs().max())
     assert apart <= tolerance, f"{what} differ by {apart:.3g}"
+
+
+def _check_log_probs(log_probs: Tensor, n: int, samples: int) -> None:
+    shape = tuple(log_probs.shape)
+    assert len(shape) == 3, f"log_probs have shape {shape}, expected (n, K, C)"
+    assert shape[:2] == (n, samples), f"log_probs have shape {shape}, expected ({n}, {samples}, C)"
+    assert log_probs.is_floating_point(), f"log_probs are {log_probs.dtype}, expected floats"
+    assert not log_probs.requires_grad, "log_probs carry a graph: predict under torch.no_grad()"
+    total_n_K = log_probs.double().exp().sum(dim=2)
+    wrong = ~((total_n_K - 1).abs() <= 1e-4)  # so that nan is wrong
+    if wrong.any():
+        at = tuple(int(index) for index in wrong.nonzero()[0])
+        raise AssertionError(f"exp(log_probs) of (item, sample) {at} add up to {float(total_n_K[at]):.6g}, not to 1")

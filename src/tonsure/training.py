@@ -169,6 +169,7 @@ def derive_seed(*numbers: int) -> int:
 
 
 def best_device() -> str:
+    """``cuda`` where there is a GPU that torch can use, else ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

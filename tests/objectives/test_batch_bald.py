@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from enumeration import joint_information
 
 import tonsure as tn
+from enumeration import joint_information
 
 
 def total(objective, log_probs_b):
@@ -31,9 +31,7 @@ def test_rows_are_those_of_exhaustive_greedy(make_log_probs):
     log_probs = make_log_probs(10)
     batch: list[int] = []
     for _ in range(4):
-        worth = {
-            row: joint_information(log_probs[[*batch, row]].exp()) for row in range(10) if row not in batch
-        }
+        worth = {row: joint_information(log_probs[[*batch, row]].exp()) for row in range(10) if row not in batch}
         batch.append(max(worth, key=worth.__getitem__))
     assert tn.select(log_probs, tn.BatchBALD(), 4).rows.tolist() == batch
 

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from enumeration import joint_information, label_information
 
 import tonsure as tn
+from enumeration import joint_information, label_information
 
 
 @pytest.mark.parametrize("impossible", [False, True])
@@ -33,8 +33,7 @@ def test_every_pick_is_the_best_of_all(make_log_probs):
     batch: list[int] = []
     for _ in range(5):
         gains = {
-            row: joint_information(probs[row : row + 1])
-            - sum(label_information(probs[row], probs[j]) for j in batch)
+            row: joint_information(probs[row : row + 1]) - sum(label_information(probs[row], probs[j]) for j in batch)
             for row in range(12)
             if row not in batch
         }

@@ -1,9 +1,9 @@
 import math
 
 import pytest
-from enumeration import joint_information
 
 import tonsure as tn
+from enumeration import joint_information
 
 pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 

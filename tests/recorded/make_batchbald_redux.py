@@ -19,8 +19,4 @@ with contextlib.redirect_stdout(sys.stderr):
     # 4^5 labelings are fewer than num_samples, so that all joint entropies are exact.
     batch = get_batchbald_batch(log_probs, BATCH, num_samples=100_000, dtype=torch.double)
     bald = compute_entropy(log_probs) - compute_conditional_entropy(log_probs)
-print(
-    json.dumps(
-        {"shape": SHAPE, "rows": batch.indices, "totals": batch.scores, "bald": bald.tolist()}, indent=1
-    )
-)
+print(json.dumps({"shape": SHAPE, "rows": batch.indices, "totals": batch.scores, "bald": bald.tolist()}, indent=1))

@@ -116,16 +116,16 @@ class BatchBALD(Objective[Labelings, NoNotes]):
         groups = len(state.left_G)
         return float(state.left_G.std() / math.sqrt(groups)) if groups > 1 else 0.0
 
-    def _draw(self, weight_G_x: Float[Tensor, "G x"], step: int) -> Int[Tensor, " M"]:
+    def _draw(self, weight_G_MC: Float[Tensor, "G MC"], step: int) -> Int[Tensor, " M"]:
         """Systematic sampling (Kitagawa 1996, section 2): one random offset and evenly spaced points a group."""
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + step)
-        offset_G_1 = torch.rand(GROUPS, 1, dtype=torch.float64, generator=generator).to(weight_G_x.device)
+        offset_G_1 = torch.rand(GROUPS, 1, dtype=torch.float64, generator=generator).to(weight_G_MC.device)
         draws = self.labelings // GROUPS
-        point_G_m = (torch.arange(draws, device=weight_G_x.device) + offset_G_1) / draws
-        cumulated_G_x = weight_G_x.cumsum(1)
-        cumulated_G_x = (cumulated_G_x / cumulated_G_x[:, -1:]).expand(GROUPS, -1).contiguous()
-        first = torch.arange(len(weight_G_x), device=weight_G_x.device)[:, None] * weight_G_x.shape[1]
-        return (torch.searchsorted(cumulated_G_x, point_G_m, right=True) + first).flatten()
+        point_G_m = (torch.arange(draws, device=weight_G_MC.device) + offset_G_1) / draws
+        cumulated_G_MC = weight_G_MC.cumsum(1)
+        cumulated_G_MC = (cumulated_G_MC / cumulated_G_MC[:, -1:]).expand(GROUPS, -1).contiguous()
+        first = torch.arange(len(weight_G_MC), device=weight_G_MC.device)[:, None] * weight_G_MC.shape[1]
+        return (torch.searchsorted(cumulated_G_MC, point_G_m, right=True) + first).flatten()
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:

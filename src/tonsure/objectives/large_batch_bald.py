@@ -34,9 +34,7 @@ class LargeBatchBALD(Objective[None, PairNotes]):
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):
-            raise InputError(
-                f"LargeBatchBALD: weight is {self.weight}, expected a finite number of at least 0"
-            )
+            raise InputError(f"LargeBatchBALD: weight is {self.weight}, expected a finite number of at least 0")
 
     @property
     def samples_needed(self) -> int:

@@ -16,9 +16,7 @@ class Greedy(Optimizer):
     For a monotone submodular f it reaches 1 − 1/e of the best batch (Nemhauser, Wolsey, Fisher 1978).
     """
 
-    def search(
-        self, candidates: Candidates, k: int, generator: torch.Generator
-    ) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         for _ in range(k):
             candidates.refresh()
             row = candidates.best()

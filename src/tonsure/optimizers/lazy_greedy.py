@@ -16,9 +16,7 @@ class LazyGreedy(Optimizer):
     Where an objective does not promise that its gains fall, all are computed at every step. (Minoux 1978.)
     """
 
-    def search(
-        self, candidates: Candidates, k: int, generator: torch.Generator
-    ) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         for _ in range(k):
             row = candidates.best()
             yield row, candidates.choose(row)

@@ -14,9 +14,7 @@ class Optimizer(ABC):
     """A search over ``candidates``; final ones are frozen dataclasses, so that records can print them."""
 
     @abstractmethod
-    def search(
-        self, candidates: Candidates, k: int, generator: torch.Generator
-    ) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         """Chooses k rows one after the other and gives each with the gain that it joined with."""
 
 

@@ -29,9 +29,7 @@ class PowerSample(Optimizer):
         if not 0 <= self.beta < float("inf"):
             raise InputError(f"PowerSample: beta is {self.beta}, expected a finite number of at least 0")
 
-    def search(
-        self, candidates: Candidates, k: int, generator: torch.Generator
-    ) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         # The logarithm of this least gain is finite: rows without a gain are told apart by their noise.
         candidates.rank_by(
             lambda gain_n, noise_n: self.beta * gain_n.clamp_min(1e-30).log() + noise_n,

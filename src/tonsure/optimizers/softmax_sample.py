@@ -27,9 +27,7 @@ class SoftmaxSample(Optimizer):
         if not 0 <= self.beta < float("inf"):
             raise InputError(f"SoftmaxSample: beta is {self.beta}, expected a finite number of at least 0")
 
-    def search(
-        self, candidates: Candidates, k: int, generator: torch.Generator
-    ) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         candidates.rank_by(
             lambda gain_n, noise_n: self.beta * gain_n + noise_n, gumbel_noise(len(candidates), generator)
         )

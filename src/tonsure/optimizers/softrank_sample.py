@@ -28,9 +28,7 @@ class SoftrankSample(Optimizer):
         if not 0 <= self.beta < float("inf"):
             raise InputError(f"SoftrankSample: beta is {self.beta}, expected a finite number of at least 0")
 
-    def search(
-        self, candidates: Candidates, k: int, generator: torch.Generator
-    ) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         gain_N = candidates.gains()
         rank_N = torch.empty_like(gain_N)
         order = gain_N.sort(descending=True, stable=True).indices

@@ -16,9 +16,7 @@ class TopK(Optimizer):
     The gains it gives are those that the items have alone.
     """
 
-    def search(
-        self, candidates: Candidates, k: int, generator: torch.Generator
-    ) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         gain_N = candidates.gains()
         for row in largest(gain_N, k):
             candidates.choose(row)
