@@ -21,7 +21,7 @@ def model() -> tn.MCDropout:
         nn.Dropout(0.5),
         nn.Linear(128, 10),
     )
-    return tn.MCDropout(network, samples=50, training=tn.Training(iterations=1000, learning_rate=2e-3))
+    return tn.MCDropout(network, samples=50, training=tn.Training(iterations=700, learning_rate=2e-3))
 
 
 experiment = tn.Experiment(
@@ -34,7 +34,7 @@ experiment = tn.Experiment(
         "PowerBALD": tn.Method(tn.Pointwise(tn.bald), tn.PowerSample()),
         "BatchBALD": tn.Method(tn.BatchBALD(labelings=512)),
         "LBB": tn.Method(tn.LargeBatchBALD()),
-        "PLBB": tn.Method(tn.LargeBatchBALD(), tn.PowerSample(beta=5)),
+        "PLBB": tn.Method(tn.LargeBatchBALD(), tn.PowerSample(beta=5.0)),
         "released-LBB": tn.Method(tn.ReleasedLBB()),
     },
     first=20,

@@ -64,6 +64,7 @@ class Experiment:
         first: how many labels to begin with.
         batch: how many labels are added in a round.
         until: the number of labels at which to stop.
+        device: where the selection is done; the model knows its own.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Experiment:
     first: int
     batch: int
     until: int
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if not 1 <= self.first <= self.until or self.batch < 1:
@@ -150,6 +152,7 @@ def run_one(experiment: Experiment, dataset: Dataset, folder: Path, name: str, s
                     by=method.by,
                     measure=all_measures(dataset.test_inputs, dataset.test_labels),
                     seed=seed,
+                    device=experiment.device,
                 ),
                 start=len(done),
             ):

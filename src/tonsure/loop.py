@@ -62,6 +62,7 @@ def rounds(
     by: Optimizer | None = None,
     measure: Measure | None = None,
     seed: int = 0,
+    device: str = "cpu",
 ) -> Iterator[Round]:
     """Learns actively: fits the model to the labels so far, and lets it choose the next k, until there are enough.
 
@@ -77,6 +78,7 @@ def rounds(
         until: the number of labels at which to stop, after one more fit and measurement.
         by: the optimizer; by default that of ``select``.
         measure: what to measure of every fitted model, such as ``accuracy(test_inputs, test_labels)``.
+        device: where the selection is done; the model knows its own.
 
     Raises:
         InputError: no row of the pool is labeled, k is below one, or the model's predictions cannot be used.
@@ -103,7 +105,7 @@ def rounds(
             log_probs_n_K_C = predict(model, pool.inputs, unlabeled_rows)
         with _timed(seconds, "select"), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SelectionWarning)
-            selection = select(log_probs_n_K_C, objective, count, by=by, seed=derive_seed(seed, labeled, 1))
+            selection = select(log_probs_n_K_C.to(device), objective, count, by=by, seed=derive_seed(seed, labeled, 1))
         for warning in caught:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         rows = unlabeled_rows[selection.rows]

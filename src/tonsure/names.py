@@ -59,6 +59,7 @@ def experiment(file: Path) -> "Experiment":
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
         raise InputError(f"{file} is no Python file")
+    sys.path.insert(0, str(file.parent.resolve()))  # as for any script, so that one experiment may build on another
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     found = getattr(module, "experiment", None)

@@ -62,7 +62,7 @@ def select(
     *,
     by: Optimizer | None = None,
     seed: int = 0,
-    block: int = 1024,
+    block: int | None = None,
 ) -> Selection:
     """Chooses the k rows of the pool whose labels, together, are worth most to the objective.
 
@@ -78,7 +78,7 @@ def select(
         by: the optimizer; by default the one that suits the objective: ``LazyGreedy()`` where gains depend on the
             batch, ``TopK()`` where they do not, a uniform draw for ``Random()``.
         seed: of the optimizer's draws. (``BatchBALD`` has a seed of its own for its estimates.)
-        block: rows that are read at a time.
+        block: how many rows are read at a time; None for what suits the device.
 
     Raises:
         InputError: the predictions are no log-probabilities of this shape (the message names the first offending
@@ -99,7 +99,7 @@ def select(
         )
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= N:
         raise InputError(f"k is {k!r}, expected a whole number from 1 to N = {N}")
-    if block < 1:
+    if block is not None and block < 1:
         raise InputError(f"block is {block}, expected at least 1")
 
     candidates = Candidates(shards, objective, block=block)
