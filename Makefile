@@ -1,7 +1,7 @@
 # Each command sets up .venv by itself; when it exists and pyproject.toml has not changed, that takes no time.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-SETUP := .venv/.installed-dev
+SETUP := .venv/.installed
 
 .PHONY: demo test check style types bench clean
 
@@ -21,13 +21,20 @@ style: $(SETUP)
 types: $(SETUP)
 	$(BIN)/mypy
 
-bench: .venv/.installed-bench  ## speed and memory beside batchbald_redux, baal and scikit-activeml
-	$(BIN)/python benchmarks/select.py
+bench: .venv-bench/.installed  ## speed and memory beside batchbald_redux, baal and scikit-activeml
+	.venv-bench/bin/python benchmarks/select.py
 
-.venv/.installed-%: pyproject.toml constraints.txt
+$(SETUP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# A torchvision that batchbald_redux brings along, but that does not fit a CPU build of torch, stops baal: away with it.
+.venv-bench/.installed: pyproject.toml constraints.txt
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	.venv-bench/bin/python -c 'import torchvision' 2>/dev/null || .venv-bench/bin/python -m pip uninstall --yes torchvision
 	touch $@
 
 clean:
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-bench runs .mypy_cache .ruff_cache .pytest_cache
