@@ -194,7 +194,8 @@ def main() -> None:
                     claimed = best["claimed"]
                     line += f"{claimed[-1]:9.3f}" if claimed else f"{'–':>9}"
                     line += f"{truth[-1]:10.3f}"
-                    line += f"{max(abs(a - b) for a, b in zip(claimed, truth)):8.4f}" if claimed else f"{'–':>8}"
+                    apart = [abs(a - b) for a, b in zip(claimed or [], truth, strict=False)]
+                    line += f"{max(apart):8.4f}" if apart else f"{'–':>8}"
                 print(line, flush=True)
 
 

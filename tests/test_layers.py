@@ -27,7 +27,10 @@ BOTH = [{"labels"}, {"loop"}, {"experiment"}, {"names", "tables"}, {"cli"}, {"__
 ASIDE = {
     "records": {"errors"},
     "figures": set(),
-    "report": {"errors", "records", "figures"},
+    "comparison": set(),
+    "study": {"errors", "records", "comparison"},
+    "report_tables": {"errors", "comparison", "study"},
+    "report": {"errors", "comparison", "study", "report_tables", "figures"},
     "datasets": {"errors"},
     "testing": None,
     "__init__": None,

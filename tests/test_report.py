@@ -11,9 +11,21 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from tonsure import figures, report
+from tonsure import figures
+from tonsure.comparison import estimate, labels_needed, mean_height, paired, round_levels
 from tonsure.errors import InputError, MissingExtraError, RecordError
 from tonsure.records import Record, append_record, read_records
+from tonsure.report import write_report
+from tonsure.report_tables import (
+    Cell,
+    costs_table,
+    count_warnings,
+    labels_table,
+    metrics_table,
+    positive_table,
+    result_in_words,
+)
+from tonsure.study import read_study
 
 METHODS = ["random", "BALD", "LBB"]
 # The accuracy of random, after 20, 40, 60 and 80 labels, without what a seed adds.
@@ -82,12 +94,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for method, number in itertools.product(METHODS, (0, 1)):
         pictures = np.random.default_rng(number).integers(0, 256, (20, 8, 8), dtype=np.uint8)
         np.save(folder / "pictures" / f"{method}-seed0-round{number}.npy", pictures)
-    assert report.write_report(folder) == folder / "report.html"
+    assert write_report(folder) == folder / "report.html"
     return folder
 
 
 def html_of(folder: Path) -> str:
-    return report.write_report(folder).read_text()
+    return write_report(folder).read_text()
 
 
 # Statistics
@@ -95,7 +107,7 @@ def html_of(folder: Path) -> str:
 
 def test_estimate_agrees_with_scipy() -> None:
     values = [0.3, 0.5, 0.45, 0.6]
-    found = report.estimate(values)
+    found = estimate(values)
     expected = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
     assert found.mean == pytest.approx(0.4625)
     assert found.error == pytest.approx(stats.sem(values))
@@ -104,33 +116,33 @@ def test_estimate_agrees_with_scipy() -> None:
 
 def test_paired_agrees_with_scipy_on_shared_seeds() -> None:
     ours, theirs = {0: 0.8, 1: 0.7, 2: 0.9, 3: 0.1}, {2: 0.8, 1: 0.65, 0: 0.78, 4: 0.9}
-    found = report.paired(ours, theirs)
+    found = paired(ours, theirs)
     expected = stats.ttest_rel([0.8, 0.7, 0.9], [0.78, 0.65, 0.8]).confidence_interval(0.95)
     assert (found.low, found.high, found.count) == pytest.approx((expected.low, expected.high, 3))
 
 
 def test_paired_by_hand() -> None:
     """Differences 1, 2, 3: mean 2, s = 1, t(0.975; 2) = 4.30265."""
-    found = report.paired({0: 2.0, 1: 4.0, 2: 6.0}, {0: 1.0, 1: 2.0, 2: 3.0})
+    found = paired({0: 2.0, 1: 4.0, 2: 6.0}, {0: 1.0, 1: 2.0, 2: 3.0})
     assert (found.low, found.high) == pytest.approx((2 - 4.30265 / 3**0.5, 2 + 4.30265 / 3**0.5), rel=1e-5)
 
 
 def test_one_seed_tells_nothing_apart() -> None:
-    alone, none = report.estimate([0.5]), report.estimate([float("nan")])
+    alone, none = estimate([0.5]), estimate([float("nan")])
     assert (alone.mean, alone.count, none.count) == (0.5, 1, 0)
     assert np.isnan(alone.low)
     assert not alone.told_from_zero
-    assert report.estimate([0.5, 0.5]).told_from_zero
+    assert estimate([0.5, 0.5]).told_from_zero
 
 
 def test_mean_height_is_area_by_width() -> None:
     labels, values = np.array([10.0, 20.0, 50.0]), np.array([0.2, 0.4, 0.6])
-    assert report.mean_height(labels, values) == pytest.approx((10 * 0.3 + 30 * 0.5) / 40)
-    assert report.mean_height(labels, values) == pytest.approx(
+    assert mean_height(labels, values) == pytest.approx((10 * 0.3 + 30 * 0.5) / 40)
+    assert mean_height(labels, values) == pytest.approx(
         np.interp(np.linspace(10, 50, 4001), labels, values).mean(), abs=1e-4
     )
-    assert report.mean_height(labels[:1], values[:1]) == 0.2
-    assert np.isnan(report.mean_height(labels[:0], values[:0]))
+    assert mean_height(labels[:1], values[:1]) == 0.2
+    assert np.isnan(mean_height(labels[:0], values[:0]))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +151,7 @@ def test_mean_height_is_area_by_width() -> None:
 def test_labels_needed(level: float, expected: float) -> None:
     """The first time counts: 0.7 is reached at 20 labels, though the curve falls afterwards."""
     labels, values = np.array([10.0, 20.0, 30.0, 40.0]), np.array([0.6, 0.7, 0.6, 0.8])
-    assert report.labels_needed(labels, values, level) == pytest.approx(expected, nan_ok=True)
+    assert labels_needed(labels, values, level) == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +165,7 @@ def test_labels_needed(level: float, expected: float) -> None:
     ],
 )
 def test_round_levels(low: float, high: float, expected: list[float]) -> None:
-    assert report.round_levels(low, high) == pytest.approx(expected)
+    assert round_levels(low, high) == pytest.approx(expected)
 
 
 # Tables
@@ -161,7 +173,7 @@ def test_round_levels(low: float, high: float, expected: list[float]) -> None:
 
 def test_differences_are_taken_seed_by_seed(folder: Path) -> None:
     """LBB adds 0.05, 0.06, 0.04 in all rounds but the first, so 5/6 of it along the curve of four rounds."""
-    cell = report.metrics_table(report.read_study(folder))["mean accuracy along the curve"]["LBB"]
+    cell = metrics_table(read_study(folder))["mean accuracy along the curve"]["LBB"]
     random = np.array(OF_SEED) + (0.65 + 0.75 + 0.825) / 3
     lbb = random + np.array(OF_LBB) * 5 / 6
     interval = stats.ttest_rel(lbb, random).confidence_interval(0.95)
@@ -172,7 +184,7 @@ def test_differences_are_taken_seed_by_seed(folder: Path) -> None:
 
 
 def test_metrics_table_marks_best_and_lacks_what_was_not_measured(folder: Path) -> None:
-    table = report.metrics_table(report.read_study(folder))
+    table = metrics_table(read_study(folder))
     assert table["final accuracy"]["BALD"].note == "−0.010 [−0.010, −0.010]"
     assert table["final negative log likelihood"]["LBB"].best
     assert not any(cell.tied for cell in table["final accuracy"].values())
@@ -183,20 +195,20 @@ def test_a_difference_that_may_be_zero_is_tied(tmp_path: Path) -> None:
     for seed, (ours, theirs) in enumerate([(0.8, 0.7), (0.7, 0.75), (0.9, 0.8)]):
         write_run(tmp_path, "random", seed, [0.5, theirs])
         write_run(tmp_path, "LBB", seed, [0.5, ours])
-    study = report.read_study(tmp_path)
-    cells = report.metrics_table(study)["final accuracy"]
+    study = read_study(tmp_path)
+    cells = metrics_table(study)["final accuracy"]
     assert (cells["LBB"].best, cells["LBB"].tied, cells["random"].best, cells["random"].tied) == (
         True,
         False,
         False,
         True,
     )
-    assert "The interval includes zero" in report.result_in_words(study)[1]
+    assert "The interval includes zero" in result_in_words(study)[1]
 
 
 def test_labels_table(folder: Path) -> None:
     """random's own curves reach 0.8 at 60, 56 and 72 labels: the third lies 0.03 lower, on the flatter end."""
-    table = report.labels_table(report.read_study(folder))
+    table = labels_table(read_study(folder))
     assert list(table) == ["65%", "70%", "75%", "80%", "85%"]
     cell = table["80%"]["random"]
     needed = [60.0, 56.0, 72.0]
@@ -205,7 +217,7 @@ def test_labels_table(folder: Path) -> None:
 
 
 def test_a_level_not_reached_by_every_seed_does_not_win(folder: Path) -> None:
-    cells = report.labels_table(report.read_study(folder))["85%"]
+    cells = labels_table(read_study(folder))["85%"]
     assert cells["random"].note == "not reached in 1 of 3 seeds"
     assert cells["BALD"].note == "not reached in 2 of 3 seeds"
     assert cells["LBB"].note == ""
@@ -214,27 +226,27 @@ def test_a_level_not_reached_by_every_seed_does_not_win(folder: Path) -> None:
 
 def test_costs_table(folder: Path) -> None:
     """The last round predicts and selects nothing: its 0 seconds do not count."""
-    cell = {heading: column["BALD"].text for heading, column in report.costs_table(report.read_study(folder)).items()}
+    cell = {heading: column["BALD"].text for heading, column in costs_table(read_study(folder)).items()}
     assert cell == {"fit (s)": "2.50", "predict (s)": "0.25", "select (s)": "0.50", "peak memory (MiB)": "103"}
 
 
 def test_positive_table(folder: Path) -> None:
-    table = report.positive_table(report.read_study(folder))
+    table = positive_table(read_study(folder))
     assert list(table) == ["all rounds", "round 0", "round 1", "round 2"]
     assert table["all rounds"]["LBB"].text == f"{3 * (12 + 13 + 14)} of 180"
-    assert table["round 1"]["LBB"] == report.Cell("13", "12 to 14")
+    assert table["round 1"]["LBB"] == Cell("13", "12 to 14")
 
 
 def test_warnings_that_differ_in_numbers_are_one(folder: Path) -> None:
     expected = [("6–8 of 20 picks <had> no {gain}", 27, "random, BALD, LBB")]
-    assert report.count_warnings(report.read_study(folder)) == expected
+    assert count_warnings(read_study(folder)) == expected
 
 
 # Words
 
 
 def test_result_says_how_much_better_than_random(folder: Path) -> None:
-    first, second, *rest = report.result_in_words(report.read_study(folder))
+    first, second, *rest = result_in_words(read_study(folder))
     assert first == (
         "LBB has the highest mean accuracy along the curve from 20 to 80 labels: 0.780 ± 0.019, over 3 seeds."
     )
@@ -249,23 +261,23 @@ def test_result_where_random_is_best(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_run(tmp_path, "random", seed, [0.5, 0.7])
         write_run(tmp_path, "BALD", seed, [0.5, 0.6 + 0.01 * seed])
-    first, second, *_ = report.result_in_words(report.read_study(tmp_path))
+    first, second, *_ = result_in_words(read_study(tmp_path))
     assert first.startswith("random has the highest")
     assert second.startswith("No method is better than random on average. BALD minus random: −0.04")
 
 
 def test_result_of_one_seed_claims_nothing(tmp_path: Path) -> None:
     write_runs(tmp_path, seeds=1)
-    study = report.read_study(tmp_path)
-    sentences = report.result_in_words(study)
+    study = read_study(tmp_path)
+    sentences = result_in_words(study)
     assert sentences[1] == "LBB minus random: +0.042, with one seed; what another seed would show, this does not say."
     assert "Not told apart from LBB: random, BALD" in sentences[2]
-    assert report.metrics_table(study)["final accuracy"]["LBB"].text == "0.900"
+    assert metrics_table(study)["final accuracy"]["LBB"].text == "0.900"
 
 
 def test_result_of_one_method(tmp_path: Path) -> None:
     write_run(tmp_path, "LBB", 0, [0.5, 0.7], methods=["LBB"])
-    sentences = report.result_in_words(report.read_study(tmp_path))
+    sentences = result_in_words(read_study(tmp_path))
     assert sentences[0] == "LBB has a mean accuracy along the curve from 20 to 40 labels of 0.600, over 1 seed."
     assert "nothing can be compared" in sentences[1]
 
@@ -273,7 +285,7 @@ def test_result_of_one_method(tmp_path: Path) -> None:
 def test_a_method_added_later_does_not_move_the_others(tmp_path: Path) -> None:
     write_run(tmp_path, "LBB", 0, [0.5, 0.7], methods=["random", "LBB"])
     write_run(tmp_path, "random", 0, [0.5, 0.7], methods=METHODS)
-    assert list(report.read_study(tmp_path).places) == METHODS
+    assert list(read_study(tmp_path).places) == METHODS
 
 
 # Unfinished runs
@@ -286,12 +298,12 @@ def test_unfinished_runs_are_named_and_left_out(tmp_path: Path) -> None:
     lines = (tmp_path / "LBB-seed1.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "LBB-seed1.jsonl").write_text("".join(lines[:3]) + lines[3][:50])
     (tmp_path / "random-seed9.jsonl").write_text('{"kind":"exp')
-    study = report.read_study(tmp_path)
+    study = read_study(tmp_path)
     assert study.unfinished == ["LBB, seed 1 (measured up to 40 labels)"]
     assert study.missing == ["BALD, seed 1"]
     assert (study.start, study.end) == (20, 80)
-    assert [cell.text for cell in report.metrics_table(study)["seeds"].values()] == ["2", "1", "1"]
-    assert report.metrics_table(study)["final accuracy"]["random"].tied  # one shared seed: no interval
+    assert [cell.text for cell in metrics_table(study)["seeds"].values()] == ["2", "1", "1"]
+    assert metrics_table(study)["final accuracy"]["random"].tied  # one shared seed: no interval
     html = html_of(tmp_path)
     assert "Not complete." in html
     assert "1 missing: BALD, seed 1." in html
@@ -301,9 +313,9 @@ def test_the_comparison_ends_where_a_method_has_got(tmp_path: Path) -> None:
     write_run(tmp_path, "random", 0, list(CURVE))
     write_run(tmp_path, "LBB", 0, [0.6, 0.8], finished=False)
     write_run(tmp_path, "BALD", 0, [])
-    study = report.read_study(tmp_path)
+    study = read_study(tmp_path)
     assert (study.end, list(study.measured)) == (40, ["random", "LBB"])
-    assert report.metrics_table(study)["final accuracy"]["random"].text == "0.700"
+    assert metrics_table(study)["final accuracy"]["random"].text == "0.700"
     assert study.unfinished == ["BALD, seed 0 (measured up to no labels)", "LBB, seed 0 (measured up to 40 labels)"]
 
 
@@ -357,7 +369,7 @@ def test_pictures_are_not_blank(folder: Path, name: str) -> None:
 def test_nothing_is_left_beside_and_the_page_repeats(folder: Path) -> None:
     assert not list(folder.glob("*.part"))
     before = (folder / "report.html").read_bytes()
-    report.write_report(folder)
+    write_report(folder)
     assert (folder / "report.html").read_bytes() == before
 
 
@@ -388,12 +400,12 @@ def test_one_measured_point(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path))} holds no measured round: expected files <meth"):
-        report.write_report(tmp_path)
+        write_report(tmp_path)
     with pytest.raises(InputError, match="absent holds no measured round"):
-        report.write_report(tmp_path / "absent")
+        write_report(tmp_path / "absent")
     write_run(tmp_path, "LBB", 0, [])
     with pytest.raises(InputError, match="1 of them without a round"):
-        report.write_report(tmp_path)
+        write_report(tmp_path)
 
 
 @pytest.mark.parametrize(("key", "method"), [("experiment", "LBB"), ("data", "LBB"), ("text", "BALD")])
@@ -401,21 +413,21 @@ def test_two_experiments_are_refused(tmp_path: Path, key: str, method: str) -> N
     write_run(tmp_path, "BALD", 0, [0.5, 0.6])
     write_run(tmp_path, method, 1, [0.5, 0.6], **{key: "another"})
     with pytest.raises(InputError, match=rf"BALD-seed0\.jsonl and .*{method}-seed1\.jsonl .* {key!r} differs"):
-        report.read_study(tmp_path)
+        read_study(tmp_path)
 
 
 def test_a_text_may_tell_of_one_method(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_run(tmp_path, "BALD", seed, [0.5, 0.6], text="methods = BALD")
         write_run(tmp_path, "LBB", seed, [0.5, 0.6], text="methods = LBB")
-    assert report.read_study(tmp_path).texts == {"methods = BALD": ["BALD"], "methods = LBB": ["LBB"]}
+    assert read_study(tmp_path).texts == {"methods = BALD": ["BALD"], "methods = LBB": ["LBB"]}
 
 
 def test_a_run_recorded_twice_is_refused(tmp_path: Path) -> None:
     path = write_run(tmp_path, "BALD", 0, [0.5, 0.6])
     (tmp_path / "copy-seed0.jsonl").write_bytes(path.read_bytes())
     with pytest.raises(InputError, match="both record BALD with seed 0"):
-        report.read_study(tmp_path)
+        read_study(tmp_path)
 
 
 def _without_header(records: list[Record]) -> list[Record]:
@@ -454,7 +466,7 @@ def test_damaged_records_are_refused(
     path = write_run(tmp_path, "LBB", 0, list(CURVE))
     path.write_text("".join(json.dumps(record) + "\n" for record in damage(read_records(path))))
     with pytest.raises(RecordError, match=re.escape(f"{path}, {message}")):
-        report.read_study(tmp_path)
+        read_study(tmp_path)
 
 
 def test_pictures_that_are_none_are_refused(tmp_path: Path) -> None:
@@ -462,14 +474,14 @@ def test_pictures_that_are_none_are_refused(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     np.save(tmp_path / "pictures" / "LBB-seed0-round0.npy", np.zeros((20, 64)))
     with pytest.raises(InputError, match=r"found float64 \[20, 64\]"):
-        report.write_report(tmp_path)
+        write_report(tmp_path)
 
 
 @pytest.mark.parametrize("library", ["matplotlib", "jinja2", "scipy.stats"])
 def test_a_missing_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingExtraError, match=r"tonsure\[report\]"):
-        report.write_report(tmp_path)
+        write_report(tmp_path)
 
 
 def test_contact_sheet_keeps_the_order() -> None:

@@ -133,9 +133,15 @@ def test_one_sample_is_enough_for_uncertainty(make_log_probs, score):
     assert tn.select(make_log_probs(K=1), tn.Pointwise(score), 3).positive == 3
 
 
+def test_empty_parts_do_no_harm(make_log_probs):
+    log_probs = make_log_probs()
+    parts = [log_probs[:0], log_probs[:9], log_probs[:0], log_probs[9:], log_probs[:0]]
+    assert tn.select(parts, LBB, 3).rows.tolist() == tn.select(log_probs, LBB, 3).rows.tolist()
+
+
 def test_parts_that_differ(make_log_probs):
     log_probs = make_log_probs()
-    with pytest.raises(tn.InputError, match=r"the one from row 20 on \(4, 5, 3\)"):
+    with pytest.raises(tn.InputError, match=r"the one from row 20 on \(5, 3, "):
         tn.select([log_probs[:20], log_probs[20:, :5]], LBB, 3)
     with pytest.raises(tn.InputError, match=r"the one from row 20 on .*float32"):
         tn.select([log_probs[:20], log_probs[20:].float()], LBB, 3)

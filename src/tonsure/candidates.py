@@ -171,7 +171,7 @@ class Candidates:
     """All rows of the pool, numbered through its shards: what an optimizer searches.
 
     Args:
-        shards: the parts of the pool, in order, each [n, ...] on its own device.
+        shards: the parts of the pool, in order, each [n, ...], all on one device.
         objective: what a chosen row is worth.
         block: how many rows are read at a time; None for what suits the device.
     """

@@ -14,7 +14,7 @@ ROWS = 4096
 
 
 def check_log_probs(shards: Sequence[Tensor]) -> None:
-    """Every shard is [n, K, C], of the same K, C and type, and every row over C is a distribution, in logarithms.
+    """Every shard is [n, K, C], of the same K, C, type and device; every row over C is a distribution, in logarithms.
 
     Raises:
         InputError: with the shape, the first offending row (of the pool) and sample, and what was expected.
@@ -24,16 +24,20 @@ def check_log_probs(shards: Sequence[Tensor]) -> None:
     first_row = 0
     for shard in shards:
         _check_shape(shard)
-        if shard.shape[1:] != shards[0].shape[1:] or shard.dtype != shards[0].dtype:
+        if _kind(shard) != _kind(shards[0]):
             raise InputError(
-                f"the parts of the pool differ: the first has shape {tuple(shards[0].shape)} and type "
-                f"{shards[0].dtype}, the one from row {first_row} on {tuple(shard.shape)} and {shard.dtype}"
+                f"the parts of the pool differ: the first has K, C, type and device {_kind(shards[0])}, "
+                f"the one from row {first_row} on {_kind(shard)}"
             )
         for start in range(0, len(shard), ROWS):
             _check_values(shard[start : start + ROWS], first_row + start, tuple(shard.shape))
         first_row += len(shard)
     if first_row == 0:
         raise InputError(f"the pool is empty: the predictions have shape {tuple(shards[0].shape)}, N is 0")
+
+
+def _kind(shard: Tensor) -> tuple[int, int, str, str]:
+    return *shard.shape[1:], str(shard.dtype), str(shard.device)
 
 
 def _check_shape(shard: Tensor) -> None:

@@ -72,7 +72,7 @@ def select(
     Args:
         log_probs_N_K_C: log p(y = c | x_i, θ_k), nats: a tensor or an array of shape [N, K, C] in float16,
             bfloat16, float32 or float64, on the CPU or a GPU, where the work is then done; −inf is an impossible
-            class. Or a list of such parts, which together are the pool, in this order.
+            class. Or a list of such parts, which together are the pool, in this order, on one device.
         objective: what a batch is worth, for example ``LargeBatchBALD()``.
         k: how many rows, from 1 to N.
         by: the optimizer; by default the one that suits the objective: ``LazyGreedy()`` where gains depend on the
@@ -90,6 +90,7 @@ def select(
     """
     shards = [as_tensor(part) for part in _parts(log_probs_N_K_C)]
     check_log_probs(shards)
+    shards = [shard for shard in shards if len(shard)]
     N, K, C = sum(map(len, shards)), *shards[0].shape[1:]
     if objective.samples_needed > K:
         raise InputError(
@@ -142,8 +143,8 @@ def _warn(selection: Selection, objective: Objective[Any, Any], like: Tensor) ->
         message = (
             f"{like.shape[1]} posterior samples can tell at most log {like.shape[1]} = {ceiling:.2f} nats, and the "
             f"first {informed} of the {k} picks tell {selection.gains[:informed].sum():.2f} of them: the other "
-            f"{k - informed} are decided by what little is left, and by noise. For a batch of {k} use more posterior "
-            "samples, or LargeBatchBALD."
+            f"{k - informed} are decided by what little is left, and by noise. Choose fewer at a time, or use "
+            "more posterior samples."
         )
     elif positive < k:
         message = (

@@ -1,0 +1,99 @@
+"""From the numbers of seeds to estimates: how far methods differ, and how surely.
+
+Every number is first taken per seed. Methods are compared seed by seed: runs of one seed share their data,
+their first labels and their test set, and what such a pair has in common cancels in its difference.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Scores = dict[int, float]  # seed -> number
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The mean x̄ over n seeds, its standard error s/√n, and the 95% interval x̄ ± t(0.975; n - 1) · s/√n.
+
+    The interval takes the seeds' numbers to be independent and about normal (Student 1908, "The probable
+    error of a mean"). One seed has a mean only, and none has nothing: what is not there is nan.
+    """
+
+    mean: float = np.nan
+    error: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    count: int = 0
+
+    @property
+    def has_interval(self) -> bool:
+        return self.count > 1
+
+    @property
+    def told_from_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+def estimate(values: Sequence[float] | Array) -> Estimate:
+    """From the numbers of the seeds; those that are nan are left out."""
+    from scipy.stats import t
+
+    known = np.array([value for value in values if not np.isnan(value)], dtype=float)
+    n = len(known)
+    if n < 2:
+        return Estimate(mean=float(known[0]), count=1) if n else Estimate()
+    mean, error = float(known.mean()), float(known.std(ddof=1)) / n**0.5
+    reach = float(t.ppf(0.975, n - 1)) * error
+    return Estimate(mean, error, mean - reach, mean + reach, n)
+
+
+def over_seeds(scores: Scores) -> Estimate:
+    return estimate(list(scores.values()))
+
+
+def paired(scores: Scores, others: Scores) -> Estimate:
+    """The mean difference over the seeds that have both, with the paired t-interval."""
+    return estimate([scores[seed] - others[seed] for seed in scores if seed in others])
+
+
+def mean_height(labels: Array, values: Array) -> float:
+    """The mean height of a curve: its area by the trapezoid rule, divided by its width."""
+    if len(labels) < 2:
+        return float(values[0]) if len(labels) else np.nan
+    return float(np.sum((values[1:] + values[:-1]) / 2 * np.diff(labels)) / (labels[-1] - labels[0]))
+
+
+def labels_needed(labels: Array, values: Array, level: float) -> float:
+    """Where the curve, linear between its points, is first as high as ``level``; nan where it never is."""
+    reached = np.flatnonzero(values >= level)
+    if not len(reached):
+        return np.nan
+    i = int(reached[0])
+    if i == 0:
+        return float(labels[0])
+    share = (level - values[i - 1]) / (values[i] - values[i - 1])
+    return float(labels[i - 1] + share * (labels[i] - labels[i - 1]))
+
+
+def round_levels(low: float, high: float) -> list[float]:
+    """Round accuracies above ``low`` up to ``high``: of the coarsest grid with three, the last five."""
+    levels: list[float] = []
+    finer = [list(range(step, 1000, step)) for step in (50, 20, 10, 5)]
+    for grid in ([*range(100, 1000, 100), 950, 980, 990], *finer):
+        levels = [level / 1000 for level in grid if low < level / 1000 <= high]
+        if len(levels) >= 3:
+            break
+    return levels[-5:]
+
+
+def best_and_tied(scores: Mapping[str, Scores], higher: bool = True) -> tuple[str | None, set[str]]:
+    """The method with the best mean, and those that no paired interval without zero tells apart from it."""
+    means = {method: over_seeds(of_seeds).mean for method, of_seeds in scores.items() if of_seeds}
+    if len(means) < 2:
+        return None, set()
+    best = (max if higher else min)(means, key=lambda method: means[method])
+    rest = [method for method in means if method != best]
+    return best, {method for method in rest if not paired(scores[method], scores[best]).told_from_zero}
