@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from tonsure import names, tables
-from tonsure.errors import InputError, MissingExtraError, SelectionWarning
+from tonsure.errors import InputError, SelectionWarning, TonsureError
 from tonsure.select import select as select_rows
 
 app = typer.Typer(
@@ -113,7 +113,7 @@ def report(
 
 
 def main() -> None:
-    """What the `tonsure` command calls: bad input is one message on the standard error, and exit status 2."""
+    """What the `tonsure` command calls: what goes wrong is one message on the standard error, and exit status 2."""
     with _said_in_one_line():
         app()
 
@@ -128,6 +128,6 @@ def _said_in_one_line() -> Iterator[None]:
         warnings.showwarning = show
         try:
             yield
-        except (InputError, MissingExtraError) as error:
+        except TonsureError as error:
             typer.echo(f"error: {error}", err=True)
             sys.exit(2)

@@ -1,14 +1,15 @@
 """What goes wrong, and how it is said: every message shows the input that caused it."""
 
 
-class InputError(ValueError):
-    """The input cannot be used as it is; the message shows what was found and what was expected.
-
-    The command line prints the same message and exits with status 2.
-    """
+class TonsureError(Exception):
+    """What tonsure raises on purpose; the command line prints the message and exits with status 2."""
 
 
-class MissingExtraError(ImportError):
+class InputError(TonsureError, ValueError):
+    """The input cannot be used as it is; the message shows what was found and what was expected."""
+
+
+class MissingExtraError(TonsureError, ImportError):
     """A part of tonsure was used whose libraries are not installed; the message names the extra to install."""
 
     def __init__(self, what: str, extra: str) -> None:

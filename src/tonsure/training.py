@@ -12,13 +12,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from tonsure.errors import InputError
+from tonsure.errors import InputError, TonsureError
 
 Schedule = Callable[[float], float]
 """From the fraction of the training that is done, in [0, 1], to what the learning rate is multiplied by."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(TonsureError, RuntimeError):
     """The training diverged; the message names the iteration and the learning rate."""
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tonsure.errors import InputError, MissingExtraError
+from tonsure.errors import InputError, MissingExtraError, TonsureError
 
 VARIABLE = "TONSURE_DATA"
 """The environment variable that names the user's folder of data sets."""
 
 
-class DownloadError(RuntimeError):
+class DownloadError(TonsureError, RuntimeError):
     """No mirror gave the file; the message lists what was tried."""
 
 
