@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +235,39 @@ def test_run_and_report(tmp_path):
     done = tonsure("report", "runs/small", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "<html" in (tmp_path / done.stdout.strip()).read_text()
+
+
+def test_a_damaged_record_is_one_message_and_status_2(typed, tmp_path):
+    file = Path(__file__).with_name("small_experiment.py")
+    records = tmp_path / "runs" / "small" / "random-seed0.jsonl"
+    records.parent.mkdir(parents=True)
+    records.write_text('{"kind": "experiment"}\n{"kind": "rou\n{"kind": "round"}\n')
+    for words in (["run", file], ["report", "runs/small"]):
+        done = typed(*words, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "random-seed0.jsonl, line 2 is damaged" in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.rglob("*") if not path.name.endswith(".lock")) == [
+        "random-seed0.jsonl",
+        "runs",
+        "small",
+    ]
+
+
+def test_data_that_is_nowhere_is_a_message(typed, tmp_path, monkeypatch):
+    (tmp_path / "nowhere.py").write_text(
+        "import dataclasses, small_experiment\n"
+        "from tonsure.datasets import DownloadError\n"
+        "class Nowhere:\n"
+        "    def load(self): raise DownloadError('found nowhere')\n"
+        "experiment = dataclasses.replace(small_experiment.experiment, dataset=Nowhere())\n"
+    )
+    done = typed("run", "nowhere.py", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "error: found nowhere\n")
+
+
+def test_version(typed):
+    assert typed("--version").stdout == f"tonsure {version('tonsure')}\n"
 
 
 @pytest.mark.parametrize(

@@ -43,5 +43,3 @@ from tonsure.select import Selection as Selection
 from tonsure.select import select as select
 from tonsure.training import Training as Training
 from tonsure.training import best_device as best_device
-from tonsure.training import constant as constant
-from tonsure.training import cosine as cosine

@@ -6,6 +6,7 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +20,20 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Which thousand of my million unlabeled examples should be labeled next?",
 )
+
+
+def _say_version(asked: bool | None) -> None:
+    if asked:
+        typer.echo(f"tonsure {version('tonsure')}")
+        raise typer.Exit
+
+
+@app.callback()
+def tonsure(
+    _: Annotated[bool, typer.Option("--version", help="Say it.", callback=_say_version, is_eager=True)] = False,
+) -> None:
+    """Which thousand of my million unlabeled examples should be labeled next?"""
 
 
 class Values(StrEnum):
