@@ -23,10 +23,11 @@ app = typer.Typer(
 )
 
 
-def _say_version(asked: bool | None) -> None:
+def _say_version(asked: bool) -> bool:
     if asked:
         typer.echo(f"tonsure {version('tonsure')}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()
