@@ -29,6 +29,26 @@ def test_lazy_is_greedy_over_many_segments(make_log_probs, seed, weight):
     torch.testing.assert_close(lazy.gains, eager.gains, atol=1e-5, rtol=0)
 
 
+class Company(tn.Objective):
+    """An item gains a nat for every chosen item of its likeliest class: gains rise, and nothing else is promised."""
+
+    def first_state(self, like):
+        return torch.zeros(like.shape[2], device=like.device)
+
+    def next_state(self, state, chosen_1):
+        return state + torch.nn.functional.one_hot(chosen_1.mean(1).argmax(1), len(state))[0]
+
+    def gain(self, state, notes, items):
+        return tn.bald(items) + state[items.mean(1).argmax(1)]
+
+
+def test_lazy_is_greedy_where_gains_rise(make_log_probs):
+    log_probs = make_log_probs(2000, C=10)
+    eager, lazy = (tn.select(log_probs, Company(), 30, by=by) for by in (tn.Greedy(), tn.LazyGreedy()))
+    assert eager.gains[-1] > 20
+    assert lazy.rows.tolist() == eager.rows.tolist()
+
+
 def test_lazy_leaves_rows_behind(make_log_probs):
     log_probs = make_log_probs(4000, dtype=torch.float32)
     counts = []

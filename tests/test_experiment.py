@@ -14,7 +14,7 @@ from filelock import FileLock
 import small_experiment
 import tonsure as tn
 from tonsure.datasets import Digits
-from tonsure.experiment import describe
+from tonsure.experiment import describe, run_one
 from tonsure.records import read_records
 
 SMALL = small_experiment.experiment
@@ -58,6 +58,22 @@ def test_methods_begin_alike(finished):
     first = [read_records(finished / f"{name}-seed0.jsonl")[1] for name in ("random", "PLBB")]
     assert first[0]["metrics"] == first[1]["metrics"]
     assert first[0]["rows"] != first[1]["rows"]
+
+
+def test_seeds_begin_differently(finished, tmp_path):
+    """Other first labels, and other initial weights."""
+    once = dataclasses.replace(SMALL, until=10)
+    tn.run(once, tmp_path, seeds=[0, 1, 2], methods=["random"])
+    accuracies = {read_records(path)[1]["metrics"]["negative_log_likelihood"] for path in tmp_path.glob("*.jsonl")}
+    assert len(accuracies) == 3
+    digits = Digits().load()
+    rows = [tn.balanced_rows(digits.train_labels, 10, seed=seed).tolist() for seed in (0, 1)]
+    assert not set(read_records(finished / "random-seed0.jsonl")[1]["rows"]) & set(rows[0])
+    one_round = dataclasses.replace(SMALL, until=len(digits.train_labels), batch=len(digits.train_labels))
+    first = next(iter(run_one(one_round, digits, tmp_path / "all", "random", 1)))
+    chosen = read_records(tmp_path / "all" / "random-seed1.jsonl")[1]["rows"]
+    assert first["labeled"] == 10
+    assert set(range(len(digits.train_labels))) - set(chosen) == set(rows[1])
 
 
 def test_what_is_finished_is_not_run_again(finished):

@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 
@@ -75,6 +77,13 @@ def test_warnings_are_given_and_kept(pool):
     with pytest.warns(tn.SelectionWarning, match="of the 5 picks have a positive gain") as caught:
         turn = next(tn.rounds(pool, Favorite(), tn.LargeBatchBALD(50.0), 5, ask=lambda rows: rows, until=6))
     assert turn.warnings == [str(caught[0].message)]
+
+
+def test_warnings_that_nobody_wants_to_see_are_kept(pool):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        turns = list(tn.rounds(pool, Favorite(), tn.LargeBatchBALD(50.0), 3, ask=lambda rows: rows, until=7))
+    assert [len(turn.warnings) for turn in turns] == [1, 1, 0]
 
 
 def test_a_refused_label_leaves_the_pool_as_it_was(pool):

@@ -43,8 +43,8 @@ class Shard:
 
     Where gains only fall, a gain of long ago is an upper bound: rows are brought up to date a segment at a time,
     from the largest bound down, until no bound can reach the best key found (lazy greedy, Minoux 1978), and for all
-    the items that were chosen meanwhile at once. When most segments had to be, all are, and the rows are sorted
-    anew, so that those that cannot win stand together.
+    the items that were chosen meanwhile at once. Segments are of rows with a similar first key, so that those that
+    cannot win stand together; sorting them anew on the way cost more than it saved.
 
     Rows are numbered within the shard. Shards share only numbers and the chosen items: they may live apart.
     """
@@ -90,15 +90,12 @@ class Shard:
         """The largest key, up to date, if that is ``at_least`` (a tie included), else some bound below."""
         if self._objective.gains is Gains.FREE:
             self.refresh()
-        top, refreshed = at_least, 0
+        top = at_least
         for segment in sorted(self._segments, key=lambda segment: -segment.top):
             if segment.top < less(top):
                 break
-            refreshed += self._refresh(segment)
+            self._refresh(segment)
             top = max(top, segment.top)
-        if 2 * refreshed > len(self._segments) > 1:
-            self.refresh()
-            self._sort()
         return max(segment.top for segment in self._segments)
 
     def lowest(self, at_least: float) -> int | None:
@@ -138,10 +135,10 @@ class Shard:
             raise InputError(f"{self._objective}: the gain of row {first} is nan")
         return gain_n.double()
 
-    def _refresh(self, segment: _Segment) -> bool:
-        """Brings a segment up to date; False if it was."""
+    def _refresh(self, segment: _Segment) -> None:
+        """Brings a segment up to date."""
         if segment.seen == len(self._chosen):
-            return False
+            return
         if self._objective.gains not in (Gains.FIXED, Gains.EQUAL):
             chosen_m = torch.cat(self._chosen[segment.seen :])
             for rows in segment.rows.split(self._block):
@@ -156,7 +153,6 @@ class Shard:
                 self._key_n[rows] = torch.where(self._open_n[rows], key_n, -torch.inf)
         segment.seen = len(self._chosen)
         segment.top = float(self._key_n[segment.rows].max())
-        return True
 
     def _sort(self) -> None:
         order = self._key_n.sort(descending=True, stable=True).indices

@@ -38,13 +38,13 @@ def test_rows_are_those_of_exhaustive_greedy(make_log_probs):
 
 def test_sampled_labelings_come_near_within_their_error(make_log_probs):
     """The mean over 50 seeds is the truth, and the spread over them is what each estimate says of itself."""
-    log_probs = make_log_probs(8, K=12, C=3, seed=3)
+    log_probs = (make_log_probs(8, K=40, C=3, seed=3) / 2).log_softmax(-1)
     truth = joint_information(log_probs.exp())
-    worths, errors = zip(*(total(tn.BatchBALD(96, seed), log_probs) for seed in range(50)), strict=True)
+    worths, errors = zip(*(total(tn.BatchBALD(64, seed), log_probs) for seed in range(50)), strict=True)
     worth, error = torch.tensor(worths), torch.tensor(errors)
     assert float(worth.std()) > 0
     assert abs(float(worth.mean()) - truth) < 4 * float(worth.std()) / math.sqrt(50) + 0.002
-    assert 0.5 < float(error.mean() / worth.std()) < 2
+    assert 0.7 < float(error.mean() / worth.std()) < 1.4
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -89,3 +89,12 @@ def test_the_numbers_of_batchbald_redux():
 def test_too_few_labelings_are_refused():
     with pytest.raises(tn.InputError, match="labelings is 31, expected at least 32"):
         tn.BatchBALD(labelings=31)
+
+
+@pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+@pytest.mark.parametrize(("seed", "K"), [(18, 20), (19, 20), (22, 5), (26, 20), (37, 20), (39, 20)])
+def test_when_nothing_is_left_rounding_does_not_decide(make_log_probs, seed, K):
+    """Long after log K is told, blocks of one row still give the same rows: what is scaled up is not noise."""
+    log_probs = make_log_probs(60, K, 10, seed=seed, dtype=torch.float32)
+    expected = tn.select(log_probs, tn.BatchBALD(labelings=32), 30).rows.tolist()
+    assert tn.select(log_probs, tn.BatchBALD(labelings=32), 30, block=1).rows.tolist() == expected

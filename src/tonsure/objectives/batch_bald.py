@@ -14,9 +14,8 @@ from tonsure.objective import NoNotes, Objective
 
 GROUPS = 16
 
-MOST = 100.0
-"""By how much the drawn labelings may fall short of what is left to learn before they are no longer scaled up to it:
-when all of them have made up their minds, rounding would be scaled up too."""
+DECIDED = 1e-6
+"""Nats: a labeling that leaves less unknown of θ can add nothing but rounding."""
 
 TINY = 1e-300
 
@@ -98,11 +97,14 @@ class BatchBALD(Objective[Labelings, NoNotes]):
 
     def gain(self, state: Labelings, notes: NoNotes, items: Tensor) -> Tensor:
         n, _, C = items.shape
-        unknown = float(torch.special.entr(state.posterior_M_K).sum(1) @ state.weight_M)
-        nats_M = state.weight_M * (state.left / max(unknown, state.left / MOST, TINY))
-        posterior_M_K, value_M = state.posterior_M_K.to(items.dtype), nats_M.to(items.dtype)
-        gain_n = -entropy_of_samples(items).double() @ (nats_M @ state.posterior_M_K)
-        for rows in blocks(n, C * len(value_M), items.device):
+        entropy_M = torch.special.entr(state.posterior_M_K).sum(1)
+        undecided = entropy_M > DECIDED
+        posterior_M_K, weight_M = state.posterior_M_K[undecided], state.weight_M[undecided]
+        # The labelings may fall short of, or exceed, the estimate of what is left.
+        value_M = weight_M * (state.left / (weight_M @ entropy_M[undecided]).clamp_min(TINY))
+        gain_n = -entropy_of_samples(items).double() @ (value_M @ posterior_M_K)
+        value_M, posterior_M_K = value_M.to(items.dtype), posterior_M_K.to(items.dtype)
+        for rows in blocks(n, C * max(1, len(value_M)), items.device):
             probs_K_nC = items[rows].transpose(0, 1).exp().flatten(1)
             entropy_nC = -(value_M @ x_log_x(posterior_M_K @ probs_K_nC))
             gain_n[rows] += entropy_nC.view(-1, C).sum(1)
