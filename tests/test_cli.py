@@ -80,6 +80,18 @@ def test_probabilities_and_logits(typed, log_probs, tmp_path):
         assert [int(row["row"]) for row in csv.DictReader(done.stdout.splitlines())] == expected
 
 
+def test_probabilities_that_storage_has_rounded(typed, log_probs, tmp_path):
+    save_file({"probs": log_probs.exp().bfloat16()}, tmp_path / "probs.safetensors")
+    assert typed("select", tmp_path / "probs.safetensors", "-k", 3, "--values", "probs").returncode == 0
+    wrong = log_probs.exp()
+    wrong[4, 2] *= 0.8
+    np.save(tmp_path / "wrong.npy", wrong.numpy())
+    done = typed("select", tmp_path / "wrong.npy", "-k", 3, "--values", "probs")
+    assert done.returncode == 2
+    assert "row 4, sample 2" in done.stderr
+    assert "sum to 0.8, off by -0.2" in done.stderr
+
+
 def test_ids_and_endings(typed, log_probs, npy, tmp_path):
     names = [f"picture, {row}.png" for row in range(30)]
     (tmp_path / "ids.txt").write_text("\n".join(names) + "\n")

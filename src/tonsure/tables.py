@@ -80,9 +80,12 @@ def _as_log_probs(numbers: Tensor, values: str) -> Tensor:
         _refuse_probabilities(numbers)
         _refuse(numbers.isnan() | numbers.isposinf(), numbers, "logits, which are finite or -inf")
         return numbers.to(work_type).log_softmax(-1)
-    possible = (numbers >= 0) & (numbers <= 1 + SUM_TOLERANCE[numbers.dtype])
-    _refuse(~possible, numbers, "probabilities, from 0 to 1, with --values probs")
-    return numbers.to(work_type).log()
+    tolerance = SUM_TOLERANCE[numbers.dtype]
+    _refuse(~((numbers >= 0) & (numbers <= 1 + tolerance)), numbers, "probabilities, from 0 to 1, with --values probs")
+    sums = numbers.to(work_type).sum(-1, keepdim=True)
+    # What storage in half precision has rounded becomes a distribution again; the rest is refused by ``select``.
+    rounded = (sums - 1).abs() <= tolerance
+    return (numbers.to(work_type) / sums.where(rounded, 1)).log()
 
 
 def _refuse(wrong: Tensor, numbers: Tensor, expected: str) -> None:
