@@ -1,4 +1,4 @@
-"""The letters that name the axes of every tensor, and the few array types made of them.
+"""The letters that name the axes of every tensor, and an array type made of one.
 
 A tensor's name carries its axes (``log_probs_n_K_C``) and its annotation carries them again; a test compares
 the two, and the test run checks the annotations against the tensors. A lower-case letter is a part of the axis
@@ -16,13 +16,10 @@ that its capital names; ``1`` is a broadcast axis.
 | D | features |
 """
 
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 LETTERS = frozenset("NnKCbmMGTD1")
-
-LogProbs = Float[Tensor, "n K C"]
-"""log p(y = c | x_i, θ_k) in nats; −inf is an impossible class. Every row over C is a distribution."""
 
 Rows = Int[Tensor, " n"]
 """Positions in the pool."""

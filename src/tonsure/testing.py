@@ -41,6 +41,7 @@ def check_objective(objective: Objective[Any, Any], log_probs_n_K_C: Float[Tenso
     before = items.clone()
     _check_notes(objective, items)
     gains = _gains_while_choosing(objective, items, items[: n // 3])
+    assert torch.equal(items, before), "the items were changed"
     _check_promise(objective.gains, gains)
     if objective.block is None:
         _check_cuts(objective, items, items[: n // 3], gains[-1])
@@ -48,7 +49,6 @@ def check_objective(objective: Objective[Any, Any], log_probs_n_K_C: Float[Tenso
     single = items.float()
     single_n = objective.gain(objective.first_state(single[:1]), objective.first_notes(single), single)
     _close(gains[0], single_n.double(), "gains in float64, and in float32")
-    assert torch.equal(items, before), "the items were changed"
 
 
 def check_optimizer(

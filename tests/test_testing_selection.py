@@ -1,0 +1,208 @@
+"""The contracts catch what breaks them: each class here breaks one promise, and is refused for it."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pytest
+import torch
+
+import tonsure as tn
+from cases import OBJECTIVES
+from tonsure.testing import check_objective, check_optimizer
+
+
+class Column(NamedTuple):
+    column_n: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Sound(tn.Objective):
+    """Diminishing: the first gain, less the similarity to what has been chosen."""
+
+    gains = tn.Gains.FALLING
+
+    def first_notes(self, items):
+        return Column(tn.bald(items).double())
+
+    def next_notes(self, notes, items, chosen_m):
+        means_n, means_m = items.exp().mean(1), chosen_m.exp().mean(1)
+        return Column(notes.column_n - (means_n @ means_m.T).double().sum(1))
+
+    def gain(self, state, notes, items):
+        return notes.column_n
+
+
+class ChangesItems(Sound):
+    def gain(self, state, notes, items):
+        items[0] = items[1]
+        return notes.column_n
+
+
+class ChangesNotes(Sound):
+    def next_notes(self, notes, items, chosen_m):
+        notes.column_n.sub_(1)
+        return notes
+
+
+class PlainNotes(Sound):
+    def first_notes(self, items):
+        return (torch.zeros(len(items)),)
+
+
+class ShortNotes(Sound):
+    def first_notes(self, items):
+        return Column(torch.zeros(len(items) - 1))
+
+
+class LooksAtTheBlock(Sound):
+    def first_notes(self, items):
+        return Column(tn.bald(items).double() / len(items))
+
+
+class LooksAtTheOrder(Sound):
+    def first_notes(self, items):
+        return Column(tn.bald(items).double() + torch.linspace(0, 1e-3, len(items)))
+
+
+class OnlyTheLastOfABlock(Sound):
+    def next_notes(self, notes, items, chosen_m):
+        return super().next_notes(notes, items, chosen_m[-1:])
+
+
+class Rises(Sound):
+    def next_notes(self, notes, items, chosen_m):
+        return Column(notes.column_n + 0.01 * len(chosen_m))
+
+
+class MovesThoughFixed(Sound):
+    gains = tn.Gains.FIXED
+
+
+class DiffersThoughEqual(tn.Objective):
+    gains = tn.Gains.EQUAL
+
+    def gain(self, state, notes, items):
+        return tn.bald(items).double()
+
+    def __eq__(self, other):
+        return isinstance(other, DiffersThoughEqual)
+
+    __hash__ = None
+
+
+class IsNan(Sound):
+    def gain(self, state, notes, items):
+        return notes.column_n.where(torch.arange(len(items)) != 3, torch.nan)
+
+
+class PassesTheCeiling(Sound):
+    def ceiling(self, like):
+        return 0.1
+
+
+class Coarse(Sound):
+    def first_notes(self, items):
+        return Column(tn.bald(items).double() + (0.01 if items.dtype == torch.float32 else 0.0))
+
+
+class Unequal(Sound):
+    def __eq__(self, other):
+        return self is other
+
+    __hash__ = None
+
+
+BROKEN = {
+    ChangesItems: "the items were changed",
+    ChangesNotes: "next_notes changed the notes that it was given",
+    PlainNotes: "the notes are a tuple, expected a NamedTuple",
+    ShortNotes: "the notes' column_n has 23 rows for 24 items",
+    LooksAtTheBlock: "gains of the pool, and in two blocks differ",
+    LooksAtTheOrder: "gains of the pool, and (in two blocks|turned round) differ",
+    OnlyTheLastOfABlock: "gains after 8 chosen items one by one, and at once differ",
+    Rises: "gains are promised to fall, but one rose by 0.01",
+    MovesThoughFixed: "gains are promised to be fixed, but one moved by",
+    DiffersThoughEqual: "gains are promised to be equal",
+    IsNan: "the gain of item 3 is nan",
+    PassesTheCeiling: "above the ceiling 0.1",
+    Coarse: "gains in float64, and in float32 differ by 0.01",
+    Unequal: "not the same after pickling",
+}
+
+
+def test_a_sound_one_passes(make_log_probs):
+    check_objective(Sound(), make_log_probs())
+
+
+@pytest.mark.parametrize(("broken", "message"), BROKEN.items(), ids=lambda case: getattr(case, "__name__", ""))
+def test_a_broken_objective_is_caught(make_log_probs, broken, message):
+    with pytest.raises(AssertionError, match=message):
+        check_objective(broken(), make_log_probs())
+
+
+class Greedy(tn.Optimizer):
+    """Sound, to be broken."""
+
+    def search(self, candidates, k, generator):
+        for _ in range(k):
+            row = candidates.best()
+            yield row, candidates.choose(row)
+
+
+class SameRowTwice(Greedy):
+    def search(self, candidates, k, generator):
+        for row, gain in super().search(candidates, k, generator):
+            yield row // 2, gain
+
+
+class AnotherDrawEachTime(Greedy):
+    def search(self, candidates, k, generator):
+        candidates.rank_by(lambda gain_n, noise_n: gain_n + noise_n, torch.randn(len(candidates)).double())
+        yield from super().search(candidates, k, generator)
+
+
+class LooksAtTheSize(Greedy):
+    def search(self, candidates, k, generator):
+        noise = torch.arange(len(candidates)).double().roll(k)
+        candidates.rank_by(lambda gain_n, noise_n: gain_n + noise_n, noise)
+        yield from super().search(candidates, k, generator)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (SameRowTwice, "a row was chosen twice"),
+        (AnotherDrawEachTime, "the same seed gave other rows"),
+        (LooksAtTheSize, "a smaller batch is not the beginning of a larger one"),
+    ],
+)
+def test_a_broken_optimizer_is_caught(make_log_probs, broken, message):
+    check_optimizer(Greedy(), tn.LargeBatchBALD(), make_log_probs().float())
+    with pytest.raises(AssertionError, match=message):
+        check_optimizer(broken(), tn.LargeBatchBALD(), make_log_probs().float())
+
+
+def test_lazy_greedy_is_caught_when_a_promise_is_broken(make_log_probs):
+    """Gains that fall among the first items, and rise later: only the search over all of them shows it."""
+    with pytest.raises(AssertionError, match=r"lazy greedy chose|but one rose"):
+        check_objective(LateRise(), make_log_probs(400))
+
+
+@dataclass(frozen=True)
+class LateRise(tn.Objective):
+    gains = tn.Gains.FALLING
+
+    def first_state(self, like):
+        return torch.zeros((), dtype=torch.float64)
+
+    def next_state(self, state, chosen_1):
+        return state + 1
+
+    def gain(self, state, notes, items):
+        share = tn.bald(items).double()
+        return share if state < 150 else 10 - share
+
+
+def test_the_table_names_every_objective():
+    final = {value for value in vars(tn).values() if isinstance(value, type) and issubclass(value, tn.Objective)}
+    assert {type(case) for case in OBJECTIVES} == final - {tn.Objective}
