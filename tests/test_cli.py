@@ -1,7 +1,9 @@
 """The command as a person runs it: its own process, its files, what it prints and how it ends."""
 
+import contextlib
 import csv
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -280,6 +282,28 @@ def test_data_that_is_nowhere_is_a_message(typed, tmp_path, monkeypatch):
 
 def test_version(typed):
     assert typed("--version").stdout == f"tonsure {version('tonsure')}\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_progress_is_shown_on_a_terminal(tmp_path):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))  # rows, columns
+    file = Path(__file__).with_name("small_experiment.py")
+    command = [sys.executable, "-m", "tonsure", "run", str(file), "--seeds", "1", "--methods", "random"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=end)
+    os.close(end)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a pseudo-terminal says that the other end was closed
+        while part := os.read(terminal, 4096):
+            shown += part
+    os.close(terminal)
+    assert process.wait() == 0
+    assert "random, seed 0: 45 labels" in shown.decode()
 
 
 @pytest.mark.parametrize(
