@@ -38,7 +38,7 @@ experiment = tn.Experiment(
         "random": tn.Method(tn.Random()),
         "BALD": tn.Method(tn.Pointwise(tn.bald)),
         "PowerBALD": tn.Method(tn.Pointwise(tn.bald), tn.PowerSample()),
-        "BatchBALD": tn.Method(tn.BatchBALD(labelings=128)),
+        "BatchBALD": tn.Method(tn.BatchBALD()),
         "LBB": tn.Method(tn.LargeBatchBALD()),
         "PLBB": tn.Method(tn.LargeBatchBALD(), tn.PowerSample(beta=5.0)),
         "released-LBB": tn.Method(tn.ReleasedLBB()),

@@ -126,7 +126,9 @@ class Shard:
 
     def _read(self, rows: Tensor) -> Tensor:
         """Items as objectives want them: float32 or float64, and distributions again where storage rounded them."""
-        items = self._items[rows]
+        first, last = int(rows[0]), int(rows[-1])
+        neighbors = last - first + 1 == len(rows)  # rows ascend: what stands together needs no copy
+        items = self._items[first : last + 1] if neighbors else self._items[rows]
         return items if items.dtype in (torch.float32, torch.float64) else items.float().log_softmax(-1)
 
     def _checked(self, gain_n: Tensor, rows: Tensor) -> Tensor:
@@ -155,7 +157,8 @@ class Shard:
         segment.top = float(self._key_n[segment.rows].max())
 
     def _sort(self) -> None:
-        order = self._key_n.sort(descending=True, stable=True).indices
+        free = self._objective.gains is Gains.FREE  # nothing is left behind, so nothing is to be gained by sorting
+        order = self._all_rows() if free else self._key_n.sort(descending=True, stable=True).indices
         size = max(256, -(-len(self) // SEGMENTS.get(self._items.device.type, 8)))
         self._segments = [
             _Segment(rows.sort().values, len(self._chosen), float(self._key_n[rows].max()))

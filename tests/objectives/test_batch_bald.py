@@ -13,7 +13,7 @@ def total(objective, log_probs_b):
     """The worth of a batch, in the order given, and its standard error."""
     state, worth = objective.first_state(log_probs_b), 0.0
     for item in log_probs_b.split(1):
-        worth += float(objective.gain(state, tn.NoNotes(), item))
+        worth += float(objective.gain(state, objective.first_notes(item), item))
         state = objective.next_state(state, item)
     return worth, objective.standard_error(state)
 

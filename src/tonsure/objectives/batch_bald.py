@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tonsure.errors import InputError
 from tonsure.information import blocks, entropy_of_samples, x_log_x
-from tonsure.objective import NoNotes, Objective
+from tonsure.objective import Objective
 
 GROUPS = 16
 
@@ -34,8 +34,12 @@ class Labelings(NamedTuple):
     size: int
 
 
+class EntropyNotes(NamedTuple):
+    entropy_n_K: Tensor
+
+
 @dataclass(frozen=True)
-class BatchBALD(Objective[Labelings, NoNotes]):
+class BatchBALD(Objective[Labelings, EntropyNotes]):
     """f(S) = I(y_S; θ) = log K − E_{y_S} H[θ | y_S], at most log K.
 
     Given imagined labels m of the chosen items, an item adds I(y; θ | m) = H[Σ_k w_mk p_k] − Σ_k w_mk H[p_k] ≥ 0,
@@ -77,7 +81,7 @@ class BatchBALD(Objective[Labelings, NoNotes]):
         before_M = torch.special.entr(state.posterior_M_K).sum(1)
         label_entropy_M = state.posterior_M_K @ entropy_of_samples(log_probs_1_K_C)[0]
         after_M = before_M + label_entropy_M - torch.special.entr(label_probs_M_C).sum(1)
-        left = state.left - float(self.gain(state, NoNotes(), chosen_1))
+        left = state.left - float(self.gain(state, self.first_notes(chosen_1), chosen_1))
         groups = len(state.left_G)
         left_G = state.left_G * _share(
             (after_M * state.weight_M).view(groups, -1).sum(1),
@@ -95,16 +99,21 @@ class BatchBALD(Objective[Labelings, NoNotes]):
         joint_M_K = state.posterior_M_K[kept // C] * probs_K_C.T[kept % C]
         return Labelings(joint_M_K / joint_M_K.sum(1, keepdim=True), weight_M, left, left_G, state.size + 1)
 
-    def gain(self, state: Labelings, notes: NoNotes, items: Tensor) -> Tensor:
+    def first_notes(self, items: Tensor) -> EntropyNotes:
+        return EntropyNotes(entropy_of_samples(items))
+
+    def gain(self, state: Labelings, notes: EntropyNotes, items: Tensor) -> Tensor:
         n, _, C = items.shape
         entropy_M = torch.special.entr(state.posterior_M_K).sum(1)
         undecided = entropy_M > DECIDED
+        if not undecided.any():
+            return torch.zeros(n, dtype=torch.float64, device=items.device)
         posterior_M_K, weight_M = state.posterior_M_K[undecided], state.weight_M[undecided]
         # The labelings may fall short of, or exceed, the estimate of what is left.
-        value_M = weight_M * (state.left / (weight_M @ entropy_M[undecided]).clamp_min(TINY))
-        gain_n = -entropy_of_samples(items).double() @ (value_M @ posterior_M_K)
+        value_M = weight_M * (state.left / (weight_M @ entropy_M[undecided]))
+        gain_n = -notes.entropy_n_K.double() @ (value_M @ posterior_M_K)
         value_M, posterior_M_K = value_M.to(items.dtype), posterior_M_K.to(items.dtype)
-        for rows in blocks(n, C * max(1, len(value_M)), items.device):
+        for rows in blocks(n, C * len(value_M), items.device):
             probs_K_nC = items[rows].transpose(0, 1).exp().flatten(1)
             entropy_nC = -(value_M @ x_log_x(posterior_M_K @ probs_K_nC))
             gain_n[rows] += entropy_nC.view(-1, C).sum(1)
