@@ -6,8 +6,12 @@ import tonsure as tn
 from tonsure.datasets import Digits
 
 
+def hidden():
+    return nn.Linear(64, 32)
+
+
 def network():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 10))
+    return nn.Sequential(nn.Flatten(), hidden(), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 10))
 
 
 def model():

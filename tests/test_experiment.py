@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,12 @@ def test_a_method_that_is_not_there(tmp_path):
 def test_counts_that_make_no_experiment(change):
     with pytest.raises(tn.InputError, match=r"experiment small: first = \d+, batch = \d+, until = 45"):
         dataclasses.replace(SMALL, **change)
+
+
+def test_the_filters_of_warnings_are_left_alone(tmp_path):
+    before = list(warnings.filters)
+    for _ in run_one(SMALL, Digits().load(), tmp_path, "PLBB", 0):
+        assert list(warnings.filters) == before
 
 
 def test_a_description_is_the_same_in_every_process():

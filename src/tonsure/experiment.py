@@ -1,6 +1,7 @@
 """Experiment: methods compared on one dataset and one model; one file of records per method and seed."""
 
 import inspect
+import itertools
 import math
 import os
 import platform
@@ -139,28 +140,34 @@ def run_one(experiment: Experiment, dataset: Dataset, folder: Path, name: str, s
         with seeded(seed, torch.device("cpu")):
             model = experiment.model()
         method = experiment.methods[name]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SelectionWarning)  # they are in the records
-            for number, result in enumerate(
-                rounds(
-                    pool,
-                    model,
-                    method.objective,
-                    experiment.batch,
-                    ask=KnownLabels(dataset.train_labels),
-                    until=experiment.until,
-                    by=method.by,
-                    measure=all_measures(dataset.test_inputs, dataset.test_labels),
-                    seed=seed,
-                    device=experiment.device,
-                ),
-                start=len(done),
-            ):
-                if number < PICTURED and result.rows:
-                    _keep_pictures(folder, f"{name}-seed{seed}-round{number}", dataset, result)
-                record = _record(number, result)
-                append_record(path, record)
-                yield record
+        turns = rounds(
+            pool,
+            model,
+            method.objective,
+            experiment.batch,
+            ask=KnownLabels(dataset.train_labels),
+            until=experiment.until,
+            by=method.by,
+            measure=all_measures(dataset.test_inputs, dataset.test_labels),
+            seed=seed,
+            device=experiment.device,
+        )
+        for number in itertools.count(len(done)):
+            result = _next_quietly(turns)
+            if result is None:
+                return
+            if number < PICTURED and result.rows:
+                _keep_pictures(folder, f"{name}-seed{seed}-round{number}", dataset, result)
+            record = _record(number, result)
+            append_record(path, record)
+            yield record
+
+
+def _next_quietly(turns: Iterator[Round]) -> Round | None:
+    # The warnings are in the records. The filter must not last while a generator waits: it is everybody's.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SelectionWarning)
+        return next(turns, None)
 
 
 def _record(number: int, result: Round) -> Record:
@@ -200,17 +207,21 @@ def describe(value: Any) -> str:
     if isinstance(value, Mapping):
         return "\n".join(f"{key} = {describe(entry)}" for key, entry in value.items())
     if isinstance(value, FunctionType):
-        parts = [value, *_called_from(value)]
-        return "\n\n".join(textwrap.dedent(inspect.getsource(part)).strip() for part in parts)
+        return "\n\n".join(textwrap.dedent(inspect.getsource(part)).strip() for part in _with_callees(value))
     return repr(value)
 
 
-def _called_from(function: FunctionType) -> list[Any]:
-    """Functions and classes of the same file that the function names."""
-    found = [function.__globals__.get(name) for name in function.__code__.co_names]
-    return [
-        value for value in found if isinstance(value, FunctionType | type) and value.__module__ == function.__module__
-    ]
+def _with_callees(function: FunctionType) -> list[Any]:
+    """The function, and the functions and classes of its file that it names, and those that these name."""
+    parts: list[Any] = [function]
+    for part in parts:  # it grows on the way
+        named = [part.__globals__.get(name) for name in part.__code__.co_names] if hasattr(part, "__code__") else []
+        parts += [
+            value
+            for value in named
+            if isinstance(value, FunctionType | type) and value.__module__ == function.__module__ and value not in parts
+        ]
+    return parts
 
 
 def _check_same(path: Path, found: Record, expected: Record) -> None:

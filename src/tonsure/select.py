@@ -32,7 +32,7 @@ TOLD = 0.98
 """The share of its ceiling at which an objective has nothing left to tell items apart by."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selection:
     """A batch to label.
 

@@ -49,8 +49,8 @@ class BatchBALD(Objective[Labelings, EntropyNotes]):
 
     What is left to learn is estimated as a product, log K · Π_t ρ_t, where ρ_t = E H[θ | y_≤t] / E H[θ | y_<t] has
     both means over the same labelings and sums over the new label exactly. It lies in [0, 1]: so the total never
-    falls, never exceeds log K, and is exact while all labelings are enumerated. Gains that rest on a sample are not
-    comparable between steps, so no promise is made that they fall.
+    falls, never exceeds log K, and is exact (to 1e-6 nats) while all labelings are enumerated. Gains that rest on a
+    sample are not comparable between steps, so no promise is made that they fall.
     Source: Kirsch, van Amersfoort, Gal 2019, arXiv 1906.08158, section 3; the estimate of the total is ours.
 
     Args:
