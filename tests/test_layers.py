@@ -1,4 +1,7 @@
-"""Who may import whom: a module imports only from layers below its own, and the halves meet in the loop alone."""
+"""Who may import whom: a module imports only from layers below its own, and the halves meet in the loop alone.
+
+Both see the waist: predictions, in memory or on disk.
+"""
 
 import ast
 from pathlib import Path
@@ -7,11 +10,19 @@ import tonsure
 
 PACKAGE = Path(tonsure.__file__).parent
 
+WAIST = [
+    {"errors", "shapes"},
+    {"arrays", "checks", "parts"},
+    {"store"},
+]
 SELECTION = [
     {"errors", "shapes"},
-    {"information", "objective", "checks"},
+    {"information", "objective", "keys"},
     {"scores"},
     {"objectives"},
+    {"plan", "level"},
+    {"shard"},
+    {"shards"},
     {"candidates"},
     {"optimizers"},
     {"select"},
@@ -20,10 +31,20 @@ MODEL = [
     {"errors", "shapes"},
     {"training", "pool"},
     {"models"},
+    {"prediction_blocks"},
     {"predictions"},
     {"measures"},
 ]
-BOTH = [{"labels"}, {"loop"}, {"experiment"}, {"names", "tables"}, {"cli"}, {"__main__"}]
+BOTH = [
+    {"labels"},
+    {"loop"},
+    {"experiment"},
+    {"backends"},
+    {"names", "tables", "array_files"},
+    {"store_commands"},
+    {"cli"},
+    {"__main__"},
+]
 ASIDE = {
     "records": {"errors"},
     "figures": set(),
@@ -41,13 +62,13 @@ def allowed(module):
     """The modules that this one may import; None is any."""
     if module in ASIDE:
         return ASIDE[module]
-    for half in (SELECTION, MODEL):
+    for half in (WAIST, SELECTION, MODEL):
         for depth, layer in enumerate(half):
             if module in layer:
-                return set().union(*half[:depth])
+                return set().union(*half[:depth], *(() if half is WAIST else WAIST))
     for depth, layer in enumerate(BOTH):
         if module in layer:
-            return set().union(*SELECTION, *MODEL, *BOTH[:depth], {"records", "report", "datasets"})
+            return set().union(*WAIST, *SELECTION, *MODEL, *BOTH[:depth], {"records", "report", "datasets"})
     raise AssertionError(f"{module} stands in no layer")
 
 

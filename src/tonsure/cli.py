@@ -1,20 +1,22 @@
-"""The command line: select · run · report."""
+"""The command line: predict · store · select · run · report."""
 
+import logging
 import sys
 import warnings
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tonsure import names, tables
+from tonsure import array_files, names, tables
 from tonsure.errors import InputError, SelectionWarning, TonsureError
 from tonsure.select import select as select_rows
+from tonsure.store import Store
+from tonsure.store_commands import Values, predict, store_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,10 +39,11 @@ def tonsure(
     """Which thousand of my million unlabeled examples should be labeled next?"""
 
 
-class Values(StrEnum):
-    LOG_PROBS = "log-probs"
-    PROBS = "probs"
-    LOGITS = "logits"
+app.command(
+    epilog="Example: with model.py in this folder, which makes a fitted `model`:  tonsure predict model:model --inputs "
+    "images.npy --out predictions --ids files.txt. Killed at any instant, the same command goes on where it stopped."
+)(predict)
+app.add_typer(store_app, name="store")
 
 
 @app.command(
@@ -50,13 +53,18 @@ class Values(StrEnum):
 )
 def select(
     predictions: Annotated[
-        Path, typer.Argument(help="[N, K, C] for N items, K posterior samples, C classes: .npy .npz .pt .safetensors")
+        Path,
+        typer.Argument(
+            help="[N, K, C] for N items, K posterior samples, C classes: .npy .npz .pt .safetensors, or the folder of "
+            "a store"
+        ),
     ],
     count: Annotated[int, typer.Option("--count", "-k", help="How many rows to choose.")],
     objective: Annotated[
         str,
         typer.Option(
-            help="What a batch is worth: LargeBatchBALD, BatchBALD, ReleasedLBB, Random; a score of single items: "
+            help="What a batch is worth: LargeBatchBALD, SecondOrderLBB, BatchBALD, ReleasedLBB, Random; a score of "
+            "single items: "
             "bald, entropy, least_confidence, margin, variation_ratio, mean_std; or your own, my_module:MyObjective. "
             "Settings in parentheses: 'BatchBALD(labelings=4096)'."
         ),
@@ -65,32 +73,89 @@ def select(
         str | None,
         typer.Option(
             help="How it is searched for: LazyGreedy, Greedy, TopK, PowerSample, SoftmaxSample, SoftrankSample, "
+            "StochasticGreedy, Prefilter, "
             "'PowerSample(beta=5)'. By default what suits the objective."
         ),
     ] = None,
     values: Annotated[Values, typer.Option(help="What the numbers are.")] = Values.LOG_PROBS,
     key: Annotated[str | None, typer.Option(help="Which array of a file that holds several.")] = None,
     ids: Annotated[
-        Path | None, typer.Option(help="Names of the items: one a line, or a column of a CSV file with a header.")
+        Path | None,
+        typer.Option(
+            help="Names of the items: one a line, or a column of a CSV file with a header. By default the store's."
+        ),
     ] = None,
     ids_column: Annotated[str | None, typer.Option(help="The column of the CSV file; by default its only one.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where to: .csv or .jsonl. By default CSV on the standard output.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the optimizer's draws.")] = 0,
+    among: Annotated[
+        Path | None,
+        typer.Option(
+            help="Choose only among these: a file of ids, or of rows where there are no ids, one a line; or a CSV file "
+            "with a column id or row, such as this command writes."
+        ),
+    ] = None,
+    exclude: Annotated[Path | None, typer.Option(help="Choose none of these, such as an earlier --out.")] = None,
+    samples: Annotated[str | None, typer.Option(help="Use only these posterior samples, from 0: 0-9,12.")] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="What may be held beside the predictions: 4GB, 512MiB. It changes no result.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Where the work is done: cpu, cuda, cuda:1.")] = None,
+    verify: Annotated[bool, typer.Option(help="Compare the checksums of a store first.")] = True,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is planned.")] = False,
 ) -> None:
     """Choose the rows of a pool to label next, from a model's predictions for it.
 
-    Writes their rank, row, id (with --ids) and gain, in the order chosen.
+    Writes their rank, row, id (if there are ids) and gain, in the order chosen.
     """
     chosen_objective = names.objective(objective)
     chosen_optimizer = names.optimizer(by) if by else None
     if out is not None:
         tables.check_ending(out)
-    log_probs_N_K_C = tables.read_predictions(predictions, values.value, key)
-    item_ids = tables.read_ids(ids, ids_column, len(log_probs_N_K_C)) if ids else None
-    selection = select_rows(log_probs_N_K_C, chosen_objective, count, by=chosen_optimizer, seed=seed)
+    pool = array_files.read_predictions(predictions, values.value, key, verify=verify)
+    item_ids = tables.read_ids(ids, ids_column, len(pool)) if ids else pool.ids if isinstance(pool, Store) else None
+    with _logged(verbose):
+        selection = select_rows(
+            pool,
+            chosen_objective,
+            count,
+            by=chosen_optimizer,
+            seed=seed,
+            among=_among(among, exclude, item_ids, len(pool)),
+            samples=names.samples(samples) if samples else None,
+            memory=memory,
+            device=names.device(device) if device else None,
+        )
     tables.write_selection(selection, item_ids, out)
+
+
+def _among(among: Path | None, exclude: Path | None, ids: list[str] | None, total: int) -> list[int] | None:
+    """The rows that may be chosen; None is all of them."""
+    if among is None and exclude is None:
+        return None
+    excluded = set(tables.read_rows(exclude, ids, total)) if exclude else set()
+    rows = tables.read_rows(among, ids, total) if among else range(total)
+    left = [row for row in rows if row not in excluded]
+    if not left:
+        raise InputError(f"--among and --exclude leave none of the {total} rows to choose from")
+    return left
+
+
+@contextmanager
+def _logged(verbose: bool) -> Iterator[None]:
+    """Shows on the standard error what the library logs, if that is wanted."""
+    logger, handler = logging.getLogger("tonsure"), logging.StreamHandler()
+    level = logger.level
+    if verbose:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 @app.command(epilog="Example: tonsure run experiments/digits.py --seeds 3 && tonsure report runs/digits --open")

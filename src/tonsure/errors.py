@@ -22,3 +22,7 @@ class SelectionWarning(UserWarning):
 
 class RecordError(InputError):
     """A file of records is damaged, or was made by another experiment."""
+
+
+class StoreError(TonsureError):
+    """A store of predictions is absent, unfinished, damaged or another one than was asked for, or has no room."""

@@ -4,16 +4,23 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from tonsure import objectives, optimizers, scores
 from tonsure.errors import InputError
+from tonsure.models import BayesianModel
 from tonsure.objective import Objective
 from tonsure.objectives import Pointwise
 from tonsure.optimizers import Optimizer
+from tonsure.pool import as_inputs
 
 if TYPE_CHECKING:
     from tonsure.experiment import Experiment
@@ -65,6 +72,69 @@ def experiment(file: Path) -> "Experiment":
     found = getattr(module, "experiment", None)
     if not isinstance(found, Experiment):
         raise InputError(f"{file} makes no `experiment`: expected experiment = tonsure.Experiment(…), found {found!r}")
+    return found
+
+
+def model(text: str) -> BayesianModel:
+    """``my_module:model``, a fitted model, or a function without arguments that gives one.
+
+    Raises:
+        InputError: it cannot be imported, or is no model.
+    """
+    found = _given(
+        text, BayesianModel, "my_module:model, a BayesianModel or a function without arguments that gives one"
+    )
+    assert isinstance(found, BayesianModel)
+    return found
+
+
+def inputs(text: str) -> Tensor:
+    """``my_module:inputs``, a tensor or an array [N, ...], or a function without arguments that gives one.
+
+    Raises:
+        InputError: it cannot be imported, or is neither.
+    """
+    expected = "my_module:inputs, a tensor or an array or a function without arguments that gives one"
+    return as_inputs(_given(text, (Tensor, np.ndarray), expected))
+
+
+def _given(text: str, kind: type | tuple[type, ...], expected: str) -> Any:
+    if ":" not in text:
+        raise InputError(f"{text!r} names nothing to import, expected {expected}")
+    found = _imported(text)
+    if callable(found) and not isinstance(found, kind):
+        found = found()
+    if not isinstance(found, kind):
+        raise InputError(f"{text} is {found!r}, expected {expected}")
+    return found
+
+
+def samples(text: str) -> list[int]:
+    """``0-9,12``: numbers and ranges of them, both ends included.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise InputError(f"the samples {text!r} cannot be read at {part!r}; expected numbers and ranges: 0-9,12")
+        found.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return found
+
+
+def device(text: str) -> torch.device:
+    """``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        InputError: there is none of that name, or it cannot be used here.
+    """
+    try:
+        found = torch.device(text)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts that it has it
+        raise InputError(f"the device {text!r} cannot be used: {str(error).splitlines()[0]}") from error
     return found
 
 

@@ -1,0 +1,98 @@
+"""What a store keeps per item beside predictions: a table in a Parquet file, whose column ``id`` names the items."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tonsure.errors import InputError, MissingExtraError, StoreError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+ID = "id"
+
+
+def make_table(ids: Iterable[object] | None, items: Any, rows: int) -> "pyarrow.Table | None":
+    """The table to keep: ``ids``, as text, before the columns of ``items``; None where there is nothing to keep.
+
+    Args:
+        ids: one for each row; None takes the column ``id`` of ``items``, if it has one.
+        items: a pyarrow table, or anything that it makes one of: columns by name, or a data frame.
+        rows: N
+
+    Raises:
+        InputError: ``items`` is no table, or has a column ``id`` beside ``ids``.
+        StoreError: there is not one id, or one row of ``items``, for each row; or an id stands twice.
+        MissingExtraError: pyarrow is not installed.
+    """
+    if ids is None and items is None:
+        return None
+    pyarrow = _library()
+    table = pyarrow.table({}) if items is None else _as_table(items)
+    if ID in table.column_names:
+        if ids is not None:
+            raise InputError(f"items have a column {ID!r}, and ids are given as well: expected one of them")
+        ids = table.column(ID).to_pylist()
+        table = table.drop_columns([ID])
+    if items is not None and len(table) != rows and table.num_columns:
+        raise StoreError(f"items have {len(table)} rows, but the predictions have {rows}")
+    if ids is None:
+        return table
+    names = checked_ids([str(name) for name in ids], rows)
+    column = pyarrow.array(names, pyarrow.string())
+    return pyarrow.table({ID: column, **{name: table.column(name) for name in table.column_names}})
+
+
+def checked_ids(ids: Sequence[str], rows: int) -> list[str]:
+    """The ids, one for each row, each once.
+
+    Raises:
+        StoreError: they are not.
+    """
+    if len(ids) != rows:
+        raise StoreError(f"there are {len(ids)} ids, but the predictions have {rows} rows")
+    first_row: dict[str, int] = {}
+    for row, name in enumerate(ids):
+        if first_row.setdefault(name, row) != row:
+            raise StoreError(f"the id {name!r} stands twice, at rows {first_row[name]} and {row}")
+    return list(ids)
+
+
+def write_table(table: "pyarrow.Table", path: Path) -> None:
+    _library()
+    from pyarrow import parquet
+
+    with path.open("wb") as file:
+        parquet.write_table(table, file)
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> "pyarrow.Table":
+    """The table, or some of its columns.
+
+    Raises:
+        StoreError: the file cannot be read.
+        MissingExtraError: pyarrow is not installed.
+    """
+    pyarrow = _library()
+    from pyarrow import parquet
+
+    try:
+        return parquet.read_table(path, columns=columns)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise StoreError(f"{path} cannot be read, it may be damaged: {error}") from error
+
+
+def _as_table(items: Any) -> Any:
+    pyarrow = _library()
+    try:
+        return items if isinstance(items, pyarrow.Table) else pyarrow.table(items)
+    except (TypeError, ValueError, pyarrow.ArrowException) as error:
+        raise InputError(f"items are {type(items).__name__}, of which no table can be made: {error}") from error
+
+
+def _library() -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingExtraError("A store with ids or items", "store") from error
+    return pyarrow

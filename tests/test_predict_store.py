@@ -1,0 +1,277 @@
+"""Predicting into a store: killed at any instant, the same call goes on to the same bytes."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from test_predictions import Table, make_table
+from tonsure.errors import InputError, StoreError
+from tonsure.predictions import predict
+from tonsure.store import Store, draft, sealing, writing
+
+WIDTHS = (1, 2, 1)
+INPUTS = torch.arange(10)
+IDS = [f"item {row}" for row in range(10)]
+
+
+def make_store(out, *, table=None, inputs=INPUTS, widths=WIDTHS, **more):
+    """Three members, four blocks, two shards."""
+    model = Table(make_table() if table is None else table, widths)
+    return predict(model, inputs, out=out, **{"ids": IDS, "block_size": 3, **more}), model.calls
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+
+
+@pytest.fixture(autouse=True)
+def same_time_and_two_shards(monkeypatch):
+    freeze(monkeypatch.setattr)
+
+
+def freeze(setattr):
+    setattr(sealing, "now", lambda: "2026-01-01T00:00:00+00:00")
+    setattr(sys.modules["tonsure.store.layout"], "SHARD_BYTES", 7 * 4 * 3 * 2)
+
+
+# What writes to the disk, and what else happens to it. A block that lies in two shards is mapped twice.
+WRITES = [
+    *((draft, name) for name in ("append_line", "_allocate")),
+    *((sealing, name) for name in ("write_whole", "write_table", "sync")),
+    *((Path, name) for name in ("mkdir", "touch", "write_text")),
+]
+HALVES = {
+    "append_line": lambda journal, line: journal.open("ab", 0).write(b'{"first_row": 0, "ro'),
+    "write_text": lambda path, text: path.write_bytes(text[:100].encode()),
+    "write_table": lambda table, path: path.write_bytes(b"PAR1"),
+}
+STEPS = [*WRITES, (np, "memmap"), (draft, "clear_up"), (Path, "replace"), (Path, "unlink")]
+
+
+def stop_at(instant, stop, steps, setattr=setattr):
+    """Has ``stop`` called in place of the step of this number; at a half, after half of it.
+
+    Gives the list of the steps that are taken from now on.
+    """
+    taken = []
+    for owner, name in steps:
+        original = getattr(owner, name)
+
+        def step(*args, name=name, original=original, **more):
+            taken.append(name)
+            if len(taken) - 1 == int(instant):
+                if instant % 1:
+                    HALVES[name](*args)
+                stop()
+            return original(*args, **more)
+
+        setattr(owner, name, step)
+    return taken
+
+
+def in_a_process(work):
+    """Its exit status; nothing of what it changes is left in this process, which must have no threads."""
+    process = os.fork()
+    if process == 0:
+        freeze(setattr)
+        work()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def killed_at(folder, instant):
+    stop_at(instant, lambda: os._exit(7), STEPS)
+    make_store(folder / f"killed at {instant}")
+
+
+def list_steps(folder):
+    taken = stop_at(-1, None, STEPS)
+    make_store(folder / "steps")
+    (folder / "steps.txt").write_text(" ".join(taken))
+
+
+def killed_at_every_step(folder):
+    """Run by the test below, in a process of its own."""
+    assert in_a_process(lambda: list_steps(folder)) == 0
+    steps = (folder / "steps.txt").read_text().split()
+    halves = [number + 0.5 for number, name in enumerate(steps) if name in HALVES]
+    for instant in (*range(len(steps)), *halves):
+        assert in_a_process(lambda instant=instant: killed_at(folder, instant)) == 7
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be forked there")
+def test_killed_at_any_instant_it_goes_on_to_the_same_bytes(tmp_path):
+    code = f"from test_predict_store import *; killed_at_every_step(Path({str(tmp_path)!r}))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, env=environment)
+    make_store(tmp_path / "whole")
+    whole = contents(tmp_path / "whole")
+    shards = ["log_probs-00000.safetensors", "log_probs-00001.safetensors"]
+    assert sorted(whole) == ["items.parquet", *shards, "manifest.json"]
+    killed = sorted(tmp_path.glob("killed*"))
+    torn, unfinished = 0, 0
+    assert len(killed) > 50
+    for folder in killed:
+        journal = folder / "journal.jsonl"
+        torn += journal.exists() and not journal.read_bytes().endswith(b"\n")
+        if (folder / "manifest.json").exists():
+            Store.open(folder)
+        else:
+            unfinished += 1
+            with pytest.raises(StoreError, match=r"was not finished|is no store"):
+                Store.open(folder)
+        store, _ = make_store(folder)
+        store.verify()
+        assert contents(folder) == whole, folder
+    assert torn == 13  # the first line, and one for each block
+    assert unfinished > 50
+
+
+def test_the_store_holds_what_predict_gives(tmp_path):
+    rows = [7, 0, 7, 9]
+    for dtype in (None, torch.bfloat16, torch.float32):
+        store, calls = make_store(tmp_path / f"{dtype}", rows=rows, ids=None, dtype=dtype)
+        assert store.dtype == dtype or torch.float16
+        assert torch.equal(torch.cat(store.parts), make_table()[rows].to(store.dtype))
+        assert calls == [(member, items) for member in range(3) for items in ([7, 0, 7], [9])]
+
+
+def test_only_what_is_missing_is_predicted(tmp_path):
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(7, stop, [(draft, "append_line")], patch.setattr)
+        with pytest.raises(KeyboardInterrupt):
+            make_store(tmp_path / "store")
+    # Six blocks are in the journal: all of the first member, two of the second. The first of each comes again.
+    store, calls = make_store(tmp_path / "store")
+    assert calls == [
+        (0, [0, 1, 2]),
+        *((1, items) for items in ([0, 1, 2], [6, 7, 8], [9])),
+        *((2, items) for items in ([0, 1, 2], [3, 4, 5], [6, 7, 8], [9])),
+    ]
+    assert torch.equal(torch.cat(store.parts), make_table().half())
+    again, calls = make_store(tmp_path / "store")
+    assert calls == [(member, [0, 1, 2]) for member in range(3)]
+    assert again.ids == IDS
+
+
+def half_of(folder):
+    """A draft of two members of three."""
+    table = make_table()
+    table[2, 3] = 1.0
+    with pytest.raises(InputError, match="row 2 is no distribution"):
+        make_store(folder, table=table)
+
+
+OTHERS = [
+    ({"inputs": INPUTS.flip(0)}, r"inputs is torch.int64 \[\], crc32 \d+, this call has torch.int64 \[\], crc32"),
+    ({"inputs": INPUTS.float()}, "this call has torch.float32"),
+    ({"rows": list(range(9)), "ids": IDS[:9]}, "N is 10, this call has 9"),
+    ({"rows": [1, 0, *range(2, 10)]}, "rows is crc32"),
+    ({"dtype": torch.float32}, "dtype is (torch.)?float16, this call has (torch.)?float32"),
+    ({"table": make_table(K=5), "widths": (5,)}, "K is 4, this call has 5"),
+    ({"table": make_table().flip(2)}, "is of another model, though it is called the same"),
+]
+
+
+@pytest.mark.parametrize("make_first", [half_of, make_store], ids=["draft", "store"])
+@pytest.mark.parametrize(("other", "message"), OTHERS)
+def test_of_another_model_or_pool(tmp_path, make_first, other, message):
+    class Floats(Table):
+        def members(self):
+            return (lambda inputs, member=member: member(inputs.long()) for member in super().members())
+
+    make_first(tmp_path / "store")
+    before = contents(tmp_path / "store")
+    model = Table if "inputs" not in other else type("Table", (Floats,), {"__module__": Table.__module__})
+    arguments = {"ids": IDS, "block_size": 3, "rows": None, "dtype": None, **other}
+    table, widths = arguments.pop("table", make_table()), arguments.pop("widths", WIDTHS)
+    inputs = arguments.pop("inputs", INPUTS)
+    with pytest.raises(StoreError, match=message):
+        predict(model(table, widths), inputs, out=tmp_path / "store", **arguments)
+    assert contents(tmp_path / "store") == before
+
+
+def test_one_member_of_another_model(tmp_path):
+    """Also a member that is not the first, in a complete store."""
+    make_store(tmp_path / "store")
+    table = make_table()
+    table[:, 3] = table[:, 3].flip(1)
+    with pytest.raises(StoreError, match="is of another model"):
+        make_store(tmp_path / "store", table=table)
+
+
+def test_what_rounding_changes_is_the_same_model(tmp_path):
+    make_store(tmp_path / "store")
+    make_store(tmp_path / "store", table=make_table() + 1e-5)
+
+
+def test_another_size_of_blocks(tmp_path):
+    half_of(tmp_path / "half")
+    with pytest.raises(StoreError, match="block_size is 3, this call has 4"):
+        make_store(tmp_path / "half", block_size=4)
+    whole, _ = make_store(tmp_path / "whole")
+    assert make_store(tmp_path / "whole", block_size=4)[0].manifest == whole.manifest
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"ids": IDS[::-1]}, "with other ids or items"),
+        ({"items": {"size": range(10)}}, "with other ids or items"),
+        ({"about": {"a": 1}}, r"about is \{\}, this call has \{'a': 1\}"),
+    ],
+)
+def test_a_store_that_keeps_other_things(tmp_path, more, message):
+    make_store(tmp_path / "store")
+    make_store(tmp_path / "store", ids=None)
+    with pytest.raises(StoreError, match=message):
+        make_store(tmp_path / "store", **more)
+
+
+def test_a_store_that_predict_did_not_make(tmp_path):
+    writing.write_store(tmp_path / "store", make_table().half())
+    with pytest.raises(StoreError, match="model is None, this call has"):
+        make_store(tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "message"),
+    [
+        ({"ids": IDS[:9]}, StoreError, "there are 9 ids, but the predictions have 10 rows"),
+        ({"ids": [*IDS[:9], IDS[0]]}, StoreError, "the id 'item 0' stands twice, at rows 0 and 9"),
+        ({"about": {"a": {1, 2}}}, InputError, "about cannot be kept as JSON"),
+        ({"dtype": torch.float64}, InputError, "a store holds float16, bfloat16, float32, found torch.float64"),
+        ({"out": None}, InputError, "ids, items and about are kept in a store, expected out"),
+    ],
+)
+def test_what_cannot_be_begun_leaves_nothing(tmp_path, more, error, message):
+    with pytest.raises(error, match=message):
+        make_store(**{"out": tmp_path / "store", **more})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_in_the_middle_loses_nothing(tmp_path):
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        steps = stop_at(-1, None, WRITES, patch.setattr)
+        make_store(tmp_path / "whole")
+    assert len(steps) > 20
+    for instant in range(len(steps)):
+        with pytest.MonkeyPatch.context() as patch:
+            stop_at(instant, full, WRITES, patch.setattr)
+            with pytest.raises(StoreError, match=r"the disk is full; the store needs 752 bytes\. Make room"):
+                make_store(tmp_path / f"{instant}")
+        make_store(tmp_path / f"{instant}")
+        assert contents(tmp_path / f"{instant}") == contents(tmp_path / "whole"), steps[instant]

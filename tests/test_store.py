@@ -1,0 +1,451 @@
+"""A store holds what was put in, says what is wrong with it, and is never half of one."""
+
+import errno
+import json
+import mmap
+import os
+import pickle
+import shutil
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pytest
+import torch
+from pyarrow import parquet
+from safetensors.torch import load_file
+
+import tonsure as tn
+from tonsure.errors import InputError, MissingExtraError, StoreError
+from tonsure.store import Draft, Layout, Place, Store, manifest, sealing, write_block, write_store
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32]
+
+
+@pytest.fixture
+def log_probs(make_log_probs):
+    return make_log_probs(30, K=5, C=4, impossible=True, dtype=torch.float32).cpu()
+
+
+@pytest.fixture
+def path(log_probs, tmp_path):
+    """A store of three shards, with ids and a column."""
+    ids = [f"picture {row}" for row in range(30)]
+    write_store(tmp_path / "store", log_probs, ids=ids, items={"size": range(30)}, rows_per_shard=12)
+    return tmp_path / "store"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_number_comes_back(log_probs, tmp_path, dtype):
+    store = write_store(tmp_path / "store", log_probs, dtype=dtype, rows_per_shard=12)
+    assert (store.shape, store.dtype, len(store)) == ((30, 5, 4), dtype, 30)
+    assert [len(part) for part in store.parts] == [12, 12, 6]
+    assert torch.equal(torch.cat(store.parts), log_probs.to(dtype))
+    assert torch.cat(store.parts).isneginf().any()
+    for number, part in enumerate(store.parts):
+        assert torch.equal(load_file(store.path / f"log_probs-{number:05}.safetensors")["log_probs"], part)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda log_probs: log_probs.numpy(),
+        lambda log_probs: log_probs.split(7),
+        lambda log_probs: (part.numpy() for part in log_probs.split(13)),
+        lambda log_probs: log_probs.double(),
+    ],
+    ids=["array", "list", "generator", "float64"],
+)
+def test_made_of_whatever_holds_numbers(log_probs, tmp_path, given):
+    store = write_store(tmp_path / "store", given(log_probs), rows_per_shard=12)
+    assert store.dtype == torch.float32
+    assert torch.equal(torch.cat(store.parts), log_probs)
+
+
+def test_blocks_larger_than_a_checksum(log_probs, tmp_path, monkeypatch):
+    monkeypatch.setattr("tonsure.store.layout.BLOCK_BYTES", 5 * 4 * 4 * 7)
+    monkeypatch.setattr("tonsure.store.writing.BLOCK_BYTES", 5 * 4 * 4 * 4)
+    monkeypatch.setattr("tonsure.store.layout.SHARD_BYTES", 5 * 4 * 4 * 17)
+    store = write_store(tmp_path / "store", log_probs)
+    assert torch.equal(torch.cat(store.parts), log_probs)
+    blocks = [log_probs[:7], log_probs[7:14], log_probs[14:17], log_probs[17:24], log_probs[24:]]
+    crcs = [zlib.crc32(block.numpy().tobytes()) for block in blocks]
+    assert [crc for shard in store.manifest.shards for crc in shard.crc32] == crcs
+    store.verify()
+
+
+def test_ids_items_and_what_made_it(log_probs, path):
+    store = Store.open(path)
+    assert store.ids == [f"picture {row}" for row in range(30)]
+    assert store.items().to_pydict() == {"id": store.ids, "size": list(range(30))}
+    assert parquet.read_table(path / "items.parquet").column_names == ["id", "size"]
+    other = write_store(path.with_name("other"), log_probs, items={"id": range(30)}, about={"split": "train"})
+    assert other.ids == [str(row) for row in range(30)]
+    assert other.manifest.about == {"split": "train"}
+    assert other.manifest.made_by["torch"] == torch.__version__
+    plain = write_store(path.with_name("plain"), log_probs)
+    assert plain.ids is None
+    assert plain.items() is None
+    assert sorted(file.name for file in plain.path.iterdir()) == ["log_probs-00000.safetensors", "manifest.json"]
+
+
+def test_parts_lie_in_the_files(path, log_probs):
+    """What changes on the disk changes in the tensor: it is a map, not a copy."""
+    store = Store.open(path)
+    part = store.parts[0]
+    with (path / "log_probs-00000.safetensors").open("r+b") as file:
+        file.seek(256)
+        file.write(np.float32(-7).tobytes())
+    assert part[0, 0, 0] == -7
+    store.release()
+    assert part[0, 0, 0] == -7
+    assert torch.equal(part[1:], log_probs[1:12])
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says which pages are held")
+def test_released_pages_are_not_held(tmp_path):
+    store = write_store(tmp_path / "store", torch.full((2**16, 4, 4), 0.25).log())
+    (part,) = store.parts
+    resident = []
+    for release in (False, True):
+        part.sum()
+        if release:
+            store.release()
+        before, after = Path("/proc/self/smaps").read_text().split(str(store.path))
+        assert before.splitlines()[-1].split()[1] == "r--s"  # readable, shared
+        lines = after.splitlines()
+        resident.append(next(int(line.split()[1]) for line in lines if line.startswith("Rss:")))
+    assert resident[0] >= 4 * 1024  # KiB
+    assert resident[1] == 0
+
+
+def test_travels_as_its_path(path):
+    store = Store.open(path)
+    assert len(pickle.dumps(store)) < 500
+    assert torch.equal(pickle.loads(pickle.dumps(store)).parts[2], store.parts[2])
+
+
+@pytest.mark.parametrize("objective", [tn.LargeBatchBALD(), tn.Pointwise(tn.entropy)], ids=repr)
+def test_selection_is_that_from_memory(path, log_probs, objective):
+    store = Store.open(path)
+    expected = tn.select(log_probs, objective, 2)
+    for predictions in (store, store.parts):
+        found = tn.select(predictions, objective, 2)
+        assert found.rows.tolist() == expected.rows.tolist()
+        assert found.gains.tolist() == pytest.approx(expected.gains.tolist(), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("given", "more", "error", "message"),
+    [
+        (lambda p: p.exp(), {}, InputError, r"row 0, sample 0 .* is no distribution"),
+        (lambda p: [p, p.exp()], {}, InputError, r"block that begins at row 30.*row 0, sample 0"),
+        (lambda p: [p, p[:, :3]], {}, InputError, r"begins at row 30 has shape \[30, 3, 4\].*K = 5, C = 4"),
+        (lambda p: [p, p.half()], {}, InputError, "begins at row 30 has .* torch.float16, but .* torch.float32"),
+        (lambda p: p[:0], {}, InputError, "N is 0"),
+        (lambda p: [], {}, InputError, "the pool is empty"),
+        (lambda p: p, {"dtype": torch.float64}, InputError, "holds float16, bfloat16, float32, found torch.float64"),
+        (lambda p: p, {"rows_per_shard": 0}, InputError, "rows_per_shard is 0"),
+        (lambda p: p, {"ids": ["a"] * 29}, StoreError, "29 ids, but the predictions have 30 rows"),
+        (lambda p: p, {"ids": [*range(29), 3]}, StoreError, "the id '3' stands twice, at rows 3 and 29"),
+        (lambda p: p, {"items": {"id": [1] * 30}}, StoreError, "the id '1' stands twice, at rows 0 and 1"),
+        (lambda p: p, {"items": {"id": [1]}, "ids": [1]}, InputError, "expected one of them"),
+        (lambda p: p, {"items": {"size": [1]}}, StoreError, "items have 1 rows"),
+        (lambda p: p, {"items": 3}, InputError, "items are int, of which no table"),
+        (lambda p: p, {"about": {"a": torch.ones(1)}}, InputError, "about cannot be kept as JSON"),
+    ],
+)
+def test_what_fails_leaves_nothing(log_probs, tmp_path, given, more, error, message):
+    with pytest.raises(error, match=message):
+        write_store(tmp_path / "store", given(log_probs), **more)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_is_never_written_over(path, log_probs):
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    with pytest.raises(StoreError, match="exists already"):
+        write_store(path, log_probs)
+    layout = Layout.of(30, 5, 4, torch.float32)
+    with pytest.raises(StoreError, match="finished store already"):
+        Draft(path, layout, {})
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+
+
+def flip(file: Path, byte: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[byte] ^= 4
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("file", "byte", "message"),
+    [
+        ("log_probs-00000.safetensors", 30, r"log_probs-00000.safetensors is damaged: its header is not that of"),
+        ("log_probs-00000.safetensors", 256, "log_probs-00000.safetensors is damaged in rows 0 to 2: .* expected"),
+        ("log_probs-00001.safetensors", 256 + 80 * 4, "log_probs-00001.safetensors is damaged in rows 15 to 17"),
+        ("log_probs-00002.safetensors", -1, "log_probs-00002.safetensors is damaged in rows 27 to 29"),
+        ("items.parquet", 100, "items.parquet is damaged: its checksum is"),
+    ],
+)
+def test_a_flipped_bit_is_found(log_probs, tmp_path, monkeypatch, file, byte, message):
+    monkeypatch.setattr("tonsure.store.layout.BLOCK_BYTES", 3 * 80)
+    path = write_store(tmp_path / "store", log_probs, ids=range(30), rows_per_shard=12).path
+    Store.open(path)
+    flip(path / file, byte)
+    with pytest.raises(StoreError, match=message):
+        Store.open(path)
+    if byte != 30:
+        Store.open(path, verify=False)
+
+
+def test_any_flipped_bit_of_the_manifest_is_found(path):
+    file = path / "manifest.json"
+    text = file.read_bytes()
+    spaces = b" \n"
+    for byte in range(0, len(text), 7):
+        if text[byte] not in spaces:
+            flip(file, byte)
+            with pytest.raises(StoreError, match=r"manifest\.json"):
+                Store.open(path, verify=False)
+            file.write_bytes(text)
+    Store.open(path)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (
+            lambda path: os.truncate(path / "log_probs-00001.safetensors", 700),
+            "has 700 bytes, expected 1216: it was cut",
+        ),
+        (lambda path: os.truncate(path / "items.parquet", 700), "items.parquet has 700 bytes, expected"),
+        (lambda path: (path / "log_probs-00002.safetensors").unlink(), "00002.safetensors is missing, a file of 736"),
+        (lambda path: (path / "items.parquet").unlink(), "items.parquet is missing"),
+        (lambda path: (path / "manifest.json").write_text("{"), "manifest.json cannot be read"),
+        (lambda path: (path / "manifest.json").write_text("[]"), "manifest.json cannot be read"),
+        (lambda path: (path / "manifest.json").unlink(), "is no store of predictions: it has no manifest.json"),
+        (lambda path: (path / "manifest.json").rename(path / "journal.jsonl"), "was not finished: call predict again"),
+        (shutil.rmtree, "there is no such folder"),
+    ],
+)
+def test_what_is_not_whole_is_not_opened(path, harm, message, verify):
+    harm(path)
+    with pytest.raises(StoreError, match=message):
+        Store.open(path, verify=verify)
+
+
+def rewritten(path, **changes):
+    """The manifest with other fields and the checksum that goes with them."""
+    fields = json.loads((path / "manifest.json").read_text())
+    del fields["crc32"]
+    fields |= changes
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    (path / "manifest.json").write_text(json.dumps({**fields, "crc32": zlib.crc32(text.encode())}))
+    return fields
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "is of format version 2, this tonsure reads version 1"),
+        ({"colour": "red"}, "lacks something or has too much"),
+        ({"shards": []}, "the shards that its manifest names are not those of"),
+    ],
+)
+def test_other_manifests(path, changes, message):
+    rewritten(path)
+    Store.open(path)
+    rewritten(path, **changes)
+    with pytest.raises(StoreError, match=message):
+        Store.open(path)
+
+
+def test_ids_that_somebody_else_wrote_are_checked_too(path):
+    ids = [f"{row}" for row in range(30)]
+    ids[20] = "4"
+    parquet.write_table(pyarrow.table({"id": ids}), path / "items.parquet")
+    data = (path / "items.parquet").read_bytes()
+    rewritten(path, items={"file": "items.parquet", "bytes": len(data), "crc32": zlib.crc32(data), "columns": ["id"]})
+    with pytest.raises(StoreError, match="the id '4' stands twice, at rows 4 and 20"):
+        _ = Store.open(path).ids
+
+
+def test_verified_in_little_memory(tmp_path, monkeypatch):
+    store = write_store(tmp_path / "store", torch.full((1000, 4, 4), 0.25).log())
+    monkeypatch.setattr(manifest, "READ_BYTES", 1000)
+    read = []
+    crc32 = zlib.crc32
+    monkeypatch.setattr(manifest.zlib, "crc32", lambda data, *before: (read.append(len(data)), crc32(data, *before))[1])
+    monkeypatch.setattr(mmap, "mmap", None)
+    store.verify()
+    assert max(read) == 1000
+    assert sum(read) == 1000 * 4 * 4 * 4
+
+
+def test_without_the_extra(path, log_probs, monkeypatch):
+    for name in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
+    assert torch.equal(torch.cat(Store.open(path).parts), log_probs)
+    write_store(path.with_name("other"), log_probs)
+    for use in (
+        lambda: Store.open(path).ids,
+        lambda: Store.open(path).items(),
+        lambda: write_store(path.with_name("third"), log_probs, ids=range(30)),
+    ):
+        with pytest.raises(MissingExtraError, match=r"pip install 'tonsure\[store\]'"):
+            use()
+
+
+def test_a_full_disk_leaves_no_store(log_probs, tmp_path, monkeypatch):
+    monkeypatch.setattr(sealing, "sync", full)
+    with pytest.raises(StoreError, match=r"the disk is full; the store needs 2,656 bytes.*begins again"):
+        write_store(tmp_path / "store", log_probs)
+    assert list(tmp_path.iterdir()) == []
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+LAYOUT = Layout.of(30, 5, 4, torch.float16, rows_per_shard=12)
+
+
+def test_blocks_of_several_processes_in_any_order(log_probs, tmp_path):
+    """Whoever writes a block, one process records it."""
+    with Draft(tmp_path / "store", LAYOUT, {"of": "a test"}) as draft:
+        entries = [
+            write_block(tmp_path / "store", LAYOUT, row, sample, log_probs[row : row + 7, sample : sample + 2])
+            for sample in (4, 2, 0)
+            for row in range(28, -1, -7)
+        ]
+        assert not draft.finished(entries[0].place)
+        for entry in entries:
+            draft.record(entry)
+        assert draft.finished(entries[0].place)
+        store = draft.finish()
+    assert torch.equal(torch.cat(store.parts), log_probs.half())
+    assert store.manifest.made_by["of"] == "a test"
+    assert sorted(file.name for file in store.path.iterdir())[-1] == "manifest.json"
+    assert len(list(store.path.iterdir())) == 4
+    store.verify()
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ([(0, 30, 0, 4)], "rows from 0 on of sample 4 are not written"),
+        ([(0, 29, 0, 5)], "rows from 29 on of sample 0 are not written"),
+        ([(9, 30, 2, 5)], "rows from 0 on of sample 0 are not written"),
+        ([(0, 30, 0, 2), (0, 9, 2, 5), (10, 30, 2, 5)], "rows from 9 on of sample 2 are not written"),
+    ],
+)
+def test_a_draft_with_a_hole_is_no_store(log_probs, tmp_path, blocks, message):
+    with Draft(tmp_path / "store", LAYOUT, {}) as draft:
+        for first_row, end, first_sample, last in blocks:
+            draft.write(first_row, first_sample, log_probs[first_row:end, first_sample:last])
+        with pytest.raises(StoreError, match=message):
+            draft.finish()
+    with pytest.raises(StoreError, match="was not finished"):
+        Store.open(tmp_path / "store")
+
+
+def test_a_block_that_was_written_but_is_not_there_does_not_count(log_probs, tmp_path):
+    places = [Place(0, 15, 0, 5), Place(15, 15, 0, 5)]
+    with Draft(tmp_path / "store", LAYOUT, {}) as draft:
+        for place in places:
+            draft.write(place.first_row, 0, log_probs[place.first_row :][:15])
+    flip(tmp_path / "store" / "log_probs-00002.safetensors", 300)
+    with Draft(tmp_path / "store", LAYOUT, {}) as draft:
+        assert [draft.finished(place) for place in places] == [True, False]
+        with pytest.raises(StoreError, match="rows from 15 on of sample 0"):
+            draft.finish()
+        draft.write(15, 0, log_probs[15:])
+        assert torch.equal(torch.cat(draft.finish().parts), log_probs.half())
+
+
+def test_a_torn_line_does_not_swallow_the_next(log_probs, tmp_path):
+    """Killed twice, the second time after more was written."""
+    for part in (0, 1):
+        with Draft(tmp_path / "store", LAYOUT, {}) as draft:
+            draft.write(15 * part, 0, log_probs[15 * part :][:15])
+        with (tmp_path / "store" / "journal.jsonl").open("a") as file:
+            file.write('{"first_row": 0, "ro')
+    with Draft(tmp_path / "store", LAYOUT, {}) as draft:
+        assert torch.equal(torch.cat(draft.finish().parts), log_probs.half())
+
+
+@pytest.mark.parametrize(
+    ("layout", "fingerprint", "message"),
+    [
+        (Layout.of(30, 5, 5, torch.float16, 12), {"model": "a"}, "C is 4, this call has 5"),
+        (Layout.of(30, 5, 4, torch.float32, 12), {"model": "a"}, "dtype is float16, this call has float32"),
+        (LAYOUT, {"model": "b"}, "model is a, this call has b"),
+    ],
+)
+def test_another_draft_is_left_alone(tmp_path, layout, fingerprint, message):
+    with Draft(tmp_path / "store", LAYOUT, {"model": "a"}):
+        pass
+    before = {file.name: file.read_bytes() for file in (tmp_path / "store").iterdir()}
+    with pytest.raises(StoreError, match=message):
+        Draft(tmp_path / "store", layout, fingerprint)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "store").iterdir()} == before
+
+
+def test_one_process_at_a_time(tmp_path):
+    with Draft(tmp_path / "store", LAYOUT, {}), pytest.raises(StoreError, match="being written by another process"):
+        Draft(tmp_path / "store", LAYOUT, {})
+    with Draft(tmp_path / "store", LAYOUT, {}):
+        pass
+
+
+def test_places_that_are_taken(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError, match=r"holds other files, such as notes\.txt"):
+        Draft(tmp_path, LAYOUT, {})
+    with pytest.raises(StoreError, match="is a file, expected a folder"):
+        Draft(tmp_path / "notes.txt", LAYOUT, {})
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+    (tmp_path / "journal.jsonl").write_text("{\n{}\n")
+    with pytest.raises(StoreError, match=r"journal\.jsonl is damaged, its first line reads"):
+        Draft(tmp_path, LAYOUT, {})
+
+
+def test_blocks_that_do_not_fit(log_probs, tmp_path):
+    with Draft(tmp_path / "store", LAYOUT, {}) as draft:
+        for first_row, first_sample, block in ((1, 0, log_probs), (0, 1, log_probs), (0, 0, log_probs[:, :, :3])):
+            with pytest.raises(InputError, match="does not fit into"):
+                draft.write(first_row, first_sample, block)
+
+
+def test_room_is_taken_where_the_system_cannot_be_asked_for_it(log_probs, tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    with Draft(tmp_path / "store", LAYOUT, {}) as draft:
+        draft.write(0, 0, log_probs[:20])
+    with Draft(tmp_path / "store", LAYOUT, {}) as draft:
+        sizes = [(tmp_path / "store" / span.file).stat().st_size for span in LAYOUT.spans()]
+        assert sizes == [256 + 40 * 12, 256 + 40 * 12, 256 + 40 * 6]
+        draft.write(20, 0, log_probs[20:])
+        assert torch.equal(torch.cat(draft.finish().parts), log_probs.half())
+
+
+def test_a_disk_too_small_is_found_at_once(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full, raising=False)
+        with pytest.raises(StoreError, match=r"the disk is full; the store needs 1,968 bytes.*goes on from here"):
+            Draft(tmp_path / "store", LAYOUT, {})
+    assert list((tmp_path / "store").glob("*.safetensors")) == []
+    with Draft(tmp_path / "store", LAYOUT, {}):
+        pass
+
+
+def test_a_folder_that_is_forbidden(log_probs, tmp_path, monkeypatch):
+    def forbidden(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", forbidden)
+    for write in (lambda: Draft(tmp_path / "store", LAYOUT, {}), lambda: write_store(tmp_path / "store", log_probs)):
+        with pytest.raises(StoreError, match=r"store: it cannot be written: .*Permission denied"):
+            write()
+    assert list(tmp_path.iterdir()) == []
