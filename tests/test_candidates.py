@@ -4,8 +4,17 @@ import torch
 import tonsure as tn
 from cases import OBJECTIVES
 from tonsure.candidates import Candidates
+from tonsure.parts import Part
+from tonsure.plan import plan
+from tonsure.shards import LocalShards
 
 pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+
+
+def over(pieces, objective, block=None):
+    """Candidates over several shards, one for each piece."""
+    parts = [Part([piece]) for piece in pieces]
+    return Candidates(LocalShards(parts, objective, plan(parts[0], objective, block=block)), objective)
 
 
 class Counting(tn.LargeBatchBALD):
@@ -56,7 +65,8 @@ def test_lazy_leaves_rows_behind(make_log_probs):
         Counting.pairs = 0
         tn.select(log_probs, Counting(0.01), 20, by=by)
         counts.append(Counting.pairs)
-    assert counts[0] == 4000 * 19  # nothing is refreshed for the last pick, which nobody follows
+    # Nothing is refreshed for the last pick, which nobody follows, nor for what has been chosen.
+    assert counts[0] == sum(4000 - t for t in range(1, 20))
     assert counts[1] < counts[0] / 3
 
 
@@ -85,7 +95,7 @@ def test_rows_do_not_depend_on_the_cut_of_a_repeated_pool(make_log_probs):
 
 
 def test_gains_of_chosen_rows_are_masked(make_log_probs):
-    candidates = Candidates([make_log_probs(20)], tn.LargeBatchBALD())
+    candidates = over([make_log_probs(20)], tn.LargeBatchBALD())
     candidates.choose(3)
     candidates.choose(0)
     gains = candidates.gains()
@@ -100,3 +110,66 @@ def test_a_gain_that_is_nan_is_refused(make_log_probs):
             tn.Pointwise(lambda x: torch.where(torch.arange(len(x)) == 7, torch.nan, 1.0)),
             1,
         )
+
+
+@pytest.mark.parametrize("by", [tn.LazyGreedy(), tn.TopK(), tn.PowerSample(2.0), tn.SoftrankSample()], ids=repr)
+@pytest.mark.parametrize("objective", [case for case in OBJECTIVES if case.block is None], ids=repr)
+def test_several_shards_choose_what_one_does(make_log_probs, objective, by):
+    log_probs = make_log_probs(60, dtype=torch.float32).repeat(2, 1, 1)  # copies stand in different shards
+    found = []
+    for pieces in ([log_probs], log_probs.split([7, 1, 60, 52])):
+        candidates = over(pieces, objective)
+        found.append(list(by.search(candidates, 25, torch.Generator().manual_seed(4))))
+    assert [row for row, _ in found[1]] == [row for row, _ in found[0]]
+    assert [gain for _, gain in found[1]] == pytest.approx([gain for _, gain in found[0]], abs=1e-6)
+
+
+@pytest.mark.parametrize("objective", [tn.LargeBatchBALD(), tn.SecondOrderLBB()], ids=repr)
+@pytest.mark.parametrize("C", [4, 30])
+@pytest.mark.parametrize("by", [tn.LazyGreedy(), tn.PowerSample(3.0)], ids=repr)
+def test_rows_do_not_depend_on_what_is_looked_at(make_log_probs, monkeypatch, objective, C, by):
+    """Most items say almost nothing, so that thousands of keys lie within rounding once the batch is full."""
+    log_probs = make_log_probs(1500, 8, C, dtype=torch.float32)
+    log_probs = torch.cat([log_probs[:500], (log_probs[500:] * 14).log_softmax(-1)])
+    expected = tn.select(log_probs, objective, 120, by=tn.Greedy() if by == tn.LazyGreedy() else by)
+    for active, first in ((16, 8), (300, 16), (2**14, 64)):
+        monkeypatch.setattr("tonsure.shard.ACTIVE", active)
+        monkeypatch.setattr("tonsure.shard.FIRST", first)
+        found = tn.select(log_probs, objective, 120, by=by, block=77)
+        assert found.rows.tolist() == expected.rows.tolist()
+        torch.testing.assert_close(found.gains, expected.gains, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("objective", [tn.LargeBatchBALD(), tn.LargeBatchBALD(2.0), tn.SecondOrderLBB()], ids=repr)
+@pytest.mark.parametrize("C", [4, 30])
+def test_no_bound_is_below_its_gain(make_log_probs, objective, C):
+    log_probs = make_log_probs(400, 8, C, dtype=torch.float32)
+    candidates = over([log_probs], objective)
+    exact = over([log_probs.double()], objective)
+    for _ in range(40):
+        row = candidates.best()
+        bounds = candidates._shards.one(0, "bounds")
+        assert (bounds >= exact.gains() - 1e-12).all()
+        candidates.choose(row)
+        exact.choose(row)
+
+
+def test_only_what_a_search_is_restricted_to_can_win(make_log_probs):
+    log_probs = make_log_probs(40)
+    candidates = over(log_probs.split(15), tn.LargeBatchBALD())
+    allowed = torch.tensor([33, 2, 17, 16])
+    candidates.restrict(allowed)
+    assert candidates.gains().isfinite().nonzero()[:, 0].tolist() == [2, 16, 17, 33]
+    chosen = [row for row, _ in candidates.picks(3)]
+    assert set(chosen) < set(allowed.tolist())
+    candidates.restrict(None)
+    assert candidates.gains().isfinite().sum() == 37
+    expected = tn.select(log_probs, tn.LargeBatchBALD(), 3, among=allowed).rows.tolist()
+    assert chosen == expected
+
+
+def test_a_pool_without_candidates_left(make_log_probs):
+    candidates = over([make_log_probs(12)], tn.LargeBatchBALD())
+    assert sorted(row for row, _ in candidates.picks(12)) == list(range(12))
+    with pytest.raises(AssertionError, match="every row has been chosen"):
+        candidates.best()

@@ -19,7 +19,8 @@ def blocks(page):
 
 @pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
-def test_snippets_run(page, make_log_probs, capsys):
+def test_snippets_run(page, make_log_probs, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     digits = Digits().load()
     rows = tn.balanced_rows(digits.train_labels, 20, seed=0)
     names = {
@@ -33,7 +34,7 @@ def test_snippets_run(page, make_log_probs, capsys):
         "test_labels": digits.test_labels,
     }
     found = blocks(page)
-    assert len(found) == {"README.md": 2, "CONTRIBUTING.md": 3}[page]
+    assert len(found) == {"README.md": 3, "CONTRIBUTING.md": 3}[page]
     module = type(torch)("my_module")
     module.__dict__.update(names)
     with pytest.MonkeyPatch.context() as patch:
@@ -42,6 +43,8 @@ def test_snippets_run(page, make_log_probs, capsys):
             exec(compile(block, page, "exec"), module.__dict__)
     if page == "README.md":
         assert len(module.chosen) == 10
+        assert len(module.hundred) == 100
+        assert set(module.ten_more.rows.tolist()) < set(range(500, 1000))
         lines = capsys.readouterr().out.splitlines()
         assert [line.split()[0] for line in lines] == ["20", "40", "60", "80"]
 

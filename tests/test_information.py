@@ -5,7 +5,7 @@ import scipy.stats
 import torch
 
 from enumeration import joint_information, label_information
-from tonsure.information import bald, conditional_entropy, entropy, mutual_information
+from tonsure.information import bald, conditional_entropy, entropy, merged_classes, mutual_information
 
 
 @pytest.mark.parametrize("impossible", [False, True])
@@ -61,3 +61,18 @@ def test_blocks_do_not_change_pairs(make_log_probs, monkeypatch):
     expected = mutual_information(log_probs, log_probs[:33])
     monkeypatch.setattr("tonsure.information.WORKING_ELEMENTS", {"cpu": 50, "cuda": 50})
     torch.testing.assert_close(mutual_information(log_probs, log_probs[:33]), expected)
+
+
+@pytest.mark.parametrize("impossible", [False, True])
+def test_merged_classes_are_a_coarser_label(make_log_probs, impossible):
+    """Sums of the probabilities of some classes, the others untouched; it never tells more than the label itself."""
+    log_probs = make_log_probs(30, K=6, C=12, impossible=impossible)
+    merged = merged_classes(log_probs, 5)
+    assert merged.shape == (30, 6, 5)
+    torch.testing.assert_close(merged.exp().sum(-1), torch.ones(30, 6, dtype=torch.float64))
+    for item, coarse in zip(log_probs, merged, strict=True):
+        for label in range(4):
+            assert (item == coarse[:, label : label + 1]).all(0).any()  # one of the item's own classes
+    assert (bald(merged) <= bald(log_probs) + 1e-12).all()
+    assert (mutual_information(merged, merged) <= mutual_information(log_probs, log_probs) + 1e-12).all()
+    assert merged_classes(log_probs, 12) is log_probs

@@ -153,3 +153,42 @@ def test_parts_that_differ(make_log_probs):
 def test_types_that_are_no_numbers_with_a_point(dtype):
     with pytest.raises(tn.InputError, match="expected float16, bfloat16, float32 or float64"):
         tn.select(np.zeros((4, 2, 3), dtype), LBB, 1)
+
+
+@pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+@pytest.mark.parametrize("objective", [LBB, tn.BatchBALD(), tn.Pointwise(tn.entropy), tn.ReleasedLBB()], ids=repr)
+def test_among_chooses_as_from_these_rows_alone(make_log_probs, objective):
+    log_probs = make_log_probs(60)
+    among = torch.randperm(60, generator=torch.Generator().manual_seed(0))[:25]
+    ascending = among.sort().values
+    expected = tn.select(log_probs[ascending], objective, 8)
+    for pool in (log_probs, log_probs.split(13)):
+        found = tn.select(pool, objective, 8, among=among)
+        assert found.rows.tolist() == ascending[expected.rows].tolist()
+        torch.testing.assert_close(found.gains, expected.gains)
+
+
+@pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+def test_samples_are_a_part_of_the_posterior(make_log_probs):
+    log_probs = make_log_probs(40)
+    expected = tn.select(log_probs[:, [4, 0, 3]], LBB, 6)
+    found = tn.select(log_probs, LBB, 6, samples=[4, 0, 3])
+    assert found.rows.tolist() == expected.rows.tolist()
+    torch.testing.assert_close(found.gains, expected.gains)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"among": [3, 24]}, "among holds 24, expected numbers from 0 to 23"),
+        ({"among": [3, 5, 3]}, "among holds 3 twice"),
+        ({"among": []}, r"among is torch.float32 of shape \(0,\), expected a list of whole numbers"),
+        ({"among": torch.ones(24, dtype=torch.bool)}, "among is torch.bool"),
+        ({"samples": [-1]}, "samples holds -1, expected numbers from 0 to 5"),
+        ({"samples": [0]}, "needs at least 2, but the predictions have shape .24, 1, 3."),
+        ({"among": [1, 2], "k": 3}, "k is 3, expected a whole number from 1 to N = 2"),
+    ],
+)
+def test_rows_and_samples_that_are_not_there(make_log_probs, options, message):
+    with pytest.raises(tn.InputError, match=message):
+        tn.select(make_log_probs(), LBB, **{"k": 2, **options})

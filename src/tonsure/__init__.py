@@ -2,6 +2,7 @@
 
 from tonsure.errors import InputError as InputError
 from tonsure.errors import SelectionWarning as SelectionWarning
+from tonsure.errors import StoreError as StoreError
 from tonsure.experiment import Experiment as Experiment
 from tonsure.experiment import Method as Method
 from tonsure.experiment import run as run
@@ -24,12 +25,15 @@ from tonsure.objectives import LargeBatchBALD as LargeBatchBALD
 from tonsure.objectives import Pointwise as Pointwise
 from tonsure.objectives import Random as Random
 from tonsure.objectives import ReleasedLBB as ReleasedLBB
+from tonsure.objectives import SecondOrderLBB as SecondOrderLBB
 from tonsure.optimizers import Greedy as Greedy
 from tonsure.optimizers import LazyGreedy as LazyGreedy
 from tonsure.optimizers import Optimizer as Optimizer
 from tonsure.optimizers import PowerSample as PowerSample
+from tonsure.optimizers import Prefilter as Prefilter
 from tonsure.optimizers import SoftmaxSample as SoftmaxSample
 from tonsure.optimizers import SoftrankSample as SoftrankSample
+from tonsure.optimizers import StochasticGreedy as StochasticGreedy
 from tonsure.optimizers import TopK as TopK
 from tonsure.pool import Pool as Pool
 from tonsure.predictions import predict as predict
@@ -41,5 +45,7 @@ from tonsure.scores import mean_std as mean_std
 from tonsure.scores import variation_ratio as variation_ratio
 from tonsure.select import Selection as Selection
 from tonsure.select import select as select
+from tonsure.store import Store as Store
+from tonsure.store import write_store as write_store
 from tonsure.training import Training as Training
 from tonsure.training import best_device as best_device

@@ -35,28 +35,44 @@ def bald(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
     return (entropy(log_probs_n_K_C) - conditional_entropy(log_probs_n_K_C)).clamp_min(0)
 
 
+def bald_of(probs_n_K_C: Float[Tensor, "n K C"], mean_n_C: Float[Tensor, "n C"]) -> Float[Tensor, " n"]:
+    """I(y_i; θ), as ``bald``, of probabilities whose mean over the samples is known already."""
+    K = probs_n_K_C.shape[1]
+    # Whole rows are added in a fifth of the time that it takes over the short last axis first.
+    conditional_n = -x_log_x(probs_n_K_C).flatten(1).sum(1) / K
+    return (-x_log_x(mean_n_C).sum(1) - conditional_n).clamp_min_(0)
+
+
 def mutual_information(
     log_probs_n_K_C: Float[Tensor, "n K C"], log_probs_m_K_C: Float[Tensor, "m K C"]
 ) -> Float[Tensor, "n m"]:
     """I(y_i; y_j) = H[y_i] + H[y_j] − H[y_i, y_j] ≥ 0 for every item of one set with every item of the other.
 
-    The joint distribution of two labels is J_cc' = mean_k p_ikc p_jkc', since labels are independent given θ;
-    those of all pairs are one matrix product, (m·C × K) · (K × n·C), done in blocks that fit the cache.
-    (Rubashevskii et al. 2023, arXiv 2301.05490.) An item with itself stands for two independent labels of it.
+    An item with itself stands for two independent labels of it. (Rubashevskii et al. 2023, arXiv 2301.05490.)
     """
-    n, K, C = log_probs_n_K_C.shape
-    m = len(log_probs_m_K_C)
-    device = log_probs_n_K_C.device
-    probs_m_C_K = log_probs_m_K_C.exp().transpose(1, 2) / K
-    information_n_m = entropy(log_probs_n_K_C)[:, None] + entropy(log_probs_m_K_C)
+    apart_n_m = entropy(log_probs_n_K_C)[:, None] + entropy(log_probs_m_K_C)
+    return (apart_n_m - joint_entropy(log_probs_n_K_C.exp(), log_probs_m_K_C.exp())).clamp_min_(0)
+
+
+def joint_entropy(probs_n_K_C: Float[Tensor, "n K C"], probs_m_K_C: Float[Tensor, "m K C"]) -> Float[Tensor, "n m"]:
+    """H[y_i, y_j] = −Σ_cc' J_cc' log J_cc', J_cc' = mean_k p_ikc p_jkc', since labels are independent given θ.
+
+    The joint distributions of all pairs are one matrix product, (m·C × K) · (K × n·C), done in blocks that fit the
+    cache.
+    """
+    n, K, C = probs_n_K_C.shape
+    m = len(probs_m_K_C)
+    device = probs_n_K_C.device
+    probs_m_C_K = probs_m_K_C.transpose(1, 2) / K
+    entropy_n_m = probs_n_K_C.new_empty(n, m)
     for rows in blocks(n, C * C * min(m, 32), device):
-        probs_K_nC = log_probs_n_K_C[rows].transpose(0, 1).exp().reshape(K, -1)
+        probs_K_nC = probs_n_K_C[rows].transpose(0, 1).reshape(K, -1)
         for chosen in blocks(m, C * probs_K_nC.shape[1], device):
             joint_mC_nC = probs_m_C_K[chosen].reshape(-1, K) @ probs_K_nC
             terms_m_C_nC = x_log_x(joint_mC_nC).unflatten(0, (-1, C))
             # First over the axis that leaves whole rows to add: a third of the time of one sum over both.
-            information_n_m[rows, chosen] += terms_m_C_nC.sum(1).unflatten(1, (-1, C)).sum(-1).T
-    return information_n_m.clamp_min_(0)
+            entropy_n_m[rows, chosen] = terms_m_C_nC.sum(1).unflatten(1, (-1, C)).sum(-1).T
+    return entropy_n_m.neg_()
 
 
 def x_log_x(x: Tensor) -> Tensor:
@@ -68,3 +84,27 @@ def entropy_of_samples(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor,
     """H[y_i | θ_k] = −Σ_c p_ikc log p_ikc."""
     finite_n_K_C = log_probs_n_K_C.clamp_min(torch.finfo(log_probs_n_K_C.dtype).min)  # 0 · −inf would be nan
     return -(log_probs_n_K_C.exp() * finite_n_K_C).sum(-1)
+
+
+def deviations(probs_n_K_C: Float[Tensor, "n K C"], mean_n_C: Float[Tensor, "n C"]) -> Float[Tensor, "n K C"]:
+    """Z_i, with entries (p_ikc − m_ic) / √(K·m_ic): the item in the space of the posterior samples; 0 where m is."""
+    K = probs_n_K_C.shape[1]
+    scale_n_C = (K * mean_n_C).clamp_min_(torch.finfo(mean_n_C.dtype).tiny).rsqrt_()
+    return (probs_n_K_C - mean_n_C[:, None]).mul_(scale_n_C[:, None])
+
+
+def merged_classes(log_probs_n_K_C: Float[Tensor, "n K C"], classes: int) -> Tensor:
+    """Each item's ``classes`` − 1 classes with the largest part in tr Z_i Z_iᵀ, and all others as one, last.
+
+    Another label of the same item, y_i' = f_i(y_i), so that it tells less: I(y_i'; ·) ≤ I(y_i; ·). The items
+    themselves where they have no more classes.
+    """
+    if log_probs_n_K_C.shape[2] <= classes:
+        return log_probs_n_K_C
+    probs_n_K_C = log_probs_n_K_C.exp()
+    part_n_C = deviations(probs_n_K_C, probs_n_K_C.mean(1)).square_().sum(1)
+    kept = part_n_C.topk(classes - 1).indices[:, None].expand(-1, probs_n_K_C.shape[1], -1)
+    kept_n_K_c = log_probs_n_K_C.gather(2, kept)
+    # The others are summed, not taken as what is left of one: rounding could leave less than nothing.
+    others_n_K = probs_n_K_C.scatter(2, kept, 0.0).sum(-1, keepdim=True)
+    return torch.cat([kept_n_K_c, others_n_K.log_()], 2)

@@ -31,7 +31,9 @@ class Objective(ABC, Generic[State, Notes]):
     several machines. What it must remember goes in two places: ``state`` sums up the chosen set, and ``notes``,
     a NamedTuple of tensors, holds one row per candidate. No method changes what it is given.
 
-    Items are ``log_probs_n_K_C``: float32 or float64, every row over C a distribution, −inf an impossible class.
+    Items are ``log_probs_n_K_C``: float32 or float64, every row over C a distribution, −inf an impossible class; or
+    what ``prepare`` makes of them, if it is worth making once. Rows are compared in float32 first, and those that
+    may win in float64, so that the same rows win however the pool is cut.
     To write one: a frozen dataclass with ``gain`` and as much of the rest as it needs, in one file;
     ``tonsure.testing.check_objective(mine, items)`` checks that it keeps the contract.
     """
@@ -43,10 +45,24 @@ class Objective(ABC, Generic[State, Notes]):
     """None: the pool may be cut anywhere. A number: notes are made for blocks of so many rows, in pool order,
     because (as in the released code of the LBB paper) they depend on the company."""
 
+    rounding: ClassVar[float] = 1e-5
+    """What float32 does to a gain at most, in its unit or relative to it, for every chosen item and one more."""
+
     @property
     def samples_needed(self) -> int:
         """The fewest posterior samples K that it makes sense with."""
         return 1
+
+    def prepare(self, log_probs_n_K_C: Tensor) -> Tensor:
+        """The items as all other methods want them, one row each; kept in memory where there is room."""
+        return log_probs_n_K_C
+
+    def coarse(self, log_probs_n_K_C: Tensor) -> Tensor:
+        """Cheaper items, with fewer classes, whose gains fall no faster than those of these items.
+
+        For objectives whose gains fall: lazy search looks at these first, and leaves behind what cannot win.
+        """
+        return log_probs_n_K_C
 
     def first_state(self, like: Tensor) -> State:
         """The sum-up of the empty set, for items like these."""

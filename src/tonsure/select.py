@@ -1,24 +1,31 @@
 """The front door: from predictions to rows."""
 
+import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from tonsure.candidates import TIE, Candidates
+from tonsure.arrays import Predictions, as_tensor, release_mapped
+from tonsure.candidates import Candidates
 from tonsure.checks import check_log_probs
 from tonsure.errors import InputError, SelectionWarning
+from tonsure.keys import TIE
 from tonsure.objective import Gains, Objective
 from tonsure.optimizers import LazyGreedy, Optimizer, PowerSample, TopK
+from tonsure.parts import Part
+from tonsure.plan import as_bytes, plan
+from tonsure.shards import Backend, LocalBackend
+from tonsure.store import Store
 
-Predictions = Tensor | NDArray[Any]
+logger = logging.getLogger("tonsure")
 
 BEST_FOR = {
     Gains.EQUAL: PowerSample(),
@@ -56,42 +63,54 @@ class Selection:
 
 
 def select(
-    log_probs_N_K_C: Predictions | Sequence[Predictions],
+    log_probs_N_K_C: Predictions | Sequence[Predictions] | Store,
     objective: Objective[Any, Any],
     k: int,
     *,
     by: Optimizer | None = None,
     seed: int = 0,
+    among: Sequence[int] | Tensor | None = None,
+    samples: Sequence[int] | Tensor | None = None,
+    memory: int | str | None = None,
+    device: str | torch.device | None = None,
+    backend: Backend | None = None,
     block: int | None = None,
 ) -> Selection:
     """Chooses the k rows of the pool whose labels, together, are worth most to the objective.
 
-    The same predictions, objective, optimizer and seed give the same rows, whatever the block size, the number of
-    shards and the storage type. The input is not changed.
+    The same predictions, objective, optimizer and seed give the same rows, whatever the memory, the block size, the
+    number of parts or machines, and the storage type. The input is not changed. What is planned to be held in memory
+    is logged to the logger ``tonsure``.
 
     Args:
         log_probs_N_K_C: log p(y = c | x_i, θ_k), nats: a tensor or an array of shape [N, K, C] in float16,
-            bfloat16, float32 or float64, on the CPU or a GPU, where the work is then done; −inf is an impossible
-            class. Or a list of such parts, which together are the pool, in this order, on one device.
+            bfloat16, float32 or float64, on the CPU or a GPU; −inf is an impossible class. Or a list of such parts,
+            which together are the pool, in this order, on one device. Or a ``Store``, which is read where it lies.
         objective: what a batch is worth, for example ``LargeBatchBALD()``.
-        k: how many rows, from 1 to N.
+        k: how many rows, from 1 to N, or to the number of rows that may be chosen.
         by: the optimizer; by default the one that suits the objective: ``LazyGreedy()`` where gains depend on the
             batch, ``TopK()`` where they do not, a uniform draw for ``Random()``.
         seed: of the optimizer's draws. (``BatchBALD`` has a seed of its own for its estimates.)
-        block: how many rows are read at a time; None for what suits the device.
+        among: the rows that may be chosen; None is all of them. The rows chosen are rows of the whole pool.
+        samples: the posterior samples to use, from 0 to K − 1; None is all of them.
+        memory: what the selection may hold beyond the predictions, in bytes or as text ("4GB"); None is what the
+            notes of all rows and one block of items need, and up to 1 GiB for items as the objective prepares them.
+        device: where the work is done; None is where the predictions are. Predictions on the CPU stream through a GPU.
+        backend: what runs the shards of the pool; None is this process.
+        block: how many rows are read at a time; None for what suits the device and the memory.
 
     Raises:
         InputError: the predictions are no log-probabilities of this shape (the message names the first offending
-            row), K is too small for the objective, or k is not in 1..N.
+            row), K is too small for the objective, k is out of range, a row or sample is not there, or the memory is
+            too small (the message says how much is needed).
 
     Warns:
         SelectionWarning: some of the picks had no positive gain, or the batch already told nearly all that K
             posterior samples can be told apart by (log K nats).
     """
-    shards = [as_tensor(part) for part in _parts(log_probs_N_K_C)]
-    check_log_probs(shards)
-    shards = [shard for shard in shards if len(shard)]
-    N, K, C = sum(map(len, shards)), *shards[0].shape[1:]
+    part = _part(log_probs_N_K_C, among, samples, device)
+    like = part.stored(torch.zeros(1, dtype=torch.int64))
+    N, K, C = len(part), *like.shape[1:]
     if objective.samples_needed > K:
         raise InputError(
             f"{objective} compares posterior samples with each other and needs at least "
@@ -103,36 +122,61 @@ def select(
     if block is not None and block < 1:
         raise InputError(f"block is {block}, expected at least 1")
 
-    candidates = Candidates(shards, objective, block=block)
-    search = (by or BEST_FOR[objective.gains]).search(candidates, int(k), torch.Generator().manual_seed(seed))
-    # tqdm writes to a terminal only (disable=None), and only when there is something to wait for.
-    picks = list(tqdm(search, total=int(k), desc="select", unit="row", disable=None, leave=False, delay=1))
-    selection = Selection(
-        torch.tensor([row for row, _ in picks]),
-        torch.tensor([gain for _, gain in picks], dtype=torch.float64),
-        objective.standard_error(candidates.state),
-    )
-    _warn(selection, objective, shards[0][:1])
+    planned = plan(part, objective, None if memory is None else as_bytes(memory), block)
+    logger.info("%s", planned)
+    run = backend or LocalBackend()
+    with run.start(part, objective, planned) as shards:
+        candidates = Candidates(shards, objective)
+        search = (by or BEST_FOR[objective.gains]).search(candidates, int(k), torch.Generator().manual_seed(seed))
+        # tqdm writes to a terminal only (disable=None), and only when there is something to wait for.
+        picks = list(tqdm(search, total=int(k), desc="select", unit="row", disable=None, leave=False, delay=1))
+        error = candidates.standard_error()
+    rows = torch.tensor([row for row, _ in picks])
+    gains = torch.tensor([gain for _, gain in picks], dtype=torch.float64)
+    selection = Selection(rows if part.rows is None else part.rows.cpu()[rows], gains, error)
+    _warn(selection, objective, like)
     return selection
 
 
-def as_tensor(predictions: Predictions) -> Tensor:
-    """A tensor on the same memory; NumPy has no bfloat16 of its own, but knows that of ``ml_dtypes`` by name."""
-    if isinstance(predictions, Tensor):
-        return predictions.detach()
-    array = np.asarray(predictions)
-    with warnings.catch_warnings():
-        # A read-only memory map is welcome here: nothing is written to it.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        if array.dtype.name == "bfloat16":
-            return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-        if array.dtype.name not in ("float16", "float32", "float64"):
-            raise InputError(f"the predictions are {array.dtype}, expected float16, bfloat16, float32 or float64")
-        return torch.from_numpy(array)
+def _part(
+    predictions: Predictions | Sequence[Predictions] | Store,
+    among: Sequence[int] | Tensor | None,
+    samples: Sequence[int] | Tensor | None,
+    device: str | torch.device | None,
+) -> Part:
+    """What is to be searched, checked at the door; a store was checked when it was written."""
+    if isinstance(predictions, Store):
+        pieces, release, path = predictions.parts, predictions.release, str(predictions.path)
+    else:
+        given = [predictions] if isinstance(predictions, Tensor | np.ndarray) else predictions
+        pieces, release, path = [as_tensor(piece) for piece in given], partial(release_mapped, given), None
+        check_log_probs(pieces)
+        release()
+    pieces = [piece for piece in pieces if len(piece)]
+    N, K, _ = sum(map(len, pieces)), *pieces[0].shape[1:]
+    where = pieces[0].device
+    return Part(
+        pieces,
+        device=None if device is None else torch.device(device),
+        rows=None if among is None else _numbers("among", among, N, where).sort().values,
+        samples=None if samples is None else _numbers("samples", samples, K, where),
+        release=release,
+        path=path,
+    )
 
 
-def _parts(predictions: Predictions | Sequence[Predictions]) -> Sequence[Predictions]:
-    return [predictions] if isinstance(predictions, Tensor | np.ndarray) else predictions
+def _numbers(name: str, numbers: Sequence[int] | Tensor, total: int, device: torch.device) -> Tensor:
+    """Different whole numbers from 0 to ``total`` − 1."""
+    found = torch.as_tensor(numbers, device=device)
+    if found.ndim != 1 or len(found) == 0 or found.is_floating_point() or found.dtype == torch.bool:
+        raise InputError(f"{name} is {found.dtype} of shape {tuple(found.shape)}, expected a list of whole numbers")
+    outside = (found < 0) | (found >= total)
+    if outside.any():
+        raise InputError(f"{name} holds {int(found[outside][0])}, expected numbers from 0 to {total - 1}")
+    values, counts = found.unique(return_counts=True)
+    if len(values) < len(found):
+        raise InputError(f"{name} holds {int(values[counts > 1][0])} twice")
+    return found.long()
 
 
 def _warn(selection: Selection, objective: Objective[Any, Any], like: Tensor) -> None:

@@ -5,6 +5,7 @@ import torch
 
 import tonsure as tn
 from enumeration import joint_information, label_information
+from tonsure.testing import check_objective
 
 
 @pytest.mark.parametrize("impossible", [False, True])
@@ -66,3 +67,11 @@ def test_gain_turns_negative_and_says_so(make_log_probs):
 def test_a_weight_that_breaks_the_promise_is_refused(weight):
     with pytest.raises(tn.InputError, match=f"weight is {weight}"):
         tn.LargeBatchBALD(weight)
+
+
+@pytest.mark.parametrize("impossible", [False, True])
+@pytest.mark.parametrize("C", [11, 40])
+def test_many_classes_are_looked_at_coarsely_first(make_log_probs, impossible, C):
+    log_probs = make_log_probs(24, C=C, impossible=impossible)
+    assert tn.LargeBatchBALD().coarse(log_probs).shape == (24, 6, 10)
+    check_objective(tn.LargeBatchBALD(), log_probs)

@@ -7,12 +7,16 @@ import torch
 from torch import Tensor
 
 from tonsure.errors import InputError
-from tonsure.information import bald, mutual_information
+from tonsure.information import bald_of, joint_entropy, merged_classes, x_log_x
 from tonsure.objective import Gains, Objective
+
+COARSE = 10
+"""Classes that lazy search looks at first: a pair costs C² logarithms."""
 
 
 class PairNotes(NamedTuple):
     bald_n: Tensor
+    entropy_n: Tensor
     redundancy_n: Tensor
 
 
@@ -31,6 +35,7 @@ class LargeBatchBALD(Objective[None, PairNotes]):
 
     weight: float = 1.0
     gains: ClassVar[Gains] = Gains.FALLING
+    rounding: ClassVar[float] = 2e-6
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):
@@ -40,12 +45,22 @@ class LargeBatchBALD(Objective[None, PairNotes]):
     def samples_needed(self) -> int:
         return 2
 
+    def prepare(self, log_probs_n_K_C: Tensor) -> Tensor:
+        return log_probs_n_K_C.exp()
+
+    def coarse(self, log_probs_n_K_C: Tensor) -> Tensor:
+        """The classes that the samples disagree on most, and all others as one: I(f(y_i); f(y_j)) ≤ I(y_i; y_j)."""
+        return merged_classes(log_probs_n_K_C, COARSE)
+
     def first_notes(self, items: Tensor) -> PairNotes:
-        bald_n = bald(items).double()
-        return PairNotes(bald_n, torch.zeros_like(bald_n))
+        mean_n_C = items.mean(1)
+        bald_n = bald_of(items, mean_n_C).double()
+        return PairNotes(bald_n, -x_log_x(mean_n_C).sum(1), torch.zeros_like(bald_n))
 
     def next_notes(self, notes: PairNotes, items: Tensor, chosen_m: Tensor) -> PairNotes:
-        more_n = mutual_information(items, chosen_m).sum(1, dtype=torch.float64)
+        entropy_m = -x_log_x(chosen_m.mean(1)).sum(-1)
+        apart_n_m = notes.entropy_n[:, None] + entropy_m
+        more_n = (apart_n_m - joint_entropy(items, chosen_m)).clamp_min_(0).sum(1, dtype=torch.float64)
         return notes._replace(redundancy_n=notes.redundancy_n + more_n)
 
     def gain(self, state: None, notes: PairNotes, items: Tensor) -> Tensor:

@@ -17,6 +17,4 @@ class LazyGreedy(Optimizer):
     """
 
     def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
-        for _ in range(k):
-            row = candidates.best()
-            yield row, candidates.choose(row)
+        yield from candidates.picks(k)

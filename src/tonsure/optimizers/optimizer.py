@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float64
@@ -12,6 +13,9 @@ from tonsure.candidates import Candidates
 
 class Optimizer(ABC):
     """A search over ``candidates``; final ones are frozen dataclasses, so that records can print them."""
+
+    nested: ClassVar[bool] = True
+    """Whether a smaller batch is the beginning of a larger one."""
 
     @abstractmethod
     def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:

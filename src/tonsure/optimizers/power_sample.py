@@ -35,6 +35,4 @@ class PowerSample(Optimizer):
             lambda gain_n, noise_n: self.beta * gain_n.clamp_min(1e-30).log() + noise_n,
             gumbel_noise(len(candidates), generator),
         )
-        for _ in range(k):
-            row = candidates.best()
-            yield row, candidates.choose(row)
+        yield from candidates.picks(k)

@@ -31,6 +31,4 @@ class SoftmaxSample(Optimizer):
         candidates.rank_by(
             lambda gain_n, noise_n: self.beta * gain_n + noise_n, gumbel_noise(len(candidates), generator)
         )
-        for _ in range(k):
-            row = candidates.best()
-            yield row, candidates.choose(row)
+        yield from candidates.picks(k)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from tonsure.candidates import Candidates, largest
+from tonsure.candidates import Candidates
 from tonsure.errors import InputError
+from tonsure.keys import largest
 from tonsure.optimizers.optimizer import Optimizer, gumbel_noise
 
 
@@ -34,6 +35,7 @@ class SoftrankSample(Optimizer):
         order = gain_N.sort(descending=True, stable=True).indices
         rank_N[order] = torch.arange(1, len(order) + 1, dtype=rank_N.dtype)
         key_N = gumbel_noise(len(candidates), generator) - self.beta * rank_N.log()
+        key_N[gain_N.isneginf()] = -torch.inf  # not a candidate
         for row in largest(key_N, k):
             candidates.choose(row)
             yield row, float(gain_N[row])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tonsure.candidates import Candidates, largest
+from tonsure.candidates import Candidates
 from tonsure.optimizers.optimizer import Optimizer
 
 
@@ -17,7 +17,6 @@ class TopK(Optimizer):
     """
 
     def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
-        gain_N = candidates.gains()
-        for row in largest(gain_N, k):
+        for row, gain in candidates.largest(k):
             candidates.choose(row)
-            yield row, float(gain_N[row])
+            yield row, gain

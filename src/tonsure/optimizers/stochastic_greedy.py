@@ -1,0 +1,46 @@
+"""StochasticGreedy: the best of a random part of the pool, k times."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from tonsure.candidates import Candidates
+from tonsure.errors import InputError
+from tonsure.optimizers.optimizer import Optimizer
+
+
+@dataclass(frozen=True)
+class StochasticGreedy(Optimizer):
+    """x_t = arg max over s = N/k · log(1/ε) draws, made anew at every step, of rows that are left.
+
+    For a monotone submodular f it reaches 1 − 1/e − ε of the best batch, in expectation, with N · log(1/ε) gains in
+    all, whatever k is (Mirzasoleiman et al. 2015, arXiv 1409.7938). An approximation: it never is the default.
+    Another k gives other draws, so that a smaller batch is not the beginning of a larger one.
+
+    Args:
+        epsilon: ε, between 0 and 1; smaller is slower and nearer to greedy.
+    """
+
+    epsilon: float = 0.01
+    nested: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.epsilon < 1:
+            raise InputError(f"StochasticGreedy: epsilon is {self.epsilon}, expected a number between 0 and 1")
+
+    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+        N = len(candidates)
+        size = math.ceil(N / k * math.log(1 / self.epsilon))
+        left_N = torch.ones(N, dtype=torch.bool)
+        for _ in range(k):
+            rows = torch.zeros(0, dtype=torch.int64)
+            while len(rows) == 0:
+                drawn = torch.arange(N) if size >= N else torch.randint(N, (size,), generator=generator).unique()
+                rows = drawn[left_N[drawn]]
+            candidates.restrict(rows)
+            row = candidates.best()
+            left_N[row] = False
+            yield row, candidates.choose(row)

@@ -1,0 +1,126 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tonsure as tn
+from tonsure.parts import Part
+from tonsure.plan import as_bytes, as_text, plan
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("4GB", 4 * 10**9), ("512MiB", 2**29), (" 1.5 gib ", 3 * 2**29), ("100", 100), (7, 7)]
+)
+def test_bytes_are_read(text, count):
+    assert as_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "much", "4 XB", "-1GB", "0", 0, -3, "1e9"])
+def test_what_is_no_number_of_bytes(text):
+    with pytest.raises(tn.InputError, match="expected a number of bytes, or text like 4GB"):
+        as_bytes(text)
+
+
+def test_bytes_for_people():
+    assert [as_text(count) for count in (0, 1023, 1536, 3 * 2**29, 5 * 2**40)] == [
+        "0 bytes",
+        "1,023 bytes",
+        "1.5 KiB",
+        "1.5 GiB",
+        "5.0 TiB",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+@pytest.mark.parametrize("objective", [tn.LargeBatchBALD(), tn.SecondOrderLBB(), tn.BatchBALD()], ids=repr)
+def test_a_budget_is_met_and_changes_nothing(make_log_probs, objective):
+    log_probs = make_log_probs(3000, 6, 20, dtype=torch.float16).cpu()
+    part = Part([log_probs])
+    free = plan(part, objective)
+    least = least_budget(part, objective)
+    expected = tn.select(log_probs, objective, 12)
+    blocks = set()
+    for memory in (least, least + free.kept, free.total, 10 * free.total):
+        planned = plan(part, objective, memory)
+        assert planned.total <= memory
+        blocks.add(planned.block)
+        assert tn.select(log_probs, objective, 12, memory=memory).rows.tolist() == expected.rows.tolist()
+    assert planned.block == free.block
+    assert planned.kept == free.kept
+    assert len(blocks) > 1
+
+
+def least_budget(part, objective):
+    """The least budget that is not refused."""
+    low, high = 1, 2**32
+    while low < high:
+        middle = (low + high) // 2
+        try:
+            plan(part, objective, middle)
+            high = middle
+        except tn.InputError:
+            low = middle + 1
+    return low
+
+
+def test_too_small_a_budget_says_how_much_is_needed(make_log_probs):
+    with pytest.raises(
+        tn.InputError, match=r"memory is 1\.0 MiB, but LargeBatchBALD.* over 24 rows of \(6, 3\) needs at least \d+"
+    ):
+        tn.select(make_log_probs(), tn.LargeBatchBALD(), 3, memory="1MiB")
+
+
+def test_the_plan_is_logged(make_log_probs, caplog):
+    with caplog.at_level("INFO", logger="tonsure"):
+        tn.select(make_log_probs(), tn.Pointwise(tn.bald), 3, memory="100MB")
+    assert "plan for 24 rows" in caplog.text
+    assert "of 95.4 MiB" in caplog.text
+
+
+SELECTING = """
+import sys, threading, time, warnings
+import numpy as np, torch
+import tonsure as tn
+from tonsure.parts import Part
+from tonsure.plan import plan
+
+def anonymous():
+    line = next(line for line in open("/proc/self/status") if line.startswith("RssAnon:"))
+    return int(line.split()[1]) * 1024
+
+warnings.simplefilter("ignore")
+objective, memory = eval(sys.argv[2]), sys.argv[3]
+pool = np.load(sys.argv[1], mmap_mode="r")
+tn.select(pool[:50], objective, 3)  # imports and first-time costs
+before, most, done = anonymous(), 0, False
+
+def watch():
+    global most
+    while not done:
+        most = max(most, anonymous())
+        time.sleep(0.0005)
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+tn.select(pool, objective, 40, memory=memory)
+done = True
+watcher.join()
+print(most - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the memory of a process is read from /proc")
+@pytest.mark.parametrize("memory", ["70MiB", "110MiB"])
+@pytest.mark.parametrize("objective", ["tn.SecondOrderLBB()", "tn.LargeBatchBALD()"])
+def test_a_budget_is_kept(make_log_probs, tmp_path, objective, memory):
+    """What a process takes while it selects, beyond a mapped file of predictions."""
+    path = tmp_path / "pool.npy"
+    np.save(path, make_log_probs(60_000, 12, 10, dtype=torch.float16).cpu().numpy())
+    command = [sys.executable, "-c", SELECTING, str(path), objective, memory]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 0 < int(done.stdout) <= as_bytes(memory)
