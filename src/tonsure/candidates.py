@@ -92,8 +92,7 @@ class Candidates:
         return float(self._shards.one(0, "standard_error"))
 
     def _lowest(self, bid: Bid) -> tuple[int, bool]:
-        for place, (size, end) in enumerate(zip(self._sizes, self._ends, strict=True)):
-            row, certain = self._shards.one(place, "lowest", bid)
+        for size, end, (row, certain) in zip(self._sizes, self._ends, self._shards.lowest(bid), strict=True):
             if row is not None:
                 return end - size + row, certain
         raise AssertionError("every row has been chosen")

@@ -15,8 +15,9 @@ import typer
 from tonsure import array_files, names, tables
 from tonsure.errors import InputError, SelectionWarning, TonsureError
 from tonsure.select import select as select_rows
+from tonsure.shards import Backend
 from tonsure.store import Store
-from tonsure.store_commands import Values, predict, store_app
+from tonsure.store_commands import Ray, Values, predict, store_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,17 +65,15 @@ def select(
         str,
         typer.Option(
             help="What a batch is worth: LargeBatchBALD, SecondOrderLBB, BatchBALD, ReleasedLBB, Random; a score of "
-            "single items: "
-            "bald, entropy, least_confidence, margin, variation_ratio, mean_std; or your own, my_module:MyObjective. "
-            "Settings in parentheses: 'BatchBALD(labelings=4096)'."
+            "single items: bald, entropy, least_confidence, margin, variation_ratio, mean_std; or your own, "
+            "my_module:MyObjective. Settings in parentheses: 'BatchBALD(labelings=4096)'."
         ),
     ] = "LargeBatchBALD",
     by: Annotated[
         str | None,
         typer.Option(
             help="How it is searched for: LazyGreedy, Greedy, TopK, PowerSample, SoftmaxSample, SoftrankSample, "
-            "StochasticGreedy, Prefilter, "
-            "'PowerSample(beta=5)'. By default what suits the objective."
+            "StochasticGreedy, Prefilter, 'PowerSample(beta=5)'. By default what suits the objective."
         ),
     ] = None,
     values: Annotated[Values, typer.Option(help="What the numbers are.")] = Values.LOG_PROBS,
@@ -103,6 +102,7 @@ def select(
         str | None, typer.Option(help="What may be held beside the predictions: 4GB, 512MiB. It changes no result.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where the work is done: cpu, cuda, cuda:1.")] = None,
+    ray: Ray = None,
     verify: Annotated[bool, typer.Option(help="Compare the checksums of a store first.")] = True,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is planned.")] = False,
 ) -> None:
@@ -127,8 +127,17 @@ def select(
             samples=names.samples(samples) if samples else None,
             memory=memory,
             device=names.device(device) if device else None,
+            backend=_backend(ray),
         )
     tables.write_selection(selection, item_ids, out)
+
+
+def _backend(ray: str | None) -> Backend | None:
+    if ray is None:
+        return None
+    from tonsure.backends import RayBackend
+
+    return RayBackend(None if ray == "local" else ray)
 
 
 def _among(among: Path | None, exclude: Path | None, ids: list[str] | None, total: int) -> list[int] | None:

@@ -14,6 +14,10 @@ class MissingExtraError(TonsureError, ImportError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs libraries that are not installed: pip install 'tonsure[{extra}]'")
+        self._made_of = what, extra
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+        return type(self), self._made_of  # so that it can come back from another process
 
 
 class SelectionWarning(UserWarning):
@@ -22,6 +26,10 @@ class SelectionWarning(UserWarning):
 
 class RecordError(InputError):
     """A file of records is damaged, or was made by another experiment."""
+
+
+class BackendError(TonsureError):
+    """The machines that were to share the work do not answer, have no room, or were lost too often."""
 
 
 class StoreError(TonsureError):

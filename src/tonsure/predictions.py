@@ -112,7 +112,7 @@ def _new_store(out: Path, blocks: Blocks, dtype: torch.dtype, items: Any, about:
         with Draft(out, Layout.of(*blocks.shape, first[1].shape[2], dtype), fingerprint) as draft:
             for place, log_probs_n_K_C in chain([first], predicted):
                 if draft.finished(place):
-                    _refuse_another(out, draft.read(place), log_probs_n_K_C)
+                    refuse_another(out, draft.read(place), log_probs_n_K_C)
                 else:
                     draft.write(place.first_row, place.first_sample, log_probs_n_K_C)
             return draft.finish(items=items, about=about)
@@ -136,12 +136,12 @@ def _same_store(out: Path, blocks: Blocks, dtype: torch.dtype, items: Any, about
     with closing(blocks.predicted(finished=lambda _: True)) as predicted:
         for place, log_probs_n_K_C in predicted:
             stored_n_K_C = Part(store.parts).stored(torch.arange(place.rows))
-            _refuse_another(out, stored_n_K_C[:, place.first_sample :][:, : place.samples], log_probs_n_K_C)
+            refuse_another(out, stored_n_K_C[:, place.first_sample :][:, : place.samples], log_probs_n_K_C)
     clear_up(out)  # in case that it was killed before it could
     return store
 
 
-def _refuse_another(out: Path, stored_n_K_C: Float[Tensor, "n K C"], log_probs_n_K_C: Tensor) -> None:
+def refuse_another(out: Path, stored_n_K_C: Float[Tensor, "n K C"], log_probs_n_K_C: Tensor) -> None:
     """Compares what is stored with what the model gives now.
 
     Raises:

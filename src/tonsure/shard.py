@@ -17,6 +17,9 @@ from tonsure.shapes import Rows
 ACTIVE = 2**14
 """How many rows with the largest bounds are looked at in a step, as long as no other row can win."""
 
+RELEASE = 64
+"""Blocks after which mapped pages are let go in the first pass over all rows."""
+
 FIRST = 64
 """Rows that are brought up to date at once at the beginning of a step; twice as many each time that it takes more."""
 
@@ -206,7 +209,9 @@ class Shard:
         return self._active[self._open_n[self._active]] if self._restricted else self._open_n.nonzero()[:, 0]
 
     def _first_pass(self) -> None:
-        for rows in torch.arange(len(self)).split(self._objective.block or self._block):
+        for number, rows in enumerate(torch.arange(len(self)).split(self._objective.block or self._block)):
+            if number % RELEASE == 0:
+                self._release()
             at = slice(int(rows[0]), int(rows[-1]) + 1)  # a slice is written in half the time
             if self._quick is self._exact:
                 gain_n = self._exact.start(at, self._exact.items(rows))

@@ -32,6 +32,10 @@ class Shards(ABC):
         """What each of them knows of its largest key."""
         return self.all("bid", -torch.inf, apart)
 
+    def lowest(self, bid: Bid) -> Iterator[tuple[int | None, bool]]:
+        """The lowest row of each that may tie with the largest key; one asks no further than the first that has one."""
+        return (self.one(place, "lowest", bid) for place in range(len(self.sizes)))
+
 
 class Backend(ABC):
     """What runs the shards of a pool; final ones are frozen dataclasses."""

@@ -34,6 +34,10 @@ Ids = Annotated[
     Path | None, typer.Option(help="Names of the items: one a line, or a column of a CSV file with a header.")
 ]
 IdsColumn = Annotated[str | None, typer.Option(help="The column of the CSV file; by default its only one.")]
+Ray = Annotated[
+    str | None,
+    typer.Option(help="Share the work over a Ray cluster: its address, or local for one on this machine."),
+]
 Folder = Annotated[Path, typer.Argument(metavar="STORE", help="The folder of a store.")]
 
 store_app = typer.Typer(no_args_is_help=True, help="Look after predictions on disk: info · verify · make.")
@@ -54,6 +58,7 @@ def predict(
     ids_column: IdsColumn = None,
     dtype: Annotated[Type, typer.Option(help="What the numbers are kept as.")] = Type.FLOAT16,
     block_size: Annotated[int, typer.Option(help="How many items the model is given at once.")] = 1024,
+    ray: Ray = None,
 ) -> None:
     """Predict a pool once, into a store from which `tonsure select` chooses many times."""
     chosen_model = names.model(model)
@@ -61,7 +66,16 @@ def predict(
         array_files.read_inputs(Path(inputs), key) if inputs.endswith(array_files.READABLE) else names.inputs(inputs)
     )
     item_ids = tables.read_ids(ids, ids_column, len(items)) if ids else None
-    store = predict_pool(chosen_model, items, out=out, ids=item_ids, dtype=DTYPES[dtype.value], block_size=block_size)
+    store_type = DTYPES[dtype.value]
+    if ray is None:
+        store = predict_pool(chosen_model, items, out=out, ids=item_ids, dtype=store_type, block_size=block_size)
+    else:
+        from tonsure.backends import predict_on_ray
+
+        address = None if ray == "local" else ray
+        store = predict_on_ray(
+            chosen_model, items, out, address=address, ids=item_ids, dtype=store_type, block_size=block_size
+        )
     typer.echo(f"The predictions are in {out}: {_times(store.shape)} in {dtype.value}; `tonsure select {out}` chooses.")
 
 

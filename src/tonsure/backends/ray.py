@@ -1,0 +1,223 @@
+"""Selection on Ray: every shard of the pool is an actor, somewhere in a cluster."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tonsure.backends.ray_cluster import (
+    LostError,
+    connected,
+    dismiss,
+    engage,
+    get,
+    have_room,
+    no_room,
+    ray_library,
+    slots,
+)
+from tonsure.backends.ray_rows import SentRows, StoredRows, own, source
+from tonsure.errors import BackendError, InputError, TonsureError
+from tonsure.objective import Objective
+from tonsure.parts import Part
+from tonsure.plan import Plan
+from tonsure.shard import Bid, Shard
+from tonsure.shards import Backend, Shards
+
+ROWS = 10_000
+"""A shard has so many rows at least, unless the number of shards is given: below, messages cost more than work."""
+
+IN_MESSAGE = 100 * 2**10
+"""Bytes up to which Ray sends an argument within the message; what is larger is shared by all that need it."""
+
+SILENT = ("rank_by", "restrict", "refresh", "join")
+"""Nobody waits for these: a shard does one thing after the other, and its next answer says what went wrong."""
+
+
+@dataclass(frozen=True)
+class RayBackend(Backend):
+    """Actors of a Ray cluster, each with contiguous rows of the pool; the same rows are chosen as in one process.
+
+    From a store each actor reads its rows where they lie, so all machines must see its folder at the same path, and
+    have tonsure installed. Predictions in memory are sent once, through Ray's object store. A step exchanges a bid
+    of each shard and one chosen item. A shard that is lost is started again and told what has been chosen.
+
+    Args:
+        address: of a running cluster: host:6379, ray://host:10001 or auto. None is the Ray of this process, or else
+            a new one on this machine, which ends with the selection.
+        shards: how many; None is one for each free CPU (or GPU), and at most one for each 10,000 rows.
+        cpus_per_shard: CPUs that Ray reserves for each, and its threads.
+        gpus_per_shard: GPUs that Ray reserves for each; with any, the work is done there.
+        retries: how often the same shard may be lost.
+
+    Raises:
+        InputError: a number is out of range.
+    """
+
+    address: str | None = None
+    shards: int | None = None
+    cpus_per_shard: float = 1.0
+    gpus_per_shard: float = 0.0
+    retries: int = 3
+
+    def __post_init__(self) -> None:
+        if self.shards is not None and self.shards < 1:
+            raise InputError(f"RayBackend: shards is {self.shards}, expected at least 1")
+        for name in ("cpus_per_shard", "gpus_per_shard", "retries"):
+            if getattr(self, name) < 0:
+                raise InputError(f"RayBackend: {name} is {getattr(self, name)}, expected at least 0")
+
+    @contextmanager
+    def start(self, part: Part, objective: Objective[Any, Any], plan: Plan) -> Iterator[Shards]:
+        """Raises, beside what ``Shard`` does:
+
+        BackendError: the cluster does not answer or has no room, or a shard was lost too often.
+        MissingExtraError: Ray is not installed.
+        """
+        if part.works_on.type != "cpu" and not self.gpus_per_shard:
+            raise InputError(f"the work is to be done on {part.works_on}, expected gpus_per_shard above 0")
+        with connected(self.address, 0 if part.path else len(part) * part.stored(torch.tensor([0])).nbytes):
+            shards = RayShards(part, objective, plan, self)
+            try:
+                shards.begin()
+                yield shards
+            finally:
+                shards.end()
+
+
+class ShardActor:
+    """A shard in a process of its own."""
+
+    def __init__(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+
+    def load(
+        self,
+        source: StoredRows | SentRows,
+        objective: Objective[Any, Any],
+        block: int,
+        keep: int,
+        calls: list[tuple[str, Sequence[Any]]],
+    ) -> None:
+        """Makes the shard, and repeats what had been called to change it."""
+        self._shard = Shard(source.open(), objective, block=block, keep=keep)
+        for method, arguments in calls:
+            self.ask(method, *arguments)
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        return own(getattr(self._shard, method)(*arguments))
+
+
+@dataclass
+class History:
+    """The calls that made a shard what it is."""
+
+    last: dict[str, Sequence[Any]] = field(default_factory=dict)
+    chosen: list[tuple[str, Sequence[Any]]] = field(default_factory=list)
+
+    def add(self, method: str, arguments: Sequence[Any]) -> None:
+        if method in ("rank_by", "restrict"):
+            self.last[method] = arguments
+        elif method in ("close", "join"):
+            self.chosen.append((method, arguments))
+
+    def calls(self) -> list[tuple[str, Sequence[Any]]]:
+        first, last = ([(name, self.last[name])] if name in self.last else [] for name in ("rank_by", "restrict"))
+        return [*first, *self.chosen, *last]
+
+
+class RayShards(Shards):
+    """Shards as actors; ``begin`` starts them, ``end`` leaves none."""
+
+    def __init__(self, part: Part, objective: Objective[Any, Any], plan: Plan, backend: RayBackend) -> None:
+        self._backend = backend
+        self._what = (objective, plan.block, plan.keeps)
+        size = (backend.cpus_per_shard, backend.gpus_per_shard)
+        count = backend.shards or min(slots(*size), max(1, len(part) // ROWS))
+        self._starts = list(range(0, len(part), shard_rows(len(part), count, objective.block or 1)))
+        ends = [*self._starts[1:], len(part)]
+        self.sizes = [end - start for start, end in zip(self._starts, ends, strict=True)]
+        device = torch.device("cuda") if backend.gpus_per_shard else None
+        self._sources = [source(part, start, end, device) for start, end in zip(self._starts, ends, strict=True)]
+        self._histories = [History() for _ in self.sizes]
+        self._lost = [0] * len(self.sizes)
+        self._actors: list[Any] = []
+        self._open: list[list[Any]] = []  # what was sent and not answered yet
+
+    def begin(self) -> None:
+        cpus, gpus = self._backend.cpus_per_shard, self._backend.gpus_per_shard
+        self._actors = [engage(ShardActor, cpus, gpus) for _ in self.sizes]
+        if not have_room(self._actors):
+            raise no_room(len(self._actors), cpus, gpus)
+        self._open = [[self._load(place)] for place in range(len(self.sizes))]
+
+    def end(self) -> None:
+        dismiss(self._actors)
+
+    def one(self, place: int, method: str, *arguments: Any) -> Any:
+        return self._ask([place], method, arguments)[0]
+
+    def all(self, method: str, *arguments: Any) -> list[Any]:
+        return self._ask(range(len(self.sizes)), method, arguments)
+
+    def lowest(self, bid: Bid) -> Iterator[tuple[int | None, bool]]:
+        return iter(self.all("lowest", bid))  # all at once: a round trip takes longer than what it may spare
+
+    def _ask(self, places: Sequence[int], method: str, arguments: Sequence[Any]) -> list[Any]:
+        arguments = [own(argument) for argument in arguments]
+        sent = [share(argument) for argument in arguments]
+        asked = [self._actors[place].ask.remote(method, *sent) for place in places]
+        if method in SILENT:
+            for place, reference in zip(places, asked, strict=True):
+                self._open[place].append(reference)
+                self._histories[place].add(method, arguments)
+            return [None] * len(places)
+        return [self._answer(*each, method, arguments) for each in zip(places, asked, strict=True)]
+
+    def _answer(self, place: int, asked: Any, method: str, arguments: Sequence[Any]) -> Any:
+        while True:
+            try:
+                *_, answer = get([*self._open[place], asked])
+            except LostError as error:
+                self._replace(place, error)
+                asked = self._actors[place].ask.remote(method, *arguments)
+            except TonsureError as error:
+                error.add_note(f"row 0 of shard {place} is row {self._starts[place]} of the pool")
+                raise
+            else:
+                self._open[place] = []
+                self._histories[place].add(method, arguments)
+                return answer
+
+    def _replace(self, place: int, error: LostError) -> None:
+        self._lost[place] += 1
+        if self._lost[place] > self._backend.retries:
+            start, last = self._starts[place], self._starts[place] + self.sizes[place] - 1
+            raise BackendError(
+                f"shard {place}, rows {start} to {last}, was lost {self._lost[place]} times; at last: {error}"
+            ) from error
+        cpus, gpus = self._backend.cpus_per_shard, self._backend.gpus_per_shard
+        # The CPUs of a machine that is gone may be missing for long: then two shards share one.
+        for those in (cpus, 0.0):
+            dismiss([self._actors[place]])
+            self._actors[place] = engage(ShardActor, those, gpus)
+            if have_room([self._actors[place]]):
+                self._open[place] = [self._load(place)]
+                return
+        raise no_room(1, 0.0, gpus) from error
+
+    def _load(self, place: int) -> Any:
+        return self._actors[place].load.remote(self._sources[place], *self._what, self._histories[place].calls())
+
+
+def shard_rows(rows: int, shards: int, block: int) -> int:
+    """How many rows each shard has, the last one perhaps fewer: a multiple of ``block``."""
+    return -(-rows // (shards * block)) * block
+
+
+def share(argument: Any) -> Any:
+    """The argument as it is sent, to one or all: a large tensor is put where all find it."""
+    return ray_library().put(argument) if isinstance(argument, Tensor) and argument.nbytes > IN_MESSAGE else argument
