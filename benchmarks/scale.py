@@ -109,8 +109,8 @@ TASKS = {
         Task("bald", MILLION, "BALD", 1_000),
     ],
     "undecided": [
-        Task("undecided-second-order", UNDECIDED, "second order", 1_000),
-        Task("undecided-exact", UNDECIDED, "exact", 1_000),
+        Task("undecided-second-order", UNDECIDED, "second order", 300),
+        Task("undecided-exact", UNDECIDED, "exact", 300),
     ],
     "mnist": [
         Task("mnist-second-order", DIGITS, "second order", 1_000),
@@ -175,6 +175,7 @@ def count(path: str, objective: str, k: int) -> Result:
     pairs = counting(large_batch_bald.joint_entropy, lambda n, m: (f"pairs/{of(n)}/{n.shape[2]}", len(n) * len(m)))
     gain = counting(second_order.gain, lambda self, state, notes, items: (f"updates/{of(items)}", len(items)))
     with (
+        mock.patch("tonsure.level.as_log_probs", read),
         mock.patch("tonsure.shard.as_log_probs", read),
         mock.patch.object(large_batch_bald, "joint_entropy", pairs),
         mock.patch.object(second_order, "gain", gain),

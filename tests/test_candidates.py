@@ -11,6 +11,14 @@ from tonsure.shards import LocalShards
 pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 
 
+@pytest.fixture(autouse=True, params=["kept", "read again"])
+def as_large_pools_are(request, monkeypatch):
+    """With bounds in float32 first, which small pools do without, and items in memory or not."""
+    monkeypatch.setattr("tonsure.shard.ALONE", 0)
+    if request.param == "read again":
+        monkeypatch.setattr("tonsure.plan.KEEP", 0)
+
+
 def over(pieces, objective, block=None):
     """Candidates over several shards, one for each piece."""
     parts = [Part([piece]) for piece in pieces]

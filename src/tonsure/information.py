@@ -32,7 +32,8 @@ def conditional_entropy(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor
 
 def bald(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
     """I(y_i; θ) = H[y_i] − H[y_i | θ] ≥ 0: what the label would tell of the model (Houlsby 2011, arXiv 1112.5745)."""
-    return (entropy(log_probs_n_K_C) - conditional_entropy(log_probs_n_K_C)).clamp_min(0)
+    probs_n_K_C = log_probs_n_K_C.exp()
+    return bald_of(probs_n_K_C, probs_n_K_C.mean(1))
 
 
 def bald_of(probs_n_K_C: Float[Tensor, "n K C"], mean_n_C: Float[Tensor, "n C"]) -> Float[Tensor, " n"]:

@@ -78,7 +78,10 @@ class Level:
     def update(self, rows: Rows, all_the_way: bool = True) -> Float64[Tensor, " n"]:
         """Brings rows up to date, with all chosen items or with the next few of them; gives their gains."""
         gain_n = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
-        for at in torch.arange(len(rows), device=rows.device).split(self._block):
+        # Rows that have seen as much stand together, so that they are few and large groups in a block.
+        order = self.seen_n[rows].sort(stable=True).indices
+        for block in order.split(self._block):
+            at = block.sort().values  # items are read in ascending order
             gain_n[at] = self._update(rows[at], all_the_way or not self.stops)
         return gain_n
 

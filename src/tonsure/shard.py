@@ -20,6 +20,9 @@ ACTIVE = 2**14
 RELEASE = 64
 """Blocks after which mapped pages are let go in the first pass over all rows."""
 
+ALONE = 2**21
+"""Numbers in all prepared items, up to which float64 alone is quicker than bounds in float32 before it."""
+
 FIRST = 64
 """Rows that are brought up to date at once at the beginning of a step; twice as many each time that it takes more."""
 
@@ -62,7 +65,8 @@ class Shard:
         high = low if free else torch.float64
         self._exact = Level(part, objective, high, block)
         self._quick = self._exact
-        if not free and objective.block is None:
+        small = keep > 1 and len(part) * self._exact.shape.numel() <= ALONE
+        if not free and objective.block is None and not small:
             self._quick = Level(part, objective, low, block, coarse=not self._fixed)
         if keep > 0:
             self._quick.keep()
@@ -137,23 +141,25 @@ class Shard:
         known, most = at_least, FIRST
         while True:
             key_n, fresh_n = self._key_n[self._active], self._fresh(self._active)
-            known = max([known, *key_n[fresh_n].amax(0, keepdim=True).tolist()] if fresh_n.any() else [known])
-            bound = float(key_n.max()) if len(key_n) else -torch.inf
-            if max(bound, self._floor) <= known + apart:
-                return Bid(known, max(bound, self._floor))
-            if bound <= max(known + apart, self._floor):
-                self._look_at(ACTIVE, torch.inf)
-                if float(self._key_n.max()) <= self._floor:  # more rows tie than are looked at
-                    self._look_at(ACTIVE, less(known))
-                continue
-            may_win = ~fresh_n & (key_n > max(known + apart, self._floor))
+            known = max(known, _max(key_n[fresh_n]))
+            least = max(known + apart, self._floor)
+            may_win = ~fresh_n & (key_n > least)
             rows, key_n = self._active[may_win], key_n[may_win]
+            if len(rows) == 0:
+                if self._floor <= known + apart:
+                    return Bid(known, max(_max(self._key_n[self._active]), self._floor))
+                self._look_further(known)
+                continue
+            left = -torch.inf
             if len(rows) > most:
-                rows = rows[key_n.topk(most).indices]
-            rows = self._approach(rows, known + apart)
-            if len(rows) > most // 8:
-                rows = rows[self._key_n[rows].topk(most // 8).indices]
-            self._settle(rows)
+                top = key_n.topk(most + 1)
+                rows, left = rows[top.indices[:most]], float(top.values[most])
+            self._try(rows, known + apart, most if self._quick is self._exact else most // 8)
+            # Often that was all: then there is no need to look at all rows again.
+            known = max(known, _max(self._key_n[rows[self._fresh(rows)]]))
+            bound = max(_max(self._key_n[rows]), left, least)
+            if bound <= known + apart:
+                return Bid(known, bound)
             most *= 2
 
     def lowest(self, bid: Bid) -> tuple[int | None, bool]:
@@ -242,6 +248,13 @@ class Shard:
     def _fresh(self, rows: Rows) -> Bool[Tensor, " n"]:
         return self._exact.seen_n[rows] == self._exact.joined
 
+    def _try(self, rows: Rows, least: float, few: int) -> None:
+        """Brings rows nearer to being up to date, and ``few`` of those that still reach ``least`` there."""
+        left = self._approach(rows, least)
+        if len(left) > few:
+            left = left[self._key_n[left].topk(few).indices]
+        self._settle(left)
+
     def _approach(self, rows: Tensor, least: float) -> Tensor:
         """Brings bounds up to date where that is quicker than an exact key; gives the rows that reach ``least``."""
         if self._quick is self._exact:
@@ -270,13 +283,27 @@ class Shard:
             self._key_n[rows] = self._key(gain_n, self._noise_n[rows])
 
     def _look_at(self, count: int, least: float) -> None:
-        """From now on looks at the rows with the largest bounds, ``count`` or more, and at all down to ``least``."""
+        """From now on looks at the rows with the largest bounds, about ``count``, and at all down to ``least``."""
         self._floor = -torch.inf
         if count < len(self):
-            self._floor = min(float(self._key_n.topk(count).values.min()), least)
+            # The largest of every so many keys tell well enough where to cut: it is a matter of time, not of rows.
+            every = max(1, len(self) // (8 * count))
+            cut = float(self._key_n[::every].topk(count // every).values.min())
+            self._floor = min(cut, least)
         self._active = (self._open_n & (self._key_n >= self._floor)).nonzero()[:, 0]
         self._release()
+
+    def _look_further(self, known: float) -> None:
+        """Looks at more rows than until now, since what is looked at has no larger key."""
+        self._look_at(ACTIVE, torch.inf)
+        if _max(self._key_n) <= self._floor:  # more rows tie than are looked at
+            self._look_at(ACTIVE, less(known))
 
     def _release(self) -> None:
         if self._part.release is not None:
             self._part.release()
+
+
+def _max(key_n: Tensor) -> float:
+    """The largest key, −inf where there is none."""
+    return float(key_n.max()) if len(key_n) else -torch.inf
