@@ -55,3 +55,15 @@ def test_names_in_the_tables_of_methods_exist():
         assert hasattr(tn, name), name
     for name in re.findall(r"`([a-z_]+)`", text.split("## Methods")[1].split("## Speed")[0]):
         assert hasattr(tn, name) or name in {"by", "select"}, name
+
+
+@pytest.mark.parametrize(("page", "least"), [("README.md", 8), ("docs/scale.md", 40)])
+def test_tables_are_as_recorded(page, least):
+    """Every line of a table of large pools is one that a benchmark printed."""
+    recorded = {line for path in (ROOT / "docs" / "scale").glob("*.txt") for line in path.read_text().splitlines()}
+    text = (ROOT / page).read_text()
+    text = text.split("## Speed")[1].split("\n## ")[0] if page == "README.md" else text
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ") and not line.startswith("    tonsure ")]
+    assert len(lines) >= least
+    for line in lines:
+        assert line in recorded, line

@@ -11,6 +11,12 @@ from torch import Tensor
 
 from tonsure.shapes import Rows
 
+HELD = 2**26
+"""Bytes of mapped files that a process may hold."""
+
+AROUND = 2**16
+"""Bytes that come with every page that is read from a mapped file."""
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -32,9 +38,11 @@ class Part:
     release: Callable[[], None] | None = None
     path: str | None = None
     _ends: list[int] = field(init=False, repr=False)
+    _held: list[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_ends", list(accumulate(map(len, self.pieces))))
+        object.__setattr__(self, "_held", [0])
 
     def __len__(self) -> int:
         return self._ends[-1] if self.rows is None else len(self.rows)
@@ -75,11 +83,22 @@ class Part:
 
     def _read(self, piece: Tensor, rows: Rows) -> Tensor:
         first, last = int(rows[0]), int(rows[-1])
+        self._hold(piece, len(rows), last - first + 1)
         neighbors = last - first + 1 == len(rows)  # what stands together needs no copy
         items = piece[first : last + 1] if neighbors else piece[rows]
         if self.samples is not None:
             items = items[:, self.samples]
         return items.to(self.works_on)
+
+    def _hold(self, piece: Tensor, rows: int, span: int) -> None:
+        """Lets the pages of mapped files go, before those that are read now come to too many."""
+        if self.release is None:
+            return
+        row_bytes = piece[0].nbytes
+        self._held[0] += min(span * row_bytes, rows * (row_bytes + AROUND))
+        if self._held[0] > HELD:
+            self.release()
+            self._held[0] = 0
 
 
 def as_log_probs(stored_n_K_C: Float[Tensor, "n K C"], dtype: torch.dtype) -> Float[Tensor, "n K C"]:

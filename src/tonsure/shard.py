@@ -17,9 +17,6 @@ from tonsure.shapes import Rows
 ACTIVE = 2**14
 """How many rows with the largest bounds are looked at in a step, as long as no other row can win."""
 
-RELEASE = 64
-"""Blocks after which mapped pages are let go in the first pass over all rows."""
-
 ALONE = 2**21
 """Numbers in all prepared items, up to which float64 alone is quicker than bounds in float32 before it."""
 
@@ -215,9 +212,7 @@ class Shard:
         return self._active[self._open_n[self._active]] if self._restricted else self._open_n.nonzero()[:, 0]
 
     def _first_pass(self) -> None:
-        for number, rows in enumerate(torch.arange(len(self)).split(self._objective.block or self._block)):
-            if number % RELEASE == 0:
-                self._release()
+        for rows in torch.arange(len(self)).split(self._objective.block or self._block):
             at = slice(int(rows[0]), int(rows[-1]) + 1)  # a slice is written in half the time
             if self._quick is self._exact:
                 gain_n = self._exact.start(at, self._exact.items(rows))
@@ -233,7 +228,6 @@ class Shard:
                 self._first_n[at] = gain_n.float()
                 self._offset_n[at] = (gain_n - first_n).float()
                 self._gain_n[at] = self._bound(gain_n, at)
-        self._release()
 
     def _check(self, gain_n: Tensor, rows: Rows) -> None:
         if gain_n.isnan().any():
@@ -291,17 +285,12 @@ class Shard:
             cut = float(self._key_n[::every].topk(count // every).values.min())
             self._floor = min(cut, least)
         self._active = (self._open_n & (self._key_n >= self._floor)).nonzero()[:, 0]
-        self._release()
 
     def _look_further(self, known: float) -> None:
         """Looks at more rows than until now, since what is looked at has no larger key."""
         self._look_at(ACTIVE, torch.inf)
         if _max(self._key_n) <= self._floor:  # more rows tie than are looked at
             self._look_at(ACTIVE, less(known))
-
-    def _release(self) -> None:
-        if self._part.release is not None:
-            self._part.release()
 
 
 def _max(key_n: Tensor) -> float:
