@@ -65,7 +65,7 @@ def main() -> None:
         first, each = seconds(stores[0], 1), step(stores[0])
         local = step(stores[1])
         by_shards = [step(stores[1], 100, RayBackend(shards=shards, cpus_per_shard=0.5)) for shards in (1, 2, 3)]
-        planned = plan(Part(stores[0].parts), tn.SecondOrderLBB(), memory=300 * 2**20)
+        planned = plan(Part(stores[0].parts), tn.SecondOrderLBB(), BATCH, memory=300 * 2**20)
         item = stores[0].parts[0][:1].clone()
     ray_first, ray_more = by_shards[0] - local, max(0.0, (by_shards[2] - by_shards[0]) / 2)
     print("\nmeasured")

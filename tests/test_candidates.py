@@ -22,7 +22,7 @@ def as_large_pools_are(request, monkeypatch):
 def over(pieces, objective, block=None):
     """Candidates over several shards, one for each piece."""
     parts = [Part([piece]) for piece in pieces]
-    return Candidates(LocalShards(parts, objective, plan(parts[0], objective, block=block)), objective)
+    return Candidates(LocalShards(parts, objective, plan(parts[0], objective, 1, block=block)), objective)
 
 
 class Counting(tn.LargeBatchBALD):
@@ -156,7 +156,7 @@ def test_no_bound_is_below_its_gain(make_log_probs, objective, C):
     exact = over([log_probs.double()], objective)
     for _ in range(40):
         row = candidates.best()
-        bounds = candidates._shards.one(0, "bounds")
+        bounds = candidates._shards._shards[0]._gain_n.cpu()
         assert (bounds >= exact.gains() - 1e-12).all()
         candidates.choose(row)
         exact.choose(row)
@@ -196,6 +196,14 @@ class Stored(tn.Objective):
 
     def gain(self, state, notes, items):
         return -items[:, 0, 0]
+
+
+def test_a_gain_that_is_nan_is_told_by_its_row_in_the_pool(make_log_probs):
+    log_probs = make_log_probs()
+    broken = log_probs[9].clone()
+    score = lambda items: torch.where((items == broken.to(items.dtype)).all((1, 2)), torch.nan, 1.0)  # noqa: E731
+    with pytest.raises(tn.InputError, match="the gain of row 9 is nan"):
+        tn.select(log_probs, tn.Pointwise(score), 1, among=[4, 9, 12])
 
 
 def test_a_tie_is_called_only_when_it_is_certain():

@@ -39,12 +39,12 @@ def test_bytes_for_people():
 def test_a_budget_is_met_and_changes_nothing(make_log_probs, objective):
     log_probs = make_log_probs(3000, 6, 20, dtype=torch.float16).cpu()
     part = Part([log_probs])
-    free = plan(part, objective)
+    free = plan(part, objective, 12)
     least = least_budget(part, objective)
     expected = tn.select(log_probs, objective, 12)
     blocks = set()
     for memory in (least, least + free.kept, free.total, 10 * free.total):
-        planned = plan(part, objective, memory)
+        planned = plan(part, objective, 12, memory)
         assert planned.total <= memory
         blocks.add(planned.block)
         assert tn.select(log_probs, objective, 12, memory=memory).rows.tolist() == expected.rows.tolist()
@@ -59,11 +59,18 @@ def least_budget(part, objective):
     while low < high:
         middle = (low + high) // 2
         try:
-            plan(part, objective, middle)
+            plan(part, objective, 12, middle)
             high = middle
         except tn.InputError:
             low = middle + 1
     return low
+
+
+def test_chosen_items_are_planned_where_rows_are_compared_with_them(make_log_probs):
+    part = Part([make_log_probs(50, 6, 20, dtype=torch.float16).cpu()])
+    few, many = (plan(part, tn.LargeBatchBALD(), k).total for k in (1, 41))
+    assert many - few >= 40 * 6 * (10 * 4 + 20 * 8)  # ten merged classes in float32, all of them in float64
+    assert plan(part, tn.SecondOrderLBB(), 1) == plan(part, tn.SecondOrderLBB(), 41)
 
 
 def test_too_small_a_budget_says_how_much_is_needed(make_log_probs):

@@ -28,33 +28,15 @@ def largest(key_N: Float64[Tensor, " N"], k: int) -> list[int]:
     least = float(key_N.topk(k).values[-1])
     rows = (key_N >= less(least)).nonzero()[:, 0]
     order = rows[key_N[rows].sort(descending=True, stable=True).indices]
-    waiting = list(zip(key_N[order].tolist(), order.tolist(), strict=True))
-    # The tied rows wait in a heap, lowest first; it is empty only when the next key is the largest that is left.
-    tied: list[tuple[int, float]] = []
-    taken = 0
-    chosen: list[int] = []
-    open_keys = _Largest(waiting)
+    keys, rows_by_key = key_N[order].tolist(), order.tolist()
+    first = reached = 0
+    tied: list[int] = []  # a heap of the rows that tie with the largest key that is left
+    chosen: dict[int, None] = {}  # in order, and quick to look up
     while len(chosen) < k:
-        top = open_keys.top()
-        while taken < len(waiting) and waiting[taken][0] >= less(top):
-            heapq.heappush(tied, (waiting[taken][1], waiting[taken][0]))
-            taken += 1
-        row, key = heapq.heappop(tied)
-        open_keys.remove(key, row)
-        chosen.append(row)
-    return chosen
-
-
-class _Largest:
-    """The largest key that is left, of keys in descending order of which any may be removed."""
-
-    def __init__(self, keys_and_rows: list[tuple[float, int]]) -> None:
-        self._keys_and_rows, self._removed, self._first = keys_and_rows, set[int](), 0
-
-    def top(self) -> float:
-        while self._keys_and_rows[self._first][1] in self._removed:
-            self._first += 1
-        return self._keys_and_rows[self._first][0]
-
-    def remove(self, key: float, row: int) -> None:
-        self._removed.add(row)
+        while rows_by_key[first] in chosen:
+            first += 1
+        while reached < len(keys) and keys[reached] >= less(keys[first]):
+            heapq.heappush(tied, rows_by_key[reached])
+            reached += 1
+        chosen[heapq.heappop(tied)] = None
+    return list(chosen)

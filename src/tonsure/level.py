@@ -88,21 +88,17 @@ class Level:
     def _update(self, rows: Rows, all_the_way: bool) -> Float64[Tensor, " n"]:
         seen_n = self.seen_n[rows]
         new = (seen_n < 0).nonzero()[:, 0]
-        if self._kept is None:
-            items = self.items(rows)
+        items = self.items(rows) if self._kept is None or len(new) else self._kept[rows]
         if len(new):
-            self.start(rows[new], self.items(rows[new]) if self._kept is not None else items[new])
-        if self._kept is not None:
-            items = self._kept[rows]
+            self.start(rows[new], items[new])
         if self.remembers:
-            for seen in seen_n.clamp_min(0).unique().tolist():
+            seen_n = seen_n.clamp_min(0)
+            for seen in seen_n.unique().tolist():
                 upto = self.joined if all_the_way else self._next_stop(seen)
-                at = (seen_n.clamp_min(0) == seen).nonzero()[:, 0]
+                at = (seen_n == seen).nonzero()[:, 0]
                 if upto > seen:
-                    notes = self._notes(rows[at])
-                    self._write(
-                        rows[at], self._objective.next_notes(notes, items[at], torch.cat(self._chosen[seen:upto]))
-                    )
+                    chosen_m = torch.cat(self._chosen[seen:upto])
+                    self._write(rows[at], self._objective.next_notes(self._notes(rows[at]), items[at], chosen_m))
                     self.seen_n[rows[at]] = upto
         else:
             self.seen_n[rows] = self.joined

@@ -35,9 +35,9 @@ class Plan:
 
     Attributes:
         rows: of the pool.
-        notes: what is remembered of all rows.
+        notes: what is remembered of all rows, and the chosen items that rows are compared with.
         kept: items as the objective prepares them, in memory; 0 where they are read and prepared again.
-        keeps: at how many of the two precisions items are kept.
+        kept_levels: at how many of the two precisions items are kept.
         working: one block of rows at work.
         block: rows that are read at a time.
         memory: the budget; None where none was given.
@@ -46,7 +46,7 @@ class Plan:
     rows: int
     notes: int
     kept: int
-    keeps: int
+    kept_levels: int
     working: int
     block: int
     memory: int | None = None
@@ -60,14 +60,18 @@ class Plan:
         kept = f"{as_text(self.kept)} prepared items" if self.kept else "items prepared at every reading"
         return (
             f"plan for {self.rows:,} rows: {as_text(self.total)} beyond the predictions ({budget}): "
-            f"{as_text(self.notes)} notes, {kept}, {as_text(self.working)} at work; {self.block:,} rows at a time"
+            f"{as_text(self.notes)} notes and chosen items, {kept}, {as_text(self.working)} at work; "
+            f"{self.block:,} rows at a time"
         )
 
 
-def plan(part: Part, objective: Objective[Any, Any], memory: int | None = None, block: int | None = None) -> Plan:
+def plan(
+    part: Part, objective: Objective[Any, Any], k: int, memory: int | None = None, block: int | None = None
+) -> Plan:
     """The fastest way to select from a part of the pool within a budget.
 
     Args:
+        k: how many rows are to be chosen.
         memory: in bytes, beyond the predictions themselves; None takes at most 1 GiB for prepared items.
         block: rows that are read at a time; None for what suits the device and the budget.
 
@@ -79,8 +83,11 @@ def plan(part: Part, objective: Objective[Any, Any], memory: int | None = None, 
     low, high = (as_log_probs(stored, dtype) for dtype in (torch.float32, torch.float64))
     quick, exact = objective.prepare(objective.coarse(low)), objective.prepare(high)
     notes = [*objective.first_notes(quick), *objective.first_notes(exact)]
-    # Gain, key, noise, offset, two counters, and the mask.
-    notes_bytes = rows * (sum(map(_bytes, notes)) + 3 * 8 + 4 + 2 * 4 + 1)
+    # Gain, key, noise, first gain, offset, two counters, and the mask.
+    notes_bytes = rows * (sum(map(_bytes, notes)) + 3 * 8 + 2 * 4 + 2 * 4 + 1)
+    if type(objective).next_notes is not Objective.next_notes:
+        # A row that has missed all of the chosen items is compared with a copy of them, in two layouts.
+        notes_bytes += k * (_bytes(quick) + 3 * _bytes(exact))
     # Items of another shape than the stored ones are the work of several passes; many others are as well read again.
     prepares = type(objective).prepare is not Objective.prepare or quick.shape != stored.shape
     kept = [rows * _bytes(items) for items in (quick, exact)] if prepares else []
@@ -98,7 +105,7 @@ def plan(part: Part, objective: Objective[Any, Any], memory: int | None = None, 
     if memory < least:
         raise InputError(
             f"memory is {as_text(memory)}, but {objective} over {rows:,} rows of {tuple(stored.shape[1:])} needs at "
-            f"least {as_text(least)} beyond the predictions: {as_text(notes_bytes)} of notes and "
+            f"least {as_text(least)} beyond the predictions: {as_text(notes_bytes)} of notes and chosen items, and "
             f"{as_text(least - notes_bytes)} to work with"
         )
     fits = best if block else min(best, (memory - notes_bytes - fixed) // row_bytes)

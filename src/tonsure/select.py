@@ -122,7 +122,7 @@ def select(
     if block is not None and block < 1:
         raise InputError(f"block is {block}, expected at least 1")
 
-    planned = plan(part, objective, None if memory is None else as_bytes(memory), block)
+    planned = plan(part, objective, int(k), None if memory is None else as_bytes(memory), block)
     logger.info("%s", planned)
     run = backend or LocalBackend()
     with run.start(part, objective, planned) as shards:

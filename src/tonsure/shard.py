@@ -15,7 +15,7 @@ from tonsure.parts import Part, as_log_probs
 from tonsure.shapes import Rows
 
 ACTIVE = 2**14
-"""How many rows with the largest bounds are looked at in a step, as long as no other row can win."""
+"""About how many rows with the largest bounds are looked at in a step, as long as no other row can win."""
 
 ALONE = 2**21
 """Numbers in all prepared items, up to which float64 alone is quicker than bounds in float32 before it."""
@@ -56,7 +56,7 @@ class Shard:
 
     def __init__(self, part: Part, objective: Objective[Any, Any], *, block: int, keep: int = 0) -> None:
         self._part, self._objective, self._block = part, objective, block
-        self._fixed = objective.gains in (Gains.FIXED, Gains.EQUAL)
+        fixed = objective.gains in (Gains.FIXED, Gains.EQUAL)
         free = objective.gains is Gains.FREE
         low = torch.float64 if part.dtype == torch.float64 else torch.float32
         high = low if free else torch.float64
@@ -64,7 +64,7 @@ class Shard:
         self._quick = self._exact
         small = keep > 1 and len(part) * self._exact.shape.numel() <= ALONE
         if not free and objective.block is None and not small:
-            self._quick = Level(part, objective, low, block, coarse=not self._fixed)
+            self._quick = Level(part, objective, low, block, coarse=not fixed)
         if keep > 0:
             self._quick.keep()
         if keep > 1:
@@ -88,13 +88,13 @@ class Shard:
         if key is not by_gain:
             self._key_n = torch.where(self._open_n, key(self._gain_n, self._noise_n), -torch.inf)
         if not self._restricted:
-            self._look_at(ACTIVE, torch.inf)
+            self._look_at()
 
     def restrict(self, rows: Rows | None) -> None:
         """Only these rows can win until further notice; None is all of them again."""
         self._restricted = rows is not None
         if rows is None:
-            self._look_at(ACTIVE, torch.inf)
+            self._look_at()
         else:
             rows = rows.to(self._gain_n.device).sort().values
             self._active, self._floor = rows[self._open_n[rows]], -torch.inf
@@ -110,10 +110,6 @@ class Shard:
         gain_n = torch.full_like(self._gain_n, -torch.inf)
         gain_n[rows] = self._gain_n[rows]
         return gain_n.cpu()
-
-    def bounds(self) -> Float64[Tensor, " n"]:
-        """What the gain of every row is at most, on the CPU; −inf where chosen."""
-        return self._gain_n.cpu()
 
     def top(self, k: int) -> tuple[Rows, Float64[Tensor, " n"]]:
         """All rows that may be among the k with the largest keys, or tie with one of them; and their keys."""
@@ -167,7 +163,7 @@ class Shard:
         """
         least, most = less(bid.known), FIRST
         if self._floor > least:
-            self._look_at(ACTIVE, least)
+            self._look_at(least)
         while True:
             key_n = self._key_n[self._active]
             rows = self._active[(key_n >= least) & (key_n > -torch.inf)][:most]
@@ -201,7 +197,7 @@ class Shard:
             self._quick.join(chosen_1.to(self._quick.dtype) if alike else self._quick.prepared(stored_1))
         crowded = len(self._active) > 4 * ACTIVE and self._exact.joined % FIRST == 0
         if crowded and not self._restricted:
-            self._look_at(ACTIVE, torch.inf)
+            self._look_at()
 
     def standard_error(self) -> float:
         """Of the worth of the chosen set."""
@@ -231,7 +227,9 @@ class Shard:
 
     def _check(self, gain_n: Tensor, rows: Rows) -> None:
         if gain_n.isnan().any():
-            raise InputError(f"{self._objective}: the gain of row {int(rows[gain_n.isnan().cpu()][0])} is nan")
+            row = int(rows[gain_n.isnan().cpu()][0])
+            row = row if self._part.rows is None else int(self._part.rows[row])
+            raise InputError(f"{self._objective}: the gain of row {row} is nan")
 
     def _bound(self, gain_n: Tensor, rows: Rows | slice) -> Tensor:
         """What a gain is at most, of which the quick level has found this."""
@@ -276,21 +274,21 @@ class Shard:
         if self._key is not by_gain:
             self._key_n[rows] = self._key(gain_n, self._noise_n[rows])
 
-    def _look_at(self, count: int, least: float) -> None:
-        """From now on looks at the rows with the largest bounds, about ``count``, and at all down to ``least``."""
+    def _look_at(self, least: float = torch.inf) -> None:
+        """From now on looks at the rows with the largest bounds, and at all down to ``least``."""
         self._floor = -torch.inf
-        if count < len(self):
+        if len(self) > ACTIVE:
             # The largest of every so many keys tell well enough where to cut: it is a matter of time, not of rows.
-            every = max(1, len(self) // (8 * count))
-            cut = float(self._key_n[::every].topk(count // every).values.min())
+            every = max(1, len(self) // (8 * ACTIVE))
+            cut = float(self._key_n[::every].topk(max(1, ACTIVE // every)).values.min())
             self._floor = min(cut, least)
         self._active = (self._open_n & (self._key_n >= self._floor)).nonzero()[:, 0]
 
     def _look_further(self, known: float) -> None:
         """Looks at more rows than until now, since what is looked at has no larger key."""
-        self._look_at(ACTIVE, torch.inf)
+        self._look_at()
         if _max(self._key_n) <= self._floor:  # more rows tie than are looked at
-            self._look_at(ACTIVE, less(known))
+            self._look_at(less(known))
 
 
 def _max(key_n: Tensor) -> float:

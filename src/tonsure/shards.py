@@ -49,7 +49,7 @@ class LocalShards(Shards):
     """Shards in this process, one after the other."""
 
     def __init__(self, parts: Sequence[Part], objective: Objective[Any, Any], plan: Plan) -> None:
-        self._shards = [Shard(part, objective, block=plan.block, keep=plan.keeps) for part in parts]
+        self._shards = [Shard(part, objective, block=plan.block, keep=plan.kept_levels) for part in parts]
         self.sizes = list(map(len, parts))
 
     def one(self, place: int, method: str, *arguments: Any) -> Any:

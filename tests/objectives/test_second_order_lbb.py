@@ -5,6 +5,7 @@ import torch
 
 import tonsure as tn
 from enumeration import joint_information, label_information
+from tonsure.testing import check_objective
 
 pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 
@@ -56,3 +57,7 @@ def test_many_classes_cost_a_step_nothing(make_log_probs):
 def test_a_weight_that_breaks_the_promise_is_refused(weight):
     with pytest.raises(tn.InputError, match=f"weight is {weight}"):
         tn.SecondOrderLBB(weight)
+
+
+def test_a_thousand_classes_round_by_no_more_than_allowed(make_log_probs):
+    check_objective(tn.SecondOrderLBB(), make_log_probs(24, K=20, C=1000))

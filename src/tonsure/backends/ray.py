@@ -134,7 +134,7 @@ class RayShards(Shards):
 
     def __init__(self, part: Part, objective: Objective[Any, Any], plan: Plan, backend: RayBackend) -> None:
         self._backend = backend
-        self._what = (objective, plan.block, plan.keeps)
+        self._what = (objective, plan.block, plan.kept_levels)
         size = (backend.cpus_per_shard, backend.gpus_per_shard)
         count = backend.shards or min(slots(*size), max(1, len(part) // ROWS))
         self._starts = list(range(0, len(part), shard_rows(len(part), count, objective.block or 1)))

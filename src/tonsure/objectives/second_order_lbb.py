@@ -29,7 +29,7 @@ class SecondOrderLBB(Objective[Tensor, NoNotes]):
 
     weight: float = 1.0
     gains: ClassVar[Gains] = Gains.FALLING
-    rounding: ClassVar[float] = 2e-6
+    rounding: ClassVar[float] = 5e-6
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):
