@@ -45,6 +45,10 @@ class Level:
     def items(self, rows: Tensor) -> Tensor:
         return self.prepared(self._part.stored(rows))
 
+    def kept(self, row: int) -> Tensor | None:
+        """The prepared item at a row that is up to date, [1, …], where items are kept."""
+        return None if self._kept is None else self._kept[row : row + 1]
+
     def prepared(self, stored_n_K_C: Tensor) -> Tensor:
         log_probs_n_K_C = as_log_probs(stored_n_K_C, self.dtype)
         return self._objective.prepare(self._objective.coarse(log_probs_n_K_C) if self._coarse else log_probs_n_K_C)
@@ -84,6 +88,12 @@ class Level:
             at = block.sort().values  # items are read in ascending order
             gain_n[at] = self._update(rows[at], all_the_way or not self.stops)
         return gain_n
+
+    def update_all(self) -> Float64[Tensor, " n"]:
+        """Brings all rows up to date at once, where items are kept and notes do not change; gives their gains."""
+        assert self._kept is not None
+        self.seen_n.fill_(self.joined)
+        return self._objective.gain(self.state, self._make_notes(*self._columns), self._kept).double()
 
     def _update(self, rows: Rows, all_the_way: bool) -> Float64[Tensor, " n"]:
         seen_n = self.seen_n[rows]

@@ -69,6 +69,9 @@ class Shard:
             self._quick.keep()
         if keep > 1:
             self._exact.keep()
+        # Of items that are vectors a gain is about one product, and one product for all of a small pool is quicker
+        # than to find out which rows need it.
+        self._at_once = small and not fixed and not self._exact.remembers and len(self._exact.shape) == 1
         device = part.works_on
         self._open_n = torch.ones(len(part), dtype=torch.bool, device=device)
         self._gain_n = torch.empty(len(part), dtype=torch.float64, device=device)  # bounds, unless up to date
@@ -76,6 +79,7 @@ class Shard:
         self._first_pass()
         self._key: Key = by_gain
         self._restricted = False
+        self._closed_1: Tensor | None = None  # the item that has just been chosen here, which joins next
         self.rank_by(by_gain, self._gain_n[:0])
 
     def __len__(self) -> int:
@@ -131,6 +135,9 @@ class Shard:
         """
         if self._objective.gains is Gains.FREE:
             self.refresh()
+        if self._at_once and not self._restricted:
+            largest = _max(self._key_n)
+            return Bid(max(at_least, largest), largest)
         known, most = at_least, FIRST
         while True:
             key_n, fresh_n = self._key_n[self._active], self._fresh(self._active)
@@ -183,6 +190,7 @@ class Shard:
         """Marks the row as chosen: it cannot win again. Gives its gain."""
         self._settle(torch.tensor([row], device=self._gain_n.device))
         gain = float(self._gain_n[row])
+        self._closed_1 = self._exact.kept(row)
         self._open_n[row] = False
         self._gain_n[row] = self._key_n[row] = -torch.inf
         return gain
@@ -190,11 +198,17 @@ class Shard:
     def join(self, stored_1: Tensor) -> None:
         """An item, of this shard or another, has joined the chosen set."""
         stored_1 = stored_1.to(self._part.works_on)
-        chosen_1 = self._exact.prepared(stored_1)
+        chosen_1 = self._exact.prepared(stored_1) if self._closed_1 is None else self._closed_1
+        self._closed_1 = None
         self._exact.join(chosen_1)
         if self._quick is not self._exact:
             alike = self._quick.shape == self._exact.shape
             self._quick.join(chosen_1.to(self._quick.dtype) if alike else self._quick.prepared(stored_1))
+        if self._at_once:
+            gain_n = self._exact.update_all()
+            self._check(gain_n, torch.arange(len(self)))
+            rows = self._open_n.nonzero()[:, 0]
+            self._write(rows, gain_n[rows])
         crowded = len(self._active) > 4 * ACTIVE and self._exact.joined % FIRST == 0
         if crowded and not self._restricted:
             self._look_at()
