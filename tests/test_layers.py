@@ -49,10 +49,12 @@ ASIDE = {
     "records": {"errors"},
     "figures": set(),
     "comparison": set(),
-    "study": {"errors", "records", "comparison"},
+    "archive": {"errors", "records"},
+    "study": {"errors", "records", "archive", "comparison"},
     "report_tables": {"errors", "comparison", "study"},
     "report": {"errors", "comparison", "study", "report_tables", "figures"},
     "datasets": {"errors"},
+    "networks": {"errors"},
     "testing": None,
     "__init__": None,
 }
@@ -68,7 +70,7 @@ def allowed(module):
                 return set().union(*half[:depth], *(() if half is WAIST else WAIST))
     for depth, layer in enumerate(BOTH):
         if module in layer:
-            return set().union(*WAIST, *SELECTION, *MODEL, *BOTH[:depth], {"records", "report", "datasets"})
+            return set().union(*WAIST, *SELECTION, *MODEL, *BOTH[:depth], {"records", "report", "datasets", "networks"})
     raise AssertionError(f"{module} stands in no layer")
 
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from tonsure.datasets import Dataset
@@ -156,8 +157,8 @@ def run_one(experiment: Experiment, dataset: Dataset, folder: Path, name: str, s
             result = _next_quietly(turns)
             if result is None:
                 return
-            if number < PICTURED and result.rows:
-                _keep_pictures(folder, f"{name}-seed{seed}-round{number}", dataset, result)
+            if number < PICTURED and result.rows and dataset.train_images is not None:
+                _keep_pictures(folder, f"{name}-seed{seed}-round{number}", dataset.train_images[result.rows])
             record = _record(number, result)
             append_record(path, record)
             yield record
@@ -247,11 +248,11 @@ def _first_difference(found: Any, expected: Any) -> str:
     return f"{old!r} where this one's is {new!r}"
 
 
-def _keep_pictures(folder: Path, stem: str, dataset: Dataset, result: Round) -> None:
+def _keep_pictures(folder: Path, stem: str, images_b: Tensor) -> None:
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
     beside = pictures / f".{stem}.npy"
-    np.save(beside, dataset.train_images[result.rows].numpy())
+    np.save(beside, images_b.numpy())
     beside.replace(pictures / f"{stem}.npy")
 
 

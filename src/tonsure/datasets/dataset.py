@@ -1,5 +1,6 @@
 """What a loader returns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -7,16 +8,19 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Images for training and for testing, with all their labels.
+    """Items for training and for testing, with all their labels.
 
     Args:
-        train_inputs: float32 [N, 1, height, width], as a network wants them.
+        train_inputs: [N, ...], as a network wants them: images as float32 [N, channels, height, width], texts as int64
+            [N, length], the numbers of their words, 0 where there are no more.
         train_labels: int64 [N], classes numbered from 0.
-        test_inputs: float32 [number of test items, 1, height, width].
+        test_inputs: [number of test items, ...], as the training inputs.
         test_labels: int64 [number of test items].
-        train_images: uint8 [N, height, width], as a person wants them: 0 is black, 255 is white.
         classes: the name of each class.
         description: one sentence for the record: which data, how many, prepared how.
+        train_images: uint8 [N, height, width] or [N, height, width, 3], as a person wants them: 0 is black, 255 is
+            white. None where the items are no images.
+        train_texts: the items as a person wants them where they are texts, else None.
     """
 
     name: str
@@ -24,9 +28,10 @@ class Dataset:
     train_labels: Tensor
     test_inputs: Tensor
     test_labels: Tensor
-    train_images: Tensor
     classes: tuple[str, ...]
     description: str
+    train_images: Tensor | None = None
+    train_texts: Sequence[str] | None = None
 
     def __repr__(self) -> str:
         return f"Dataset({self.description})"
