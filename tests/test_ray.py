@@ -258,10 +258,14 @@ def test_a_node_that_dies(cluster, actors, make_log_probs, monkeypatch, tmp_path
         node = next(node for node in cluster.worker_nodes if node.node_id in nodes)
         cluster.remove_node(node, allow_graceful=False)
 
+    engage, cpus = ray_backend.engage, []
+    monkeypatch.setattr(ray_backend, "engage", lambda kind, *size: cpus.append(size[0]) or engage(kind, *size))
     left = disturb(monkeypatch, "join", (4,), remove)
     backend = RayBackend(shards=3)
     same(tn.select(Store.open(tmp_path / "store"), LBB, 12, backend=backend), tn.select(pool, LBB, 12))
     assert not left
+    assert cpus[:3] == [1.0] * 3
+    assert {1.0, 0.0} == set(cpus[3:])  # a CPU was asked for again, and then none
     assert len(cluster.worker_nodes) == 1
     cluster.add_node(**NODE)
 
