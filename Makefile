@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 SETUP := .venv/.installed
 
-.PHONY: demo test check style types bench bench-scale clean
+.PHONY: demo test check style types bench bench-scale bench-complexity clean
 
 demo: $(SETUP)  ## learn actively on real digits, and open nothing: the report is runs/digits/report.html
 	$(BIN)/tonsure run experiments/digits.py --seeds 3
@@ -26,6 +26,9 @@ bench: .venv-bench/.installed  ## speed and memory beside batchbald_redux, baal 
 
 bench-scale: .venv-bench/.installed  ## large pools: targets, floors, growth, and others at the largest size they can do
 	.venv-bench/bin/python benchmarks/scale.py --folder runs/scale --out runs/scale.json
+
+bench-complexity: $(SETUP)  ## what a batch costs, and what it tells: docs/complexity.md
+	$(BIN)/python -m benchmarks.complexity --out runs/complexity
 
 $(SETUP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
