@@ -98,3 +98,15 @@ def test_a_pool_without_a_label_is_refused(pool):
         next(tn.rounds(tn.Pool(pool.inputs), Favorite(), tn.Random(), 2, ask=lambda rows: rows, until=6))
     with pytest.raises(tn.InputError, match="k is 0"):
         next(tn.rounds(pool, Favorite(), tn.Random(), 0, ask=lambda rows: rows, until=6))
+
+
+def test_validation_goes_to_the_model_and_only_where_there_is_any(pool):
+    class Stopping(Favorite):
+        def fit(self, inputs, labels_n, *, seed=0, validation=None):
+            self.validation = validation
+
+    model, validation = Stopping(), (torch.ones(3, 1), torch.tensor([0, 1, 1]))
+    next(tn.rounds(pool, model, tn.Random(), 2, ask=lambda rows: rows, until=5, validation=validation))
+    assert model.validation is validation
+    with pytest.raises(TypeError, match="unexpected keyword argument 'validation'"):
+        next(tn.rounds(pool, Favorite(), tn.Random(), 2, ask=lambda rows: rows, until=5, validation=validation))

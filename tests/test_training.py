@@ -205,3 +205,109 @@ def test_derived_seeds_are_fixed_and_apart():
 
 def test_best_device_exists():
     assert torch.zeros(1, device=best_device()).device.type == best_device()
+
+
+def make_validation(n: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs = torch.randn(n, 2, generator=torch.Generator().manual_seed(2))
+    return inputs, (inputs[:, 0] > inputs[:, 1]).long()
+
+
+class Scripted(nn.Module):
+    """Is right on so many of ten validation examples as a list says, look by look; counts its training steps."""
+
+    def __init__(self, right: list[int]):
+        super().__init__()
+        self.linear = nn.Linear(1, 2)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.right = iter(right)
+        self.looks = 0
+
+    def forward(self, inputs):
+        if self.training:
+            self.steps += 1
+            return self.linear(inputs)
+        assert not torch.is_grad_enabled()
+        self.looks += 1
+        says_one = torch.arange(len(inputs)) < next(self.right)
+        return torch.stack([~says_one, says_one], dim=1).float()
+
+
+def fit_scripted(right: list[int], n: int = 6, **settings) -> Scripted:
+    network = Scripted(right)
+    training = Training(batch_size=2, learning_rate=0.1, **settings)
+    validation = torch.zeros(10, 1), torch.ones(10, dtype=torch.int64)
+    fit(network, torch.ones(n, 1), torch.ones(n, dtype=torch.int64), training, seed=0, validation=validation)
+    assert not network.training
+    return network
+
+
+@pytest.mark.parametrize(
+    ("right", "looks", "best"),
+    [
+        ([3, 5, 5, 4, 5, 9], 4, 2),  # the first of equals; nothing better in the two passes after it
+        ([3, 2, 4, 1, 6, 5], 6, 5),  # one worse pass is not enough
+        ([0, 0, 0], 3, 1),
+    ],
+)
+def test_early_stopping_keeps_the_first_best_pass(right, looks, best):
+    network = fit_scripted(right, epochs=6, patience=2)
+    assert network.looks == looks
+    assert network.steps == 3 * best  # a buffer; an epoch has three steps
+
+
+def test_with_iterations_a_look_follows_every_pass_and_the_end():
+    assert fit_scripted([1, 2, 3], iterations=7, patience=5).steps == 7
+    assert fit_scripted([1, 3, 2], iterations=7, patience=5).steps == 6
+    assert fit_scripted([1], iterations=2, patience=1).looks == 1
+
+
+def test_looking_at_validation_examples_disturbs_no_training(device):
+    """The weights of the best epoch are those of a training that ends with it."""
+    inputs, labels = make_data()
+    stopped, ended = make_network(), make_network()
+    training = Training(learning_rate=0.02, epochs=30, batch_size=32, patience=4, device=device)
+    epochs = []
+    stopped.register_forward_hook(lambda module, given, found: epochs.append(0) if not module.training else None)
+    fit(stopped, inputs, labels, training, seed=3, validation=make_validation())
+    best = len(epochs) - 4
+    assert 1 < len(epochs) < 30
+    fit(ended, inputs, labels, Training(learning_rate=0.02, epochs=best, batch_size=32, device=device), seed=3)
+    for one, other in zip(stopped.parameters(), ended.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_right_answers_are_counted_over_all_blocks_of_validation_examples(monkeypatch):
+    monkeypatch.setattr("tonsure.training._BLOCK", 5)  # of ten, so each pass takes two looks: 6, 8 and 5 are right
+    network = fit_scripted([2, 4, 5, 3, 0, 5], epochs=3, patience=3)
+    assert (network.looks, network.steps) == (6, 3 * 2)
+
+
+def test_patience_and_validation_need_each_other():
+    with pytest.raises(
+        InputError, match=r"patience=3 needs examples to stop by: fit\(..., validation=\(inputs, labels\)"
+    ):
+        fit(make_network(), *make_data(), Training(patience=3), seed=0)
+    with pytest.raises(InputError, match=r"only serve to stop early: say when, Training\(patience"):
+        fit(make_network(), *make_data(), Training(), seed=0, validation=make_validation())
+    with pytest.raises(InputError, match="patience must be at least 1, found 0"):
+        Training(patience=0)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "message"),
+    [
+        (torch.zeros(0, 2), torch.zeros(0), "validation needs one label for each input, found 0 and 0"),
+        (torch.zeros(3, 2), torch.zeros(2), "validation needs one label for each input, found 3 and 2"),
+        (torch.zeros(3, 2), torch.tensor([0, 2, 1]), "validation labels must be 0 to 1, .* found 0 to 2"),
+        (torch.zeros(3, 2), torch.tensor([0, -1, 1]), "validation labels must be 0 to 1, .* found -1 to 1"),
+    ],
+)
+def test_unusable_validation_examples_are_refused(inputs, labels, message):
+    training = Training(epochs=1, patience=1)
+    with pytest.raises(InputError, match=message):
+        fit(make_network(), *make_data(), training, seed=0, validation=(inputs, labels.long()))
+
+
+def test_a_training_without_patience_prints_as_it_did():
+    assert repr(Training()).endswith("batch_size=64, device='cpu')")
+    assert repr(Training(patience=10)).endswith("device='cpu', patience=10)")

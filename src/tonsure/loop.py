@@ -18,7 +18,7 @@ from tonsure.optimizers import Optimizer
 from tonsure.pool import Pool
 from tonsure.predictions import predict
 from tonsure.select import select
-from tonsure.training import derive_seed
+from tonsure.training import Examples, derive_seed
 
 Measure = Callable[[BayesianModel], Mapping[str, float]]
 """From a fitted model to numbers about it, by name."""
@@ -61,6 +61,7 @@ def rounds(
     until: int,
     by: Optimizer | None = None,
     measure: Measure | None = None,
+    validation: Examples | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> Iterator[Round]:
@@ -78,6 +79,8 @@ def rounds(
         until: the number of labels at which to stop, after one more fit and measurement.
         by: the optimizer; by default that of ``select``.
         measure: what to measure of every fitted model, such as ``accuracy(test_inputs, test_labels)``.
+        validation: inputs and labels for ``model.fit`` to stop by; nothing is passed on where there are none, so other
+            models need not take them.
         device: where the selection is done; the model knows its own.
 
     Raises:
@@ -90,11 +93,12 @@ def rounds(
         raise InputError(f"{pool!r} holds no label: give it some to begin with, Pool(inputs, labels={{row: label}})")
     if k < 1:
         raise InputError(f"k is {k}, expected at least 1")
+    stop_by: dict[str, Any] = {} if validation is None else {"validation": validation}
     while True:
         labeled = len(pool.labels)
         seconds = {"fit": 0.0, "predict": 0.0, "select": 0.0}
         with _timed(seconds, "fit"):
-            model.fit(*pool.labeled(), seed=derive_seed(seed, labeled, 0))
+            model.fit(*pool.labeled(), seed=derive_seed(seed, labeled, 0), **stop_by)
         measured = dict(measure(model)) if measure else {}
         unlabeled_rows = pool.unlabeled_rows
         count = min(k, until - labeled, len(unlabeled_rows))

@@ -5,7 +5,7 @@ from torch import nn
 from tonsure.errors import InputError
 from tonsure.models import Ensemble
 from tonsure.testing import check_model
-from tonsure.training import Training, TrainingError
+from tonsure.training import Training, TrainingError, derive_seed, fit, seeded
 
 SHORT = Training(iterations=10)
 
@@ -107,3 +107,31 @@ def test_no_members_are_refused():
 def test_repr_shows_the_settings():
     assert repr(Ensemble(make_network, members=2, training=SHORT)).startswith("Ensemble(members=2, training=Tr")
     assert Ensemble(make_network, members=2).samples == 2
+
+
+def test_each_member_stops_when_it_is_best():
+    inputs, labels = items(30), torch.arange(30) % 3
+    make = lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))  # noqa: E731
+    ensemble = Ensemble(make, members=3, training=Training(learning_rate=0.02, epochs=9, patience=1))
+    ensemble.fit(inputs, labels, validation=(inputs, labels))
+    for member, network in enumerate(ensemble._networks):
+        with seeded(derive_seed(0, member, 0), torch.device("cpu")):
+            alone = make()
+        fit(alone, inputs, labels, ensemble.training, seed=derive_seed(0, member, 1), validation=(inputs, labels))
+        assert torch.equal(alone[0].weight, network[0].weight)
+    with pytest.raises(InputError, match="patience=1 needs examples to stop by"):
+        ensemble.fit(inputs, labels)
+
+
+def test_validation_without_patience_is_refused_however_it_is_trained():
+    make = lambda: nn.Linear(4, 3)  # noqa: E731
+    for vectorized in (None, False, True):
+        with pytest.raises(InputError, match="only serve to stop early"):
+            Ensemble(make, 2, SHORT, vectorized).fit(
+                items(9), torch.arange(9) % 3, validation=(items(3), torch.ones(3))
+            )
+
+
+def test_repr_shows_a_choice_of_how_it_is_trained():
+    assert repr(Ensemble(make_network, 2, SHORT, vectorized=False)).endswith("), vectorized=False)")
+    assert repr(Ensemble(make_network, 2, SHORT)).endswith("device='cpu'))")

@@ -9,7 +9,7 @@ from torch.nn import functional
 from tonsure.errors import InputError
 from tonsure.models import MCDropout
 from tonsure.testing import check_model
-from tonsure.training import Training, TrainingError
+from tonsure.training import Training, TrainingError, fit
 
 SHORT = Training(iterations=10)
 
@@ -296,3 +296,17 @@ def test_pickles_with_its_masks():
     expected = model.log_probs(items(9, 4))
     assert torch.equal(pickle.loads(pickle.dumps(model)).log_probs(items(9, 4)), expected)
     assert repr(model).startswith("MCDropout(samples=3, training=Training(")
+
+
+@pytest.mark.parametrize(("network", "inputs"), [(mlp, items(30, 4)), (Transformer, items(30, 5, 4))])
+def test_early_stopping_looks_without_dropout(network, inputs):
+    """As it does when the network is trained by itself."""
+    labels, alone = some_labels(30), network()
+    model = MCDropout(alone, samples=3, training=Training(learning_rate=0.02, epochs=20, patience=2))
+    model.fit(inputs, labels, seed=4, validation=(inputs, labels))
+    fit(alone, inputs, labels, model.training, seed=4, validation=(inputs, labels))
+    for one, other in zip(model._fitted.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(one, other)
+    check_model(model, inputs)
+    with pytest.raises(InputError, match="patience=2 needs examples to stop by"):
+        model.fit(inputs, labels)

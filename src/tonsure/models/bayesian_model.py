@@ -25,7 +25,11 @@ class BayesianModel(ABC):
 
     @abstractmethod
     def fit(self, inputs: Tensor, labels_n: Int[Tensor, " n"], *, seed: int = 0) -> None:
-        """Samples θ_1 … θ_K from p(θ | inputs, labels), from the start: earlier fits have no influence."""
+        """Samples θ_1 … θ_K from p(θ | inputs, labels), from the start: earlier fits have no influence.
+
+        A model that can stop early also takes ``validation``, inputs and labels to stop by; ``tonsure.rounds`` passes
+        them on where it is given any.
+        """
 
     @abstractmethod
     def members(self) -> Iterator[Member]:

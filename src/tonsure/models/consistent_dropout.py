@@ -18,7 +18,8 @@ class ConsistentDropout(nn.Module):
     """h ↦ h ⊙ z_k / (1 − p)  in prediction, where z_k ~ Bernoulli(1 − p) is drawn once for each sample k.
 
     z_k has the shape of *one* item's activation, or of its channels for the dropout of whole channels; every
-    item meets the same z_k, wherever it stands in whichever block. In training it is ordinary dropout.
+    item meets the same z_k, wherever it stands in whichever block. In training it is ordinary dropout; in evaluation
+    mode before ``use`` it is none, as ordinary dropout is there.
     """
 
     def __init__(self, ordinary: Dropout, number: int) -> None:
@@ -26,21 +27,23 @@ class ConsistentDropout(nn.Module):
         self.ordinary = ordinary
         self.number = number
         self.forget(seed=0, samples=1)
-        self.use(sample=0, items=0)
 
     def forget(self, *, seed: int, samples: int) -> None:
         """New masks, drawn when the shape of an item is first seen."""
         self.seed, self.samples = seed, samples
         self.masks: Tensor | None = None
         self.item_shape = torch.Size()
+        self.use(sample=None, items=0)
 
-    def use(self, *, sample: int, items: int) -> None:
-        """What the next pass through the network is: which sample, for how many items."""
+    def use(self, *, sample: int | None, items: int) -> None:
+        """What the next pass through the network is: which sample, for how many items; None is without dropout."""
         self.sample, self.items = sample, items
 
     def forward(self, activations: Tensor) -> Tensor:
         if self.training:
             return self.ordinary(activations)
+        if self.sample is None:
+            return activations
         if len(activations) != self.items:
             raise InputError(
                 f"dropout layer {self.number} must have the items on its first axis, "

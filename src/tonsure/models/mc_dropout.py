@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tonsure.errors import InputError
 from tonsure.models.bayesian_model import BayesianModel, Member
 from tonsure.models.consistent_dropout import ConsistentDropout, make_consistent
-from tonsure.training import DEFAULT_TRAINING, Training, checked_logits, fit
+from tonsure.training import DEFAULT_TRAINING, Examples, Training, checked_logits, fit
 
 
 class MCDropout(BayesianModel):
@@ -46,14 +46,18 @@ class MCDropout(BayesianModel):
     def samples(self) -> int:
         return self._samples
 
-    def fit(self, inputs: Tensor, labels_n: Int[Tensor, " n"], *, seed: int = 0) -> None:
+    def fit(
+        self, inputs: Tensor, labels_n: Int[Tensor, " n"], *, seed: int = 0, validation: Examples | None = None
+    ) -> None:
         """Trains a fresh copy of the network, and draws new masks.
+
+        With ``training.patience``, until it no longer gets better on the validation examples, without dropout.
 
         Raises:
             InputError, TrainingError: as ``tonsure.training.fit``; the model then stays as it was.
         """
         network = self._copy_of_start(seed)
-        fit(network, inputs, labels_n, self.training, seed=seed)
+        fit(network, inputs, labels_n, self.training, seed=seed, validation=validation)
         self._fitted = network
 
     def members(self) -> Iterator[Member]:
