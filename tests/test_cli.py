@@ -256,7 +256,7 @@ def test_a_damaged_record_is_one_message_and_status_2(typed, tmp_path):
     records = tmp_path / "runs" / "small" / "random-seed0.jsonl"
     records.parent.mkdir(parents=True)
     records.write_text('{"kind": "experiment"}\n{"kind": "rou\n{"kind": "round"}\n')
-    for words in (["run", file], ["report", "runs/small"]):
+    for words in (["run", file, "--seeds", 1, "--methods", "random"], ["report", "runs/small"]):
         done = typed(*words, cwd=tmp_path)
         assert done.returncode == 2
         assert "random-seed0.jsonl, line 2 is damaged" in done.stderr
@@ -278,6 +278,123 @@ def test_data_that_is_nowhere_is_a_message(typed, tmp_path, monkeypatch):
     )
     done = typed("run", "nowhere.py", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, "error: found nowhere\n")
+
+
+SCALED = """
+import dataclasses, small_experiment, tonsure as tn
+from small_experiment import network
+
+def model(network=network):
+    return tn.MCDropout(network(), samples=2, training=tn.Training(iterations=2))
+
+def experiment(scale):
+    until = {"full": 30, "small": 20}[scale]
+    return [
+        dataclasses.replace(small_experiment.experiment, name=f"digits-{batch}", model=model, batch=batch, until=until)
+        for batch in (5, 10)
+    ]
+"""
+OTHER_NETWORKS = """
+from torch import nn
+
+def wide(hidden=48):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, 10))
+
+def seven():
+    return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 7))
+
+size = 48
+"""
+
+
+@pytest.fixture
+def scaled(tmp_path):
+    (tmp_path / "scaled.py").write_text(SCALED)
+    (tmp_path / "other_networks.py").write_text(OTHER_NETWORKS)
+    return tmp_path
+
+
+def headers(folder):
+    found = sorted(folder.rglob("*.jsonl"))
+    return {str(path.relative_to(folder)): json.loads(path.read_text().splitlines()[0]) for path in found}
+
+
+def test_a_scale_some_experiments_and_their_folders(typed, scaled):
+    done = typed("run", "scaled.py", "--scale", "small", "--seeds", 1, "--methods", "random", cwd=scaled)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].startswith("The records are in runs/digits-10;")
+    found = headers(scaled / "runs")
+    assert list(found) == ["digits-10/random-seed0.jsonl", "digits-5/random-seed0.jsonl"]
+    assert "until = 20" in found["digits-5/random-seed0.jsonl"]["text"]
+    typed("run", "scaled.py", "--only", "*-10", "--seeds", 1, "--methods", "random", "--out", "mine", cwd=scaled)
+    found = headers(scaled / "mine")
+    assert list(found) == ["digits-10/random-seed0.jsonl"]
+    assert "until = 30" in found["digits-10/random-seed0.jsonl"]["text"]
+
+
+def test_out_is_the_folder_of_an_experiment_that_is_alone(typed, tmp_path):
+    file = Path(__file__).with_name("small_experiment.py")
+    typed("run", file, "--seeds", 1, "--methods", "random", "--out", "mine", cwd=tmp_path)
+    assert list(headers(tmp_path)) == ["mine/random-seed0.jsonl"]
+
+
+def test_a_network_of_ones_own(typed, scaled):
+    words = ["run", "scaled.py", "--only", "digits-10", "--seeds", 1, "--methods", "random"]
+    done = typed(*words, "--network", "other_networks:wide(hidden=40)", cwd=scaled)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = headers(scaled)["runs/digits-10/random-seed0.jsonl"]["text"]
+    assert "network = def wide(hidden=48):" in text
+    assert "\nhidden = 40\n" in text
+    assert "0x" not in text
+    assert typed(*words, "--network", "other_networks:wide(hidden=40)", cwd=scaled).returncode == 0
+    done = typed(*words, cwd=scaled)
+    assert done.returncode == 2
+    assert "holds the records of another experiment: its text is" in done.stderr
+
+
+def test_several_jobs_and_a_run_that_fails(typed, scaled):
+    words = ["run", "scaled.py", "--only", "digits-10", "--scale", "small", "--seeds", 1, "--jobs", 2]
+    done = typed(*words, "--network", "other_networks:seven", cwd=scaled)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: 2 of 2 runs failed:",
+        "  digits-10, random, seed 0, round 0 (10 labels): labels must be 0 to 6, as the network has 7 classes; "
+        "found 0 to 9",
+        "  digits-10, PLBB, seed 0, round 0 (10 labels): labels must be 0 to 6, as the network has 7 classes; "
+        "found 0 to 9",
+    ]
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["scaled.py", "--scale", "tiny"], "scaled.py makes no experiment of the scale 'tiny': KeyError: 'tiny'"),
+        (
+            ["plain.py", "--scale", "small"],
+            "plain.py makes its `experiment` at one scale, so there is none for 'small'",
+        ),
+        (["scaled.py", "--only", "*-10,*-7"], "there is no experiment '*-7'; there are digits-5, digits-10"),
+        (["scaled.py", "--methods", "LBB"], "experiment digits-5 has no method 'LBB'; it has random, PLBB"),
+        (["scaled.py", "--seeds", "0"], "0 seeds were asked for, expected at least 1"),
+        (["scaled.py", "--jobs", "0"], "jobs is 0, expected at least 1"),
+        (["scaled.py", "--network", "wide"], "the network 'wide' is None, expected my_module:make_network"),
+        (["scaled.py", "--network", "other_networks:size"], "the network 'other_networks:size' is 48, expected"),
+        (["scaled.py", "--network", "other_networks:none"], "other_networks:none cannot be imported"),
+        (["plain.py", "--network", "other_networks:wide"], "the model of experiment small takes no `network`"),
+        (["twice.py"], "twice.py makes two experiments named 'small'"),
+        (["number.py"], "number.py makes no `experiment`: expected experiment = tonsure.Experiment(…), a sequence"),
+    ],
+)
+def test_experiments_that_cannot_be_run(typed, scaled, words, message):
+    (scaled / "plain.py").write_text("from small_experiment import experiment\n")
+    (scaled / "twice.py").write_text("import small_experiment\nexperiment = [small_experiment.experiment] * 2\n")
+    (scaled / "number.py").write_text("experiment = 7\n")
+    done = typed("run", *words, cwd=scaled)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (scaled / "runs").exists()
 
 
 def test_version(typed):

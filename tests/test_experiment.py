@@ -10,15 +10,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 
 import small_experiment
 import tonsure as tn
+import tonsure.experiment as experiment_module
+from tonsure import names
+from tonsure.data import load
 from tonsure.datasets import Digits
-from tonsure.experiment import describe, run_one
+from tonsure.errors import ExperimentError
+from tonsure.experiment import run_several
+from tonsure.one_run import run_one
 from tonsure.records import read_records
 
 SMALL = small_experiment.experiment
+REPOSITORY = Path(__file__).parents[1]
+
+
+def two_steps():
+    return tn.MCDropout(small_experiment.network(), samples=8, training=tn.Training(iterations=2))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +82,7 @@ def test_seeds_begin_differently(finished, tmp_path):
     rows = [tn.balanced_rows(digits.train_labels, 10, seed=seed).tolist() for seed in (0, 1)]
     assert not set(read_records(finished / "random-seed0.jsonl")[1]["rows"]) & set(rows[0])
     one_round = dataclasses.replace(SMALL, until=len(digits.train_labels), batch=len(digits.train_labels))
-    first = next(iter(run_one(one_round, digits, tmp_path / "all", "random", 1)))
+    first = next(iter(run_one(one_round, load(Digits()), tmp_path / "all", "random", 1)))
     chosen = read_records(tmp_path / "all" / "random-seed1.jsonl")[1]["rows"]
     assert first["labeled"] == 10
     assert set(range(len(digits.train_labels))) - set(chosen) == set(rows[1])
@@ -125,7 +136,7 @@ def test_damage_in_the_middle_is_an_error(finished, tmp_path):
     whole = (finished / "PLBB-seed0.jsonl").read_bytes().splitlines(keepends=True)
     whole[2] = whole[2][:30] + b"\n"
     (tmp_path / "PLBB-seed0.jsonl").write_bytes(b"".join(whole))
-    with pytest.raises(tn.InputError, match=r"PLBB-seed0.jsonl, line 3 is damaged"):
+    with pytest.raises(ExperimentError, match=r"small, PLBB, seed 0: .*PLBB-seed0.jsonl, line 3 is damaged"):
         tn.run(SMALL, tmp_path, seeds=[0])
 
 
@@ -139,7 +150,7 @@ def test_damage_in_the_middle_is_an_error(finished, tmp_path):
     ],
 )
 def test_records_of_another_experiment_are_not_continued(finished, change, message):
-    with pytest.raises(tn.InputError, match=message):
+    with pytest.raises(ExperimentError, match=message):
         tn.run(dataclasses.replace(SMALL, **change), finished, seeds=[0])
 
 
@@ -154,7 +165,7 @@ def test_another_method_may_join(finished, tmp_path):
 def test_two_processes_do_not_write_one_file(finished):
     with (
         FileLock(finished / ".PLBB-seed0.jsonl.lock"),
-        pytest.raises(tn.InputError, match="written by another process"),
+        pytest.raises(ExperimentError, match=r"small, PLBB, seed 0: .*written by another process"),
     ):
         tn.run(SMALL, finished, seeds=[0], methods=["PLBB"])
     tn.run(SMALL, finished, seeds=[0], methods=["PLBB"])
@@ -174,16 +185,8 @@ def test_counts_that_make_no_experiment(change):
 
 def test_the_filters_of_warnings_are_left_alone(tmp_path):
     before = list(warnings.filters)
-    for _ in run_one(SMALL, Digits().load(), tmp_path, "PLBB", 0):
+    for _ in run_one(SMALL, load(Digits()), tmp_path, "PLBB", 0):
         assert list(warnings.filters) == before
-
-
-def test_a_description_is_the_same_in_every_process():
-    text = describe({"model": small_experiment.model, "n": 3, "loader": Digits()})
-    assert "n = 3" in text
-    assert "return tn.MCDropout(network(), samples=8" in text
-    assert "nn.Linear(64, 32)" in text
-    assert "0x" not in text
 
 
 def test_nothing_but_json_in_records(finished):
@@ -191,3 +194,151 @@ def test_nothing_but_json_in_records(finished):
         for line in path.read_text().splitlines():
             json.loads(line, parse_constant=pytest.fail)
     assert os.sep not in json.dumps(read_records(finished / "PLBB-seed0.jsonl")[0]["machine"])
+
+
+def test_old_records_go_on():
+    """Settings that are younger than the first records do not stand in the text of an experiment without them."""
+    [digits] = names.experiments(REPOSITORY / "experiments" / "digits.py")
+    for method in digits.methods:
+        header = read_records(REPOSITORY / "docs" / "digits" / f"{method}-seed0.jsonl")[0]
+        assert header["text"] == digits.text_of(method)
+
+
+def test_the_text_tells_of_validation_and_not_of_seeds():
+    assert "validation = 5" in dataclasses.replace(SMALL, validation=5).text_of("PLBB")
+    assert dataclasses.replace(SMALL, seeds=(4, 2)).text_of("PLBB") == SMALL.text_of("PLBB")
+
+
+def test_seeds_in_their_order():
+    named = dataclasses.replace(SMALL, seeds=(7, 3, 5))
+    assert list(named.first_seeds(2)) == [7, 3]
+    assert list(named.first_seeds()) == [7, 3, 5]
+    assert list(SMALL.first_seeds(5)) == [0, 1, 2, 3, 4]
+    assert list(SMALL.first_seeds()) == [0, 1, 2]
+    with pytest.raises(tn.InputError, match="4 seeds were asked for, but experiment small has 3"):
+        named.first_seeds(4)
+    with pytest.raises(tn.InputError, match="0 seeds were asked for"):
+        SMALL.first_seeds(0)
+
+
+class Noting(tn.BayesianModel):
+    """Notes what it is fitted with, and has so many classes."""
+
+    def __init__(self, notes, classes=10):
+        self.notes, self.classes = notes, classes
+
+    samples = 2
+
+    def fit(self, inputs, labels_n, *, seed=0, validation=None):
+        self.notes.append((inputs, labels_n, validation))
+
+    def members(self):
+        yield lambda inputs: torch.full((len(inputs), 2, self.classes), 1 / self.classes).log()
+
+
+def test_validation_items_are_given_to_fit_and_not_to_the_pool(tmp_path):
+    notes = []
+    aside = dataclasses.replace(SMALL, model=lambda: Noting(notes), validation=30)
+    tn.run(aside, tmp_path, seeds=[0, 1], methods=["random"])
+    digits = Digits().load()
+    rows = tn.balanced_rows(digits.train_labels, 30, seed=0)
+    for _, _, (inputs, labels) in notes:
+        assert torch.equal(inputs, digits.train_inputs[rows])
+        assert torch.equal(labels, digits.train_labels[rows])
+    assert notes[-1][1].bincount().sum() == 45
+    header = read_records(tmp_path / "random-seed0.jsonl")[0]
+    assert header["data"].endswith("; 30 of the training items set aside for validation (seed 0)")
+
+
+def test_a_network_with_other_classes_is_refused_after_its_first_fit(tmp_path):
+    wrong = dataclasses.replace(SMALL, model=lambda: Noting([], classes=12))
+    message = r"small, random, seed 0, round 0 \(10 labels\): the network has 12 classes, digits has 10"
+    with pytest.raises(ExperimentError, match=message):
+        tn.run(wrong, tmp_path, seeds=[0], methods=["random"])
+
+
+def test_a_run_that_fails_does_not_stop_the_others(tmp_path):
+    class Failing(tn.Objective):
+        def gain(self, state, notes, items):
+            raise tn.InputError("not today")
+
+    methods = {"failing": tn.Method(Failing()), "random": tn.Method(tn.Random())}
+    with pytest.raises(ExperimentError) as caught:
+        tn.run(dataclasses.replace(SMALL, methods=methods), tmp_path, seeds=[0, 1])
+    assert str(caught.value).splitlines() == [
+        "2 of 4 runs failed:",
+        "  small, failing, seed 0, round 0 (10 labels): not today",
+        "  small, failing, seed 1, round 0 (10 labels): not today",
+    ]
+    for seed in (0, 1):
+        assert read_records(tmp_path / f"random-seed{seed}.jsonl")[-1]["labeled"] == 45
+
+
+def test_a_bug_is_no_failure_and_names_its_run(tmp_path):
+    class Buggy(tn.Objective):
+        def gain(self, state, notes, items):
+            return items.no_such_thing
+
+    with pytest.raises(AttributeError, match="no_such_thing") as caught:
+        tn.run(dataclasses.replace(SMALL, methods={"buggy": tn.Method(Buggy())}), tmp_path, seeds=[3])
+    assert caught.value.__notes__ == ["round 0 (10 labels)", "in small, buggy, seed 3"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"validation": 1297}, r"validation set of 1,297 was asked for, but there are 1,297 training items"),
+        ({"validation": 1290}, "experiment small begins with 10 labels, of a pool of 7"),
+    ],
+)
+def test_what_stops_every_run_is_said_before_any(tmp_path, change, message):
+    with pytest.raises(tn.InputError, match=message):
+        tn.run(dataclasses.replace(SMALL, **change), tmp_path, seeds=[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_jobs_that_make_no_sense(tmp_path):
+    with pytest.raises(tn.InputError, match="jobs is 0"):
+        tn.run(SMALL, tmp_path, seeds=[0], jobs=0)
+    with pytest.raises(tn.InputError, match="experiment small cannot be sent to other processes"):
+        tn.run(dataclasses.replace(SMALL, model=lambda: small_experiment.model()), tmp_path, seeds=[0], jobs=2)
+
+
+def test_several_experiments_go_seed_by_seed(tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(experiment_module, "run_all", lambda runs, make, *, jobs: begun.extend(map(str, runs)))
+    other = dataclasses.replace(SMALL, name="other", methods={"PLBB": SMALL.methods["PLBB"]}, seeds=(9, 8))
+    planned = [(SMALL, tmp_path / "a", [0, 1]), (other, tmp_path / "b", other.seeds)]
+    run_several(planned, lambda: [SMALL, other])
+    assert begun == [
+        "small, random, seed 0",
+        "small, PLBB, seed 0",
+        "other, PLBB, seed 9",
+        "small, random, seed 1",
+        "small, PLBB, seed 1",
+        "other, PLBB, seed 8",
+    ]
+
+
+def test_two_processes_give_the_records_of_one(tmp_path):
+    """To the last bit, as each computes with as many threads; what fails there is said here."""
+    few = dataclasses.replace(SMALL, model=two_steps, until=30)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        tn.run(few, tmp_path / "one", seeds=[0, 1])
+        with (
+            FileLock(tmp_path / "two" / ".random-seed0.jsonl.lock"),
+            pytest.raises(ExperimentError, match=r"1 of 4 runs failed: small, random, seed 0: .*by another process"),
+        ):
+            tn.run(few, tmp_path / "two", seeds=[0, 1], jobs=2)
+    finally:
+        torch.set_num_threads(threads)
+    assert [path.name for path in sorted((tmp_path / "two").glob("*.jsonl"))] == [
+        "PLBB-seed0.jsonl",
+        "PLBB-seed1.jsonl",
+        "random-seed1.jsonl",
+    ]
+    for path in (tmp_path / "two").glob("*.jsonl"):
+        assert ", 1 threads, " in read_records(path)[0]["machine"]
+        assert without_measurements(path)[1:] == without_measurements(tmp_path / "one" / path.name)[1:]

@@ -38,10 +38,13 @@ MODEL = [
 BOTH = [
     {"labels"},
     {"loop"},
+    {"data", "description", "recording", "runs"},
+    {"experiment_settings"},
+    {"one_run"},
     {"experiment"},
     {"backends"},
     {"names", "tables", "array_files"},
-    {"store_commands"},
+    {"store_commands", "experiment_commands"},
     {"cli"},
     {"__main__"},
 ]

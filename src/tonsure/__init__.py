@@ -1,6 +1,7 @@
 """Which thousand of my million unlabeled examples should be labeled next, so that my model learns most?"""
 
 from tonsure.errors import BackendError as BackendError
+from tonsure.errors import ExperimentError as ExperimentError
 from tonsure.errors import InputError as InputError
 from tonsure.errors import SelectionWarning as SelectionWarning
 from tonsure.errors import StoreError as StoreError

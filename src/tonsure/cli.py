@@ -3,7 +3,6 @@
 import logging
 import sys
 import warnings
-import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -14,6 +13,7 @@ import typer
 
 from tonsure import array_files, names, tables
 from tonsure.errors import InputError, SelectionWarning, TonsureError
+from tonsure.experiment_commands import report, run
 from tonsure.select import select as select_rows
 from tonsure.shards import Backend
 from tonsure.store import Store
@@ -167,37 +167,11 @@ def _logged(verbose: bool) -> Iterator[None]:
         logger.setLevel(level)
 
 
-@app.command(epilog="Example: tonsure run experiments/digits.py --seeds 3 && tonsure report runs/digits --open")
-def run(
-    file: Annotated[Path, typer.Argument(help="A Python file that makes one `experiment`.")],
-    seeds: Annotated[int, typer.Option(help="How many: 0, 1, …")] = 3,
-    methods: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder of records; by default runs/NAME.")] = None,
-) -> None:
-    """Run an experiment, method by method and seed by seed; go on where it was interrupted."""
-    from tonsure.experiment import run as run_experiment
-
-    experiment = names.experiment(file)
-    if seeds < 1:
-        raise InputError(f"--seeds is {seeds}, expected at least 1")
-    folder = out or Path("runs") / experiment.name
-    chosen = methods.split(",") if methods else None
-    run_experiment(experiment, folder, seeds=range(seeds), methods=chosen)
-    typer.echo(f"The records are in {folder}; `tonsure report {folder}` shows them.")
-
-
-@app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(help="The folder of records, such as runs/digits.")],
-    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
-) -> None:
-    """Make one HTML file of an experiment's records: curves, tables, and pictures of what was chosen."""
-    from tonsure.report import write_report
-
-    path = write_report(folder)
-    typer.echo(path)
-    if open_:
-        webbrowser.open(path.resolve().as_uri())
+app.command(
+    epilog="Example: tonsure run experiments/digits.py --seeds 3 && tonsure report runs/digits --open. Killed at any "
+    "instant, the same command goes on where it stopped."
+)(run)
+app.command()(report)
 
 
 def main() -> None:

@@ -28,6 +28,10 @@ class RecordError(InputError):
     """A file of records is damaged, or was made by another experiment."""
 
 
+class ExperimentError(TonsureError, RuntimeError):
+    """Runs of an experiment failed, and the others are done; the message names each with its reason."""
+
+
 class BackendError(TonsureError):
     """The machines that were to share the work do not answer, have no room, or were lost too often."""
 

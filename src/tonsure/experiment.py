@@ -1,281 +1,116 @@
-"""Experiment: methods compared on one dataset and one model; one file of records per method and seed."""
+"""Running experiments: one file of records per method and seed."""
 
-import inspect
-import itertools
-import math
-import os
-import platform
-import subprocess
-import textwrap
-import warnings
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
-from types import FunctionType
-from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-import torch
-from torch import Tensor
-from tqdm import tqdm
-
-from tonsure.datasets import Dataset
-from tonsure.errors import InputError, MissingExtraError, RecordError, SelectionWarning
-from tonsure.labels import KnownLabels, balanced_rows
-from tonsure.loop import Round, rounds
-from tonsure.measures import all_measures
-from tonsure.models import BayesianModel
-from tonsure.objective import Objective
-from tonsure.optimizers import Optimizer
-from tonsure.pool import Pool
-from tonsure.records import Record, append_record, read_records
-from tonsure.training import seeded
-
-PICTURED = 2
-"""The batches of so many first rounds are kept as pictures."""
+from tonsure.data import Datasets
+from tonsure.datasets import Loader as Loader
+from tonsure.errors import InputError
+from tonsure.experiment_settings import Experiment as Experiment
+from tonsure.experiment_settings import Method as Method
+from tonsure.one_run import recorded, run_one
+from tonsure.records import Record
+from tonsure.runs import Run, run_all
 
 
-@runtime_checkable
-class Loader(Protocol):
-    """What gives a dataset, and prints itself into the record, such as ``MNIST()``."""
-
-    def load(self) -> Dataset: ...
-
-
-@dataclass(frozen=True)
-class Method:
-    """A name in the report: an objective, and the optimizer that searches for it (None: the default one)."""
-
-    objective: Objective[Any, Any]
-    by: Optimizer | None = None
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Which methods learn most from how many labels, on which data, with which model.
-
-    All methods begin with the same labels, class by class the same number, and the same initial weights under a
-    seed, so that their differences are paired over seeds.
-
-    Args:
-        name: of the folder of records.
-        dataset: where the pool and the test set come from.
-        model: makes the model; called under the seed of the run, which decides the initial weights.
-        methods: by name, in the order of the report.
-        first: how many labels to begin with.
-        batch: how many labels are added in a round.
-        until: the number of labels at which to stop.
-        device: where the selection is done; the model knows its own.
-    """
-
-    name: str
-    dataset: Loader
-    model: Callable[[], BayesianModel]
-    methods: Mapping[str, Method]
-    first: int
-    batch: int
-    until: int
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.first <= self.until or self.batch < 1:
-            raise InputError(
-                f"experiment {self.name}: first = {self.first}, batch = {self.batch}, until = {self.until}; expected "
-                "1 <= first <= until and batch >= 1"
-            )
-
-    @property
-    def rounds(self) -> int:
-        """How many times a run fits its model."""
-        return 1 + math.ceil((self.until - self.first) / self.batch)
-
-
-def run(experiment: Experiment, folder: Path, *, seeds: Sequence[int], methods: Sequence[str] | None = None) -> None:
+def run(
+    experiment: Experiment,
+    folder: Path,
+    *,
+    seeds: Sequence[int],
+    methods: Sequence[str] | None = None,
+    jobs: int = 1,
+) -> None:
     """Runs what has not been run yet, seed by seed, into ``folder``, one file for each method and seed.
 
     A run that was interrupted, at any moment, goes on after its last whole line, to the records that it would have
     had; several processes may share a folder.
 
+    Args:
+        jobs: how many runs at once, each in a process of its own. These import what the experiment is made of, as
+            ``multiprocessing`` does: a script that calls this needs its ``if __name__ == "__main__":``.
+
     Raises:
-        InputError: there is no such method; a file of records is damaged in its middle, was made by another
-            experiment, or is being written by another process.
+        InputError: there is no such method, the data are not fit for the experiment, or it cannot be sent to other
+            processes.
+        ExperimentError: runs failed; all others are done. A training diverged, say, or a file of records is damaged
+            in its middle, was made by another experiment, or is being written by another process.
         MissingExtraError: filelock is not installed (the extra ``experiments``).
     """
-    names = list(experiment.methods) if methods is None else list(methods)
-    for name in names:
-        if name not in experiment.methods:
-            known = ", ".join(experiment.methods)
-            raise InputError(f"experiment {experiment.name} has no method {name!r}; it has {known}")
-    dataset = experiment.dataset.load()
-    total = len(names) * len(seeds) * experiment.rounds
-    with tqdm(total=total, desc=experiment.name, unit="round", disable=None) as progress:
-        for seed in seeds:
-            for name in names:
-                for record in run_one(experiment, dataset, folder, name, seed):
-                    progress.update()
-                    accuracy = record["metrics"]["accuracy"]
-                    progress.set_postfix_str(f"{name}, seed {seed}: {record['labeled']} labels, {accuracy:.3f}")
+    make: Callable[[], Sequence[Experiment]] = partial(list, [experiment])
+    if jobs > 1:
+        try:
+            pickle.dumps(make)
+        except Exception as error:  # of many kinds
+            raise InputError(
+                f"experiment {experiment.name} cannot be sent to other processes ({error}): define its parts at the "
+                "top level of a module, or run it as a file: tonsure run FILE --jobs"
+            ) from error
+    planned = [(experiment, folder, seeds)]
+    run_several(planned, make, methods=methods, jobs=jobs)
 
 
-def run_one(experiment: Experiment, dataset: Dataset, folder: Path, name: str, seed: int) -> Iterator[Record]:
-    """The records of one method under one seed, each on the disk before it is given out; raises as ``run`` does."""
-    path = folder / f"{name}-seed{seed}.jsonl"
-    with _locked(path):
-        header = _header(experiment, dataset, name, seed)
-        done = read_records(path)
-        if done:
-            _check_same(path, done[0], header)
-        else:
-            append_record(path, header)
-        done = done[1:]
-        yield from done
-        if done and not done[-1]["rows"]:
-            return
+def run_several(
+    planned: Sequence[tuple[Experiment, Path, Sequence[int]]],
+    make: Callable[[], Sequence[Experiment]],
+    *,
+    methods: Sequence[str] | None = None,
+    jobs: int = 1,
+) -> None:
+    """Runs experiments of different names, each with its own folder and seeds: first all with their first seed.
 
-        pool = Pool(dataset.train_inputs)
-        first_rows = balanced_rows(dataset.train_labels, experiment.first, seed=seed)
-        pool.label(first_rows, dataset.train_labels[first_rows])
-        for record in done:
-            pool.label(record["rows"], record["labels"])
-        with seeded(seed, torch.device("cpu")):
-            model = experiment.model()
-        method = experiment.methods[name]
-        turns = rounds(
-            pool,
-            model,
-            method.objective,
-            experiment.batch,
-            ask=KnownLabels(dataset.train_labels),
-            until=experiment.until,
-            by=method.by,
-            measure=all_measures(dataset.test_inputs, dataset.test_labels),
-            seed=seed,
-            device=experiment.device,
-        )
-        for number in itertools.count(len(done)):
-            result = _next_quietly(turns)
-            if result is None:
-                return
-            if number < PICTURED and result.rows and dataset.train_images is not None:
-                _keep_pictures(folder, f"{name}-seed{seed}-round{number}", dataset.train_images[result.rows])
-            record = _record(number, result)
-            append_record(path, record)
-            yield record
+    Args:
+        make: called once in each process, gives these experiments there; picklable if there are several jobs.
+
+    Raises:
+        InputError, ExperimentError, MissingExtraError: as ``run`` does.
+    """
+    if jobs < 1:
+        raise InputError(f"jobs is {jobs}, expected at least 1")
+    datasets = _checked([experiment for experiment, _, _ in planned], methods)
+    if jobs > 1:
+        datasets = Datasets()  # every process loads its own: these may go
+    by_place = [
+        (place, Run(experiment.name, name, seed, experiment.rounds, recorded(folder, name, seed)))
+        for experiment, folder, seeds in planned
+        for place, seed in enumerate(seeds)
+        for name in (experiment.methods if methods is None else methods)
+    ]
+    runs = [run for _, run in sorted(by_place, key=lambda pair: pair[0])]
+    folders = {experiment.name: folder for experiment, folder, _ in planned}
+    run_all(runs, partial(_Start, make, folders, datasets), jobs=jobs)
 
 
-def _next_quietly(turns: Iterator[Round]) -> Round | None:
-    # The warnings are in the records. The filter must not last while a generator waits: it is everybody's.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SelectionWarning)
-        return next(turns, None)
-
-
-def _record(number: int, result: Round) -> Record:
-    record = asdict(result)
-    return {
-        "kind": "round",
-        "round": number,
-        "labeled": record.pop("labeled"),
-        "metrics": record.pop("measure"),
-    } | record
-
-
-def _header(experiment: Experiment, dataset: Dataset, name: str, seed: int) -> Record:
-    settings = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
-    settings["methods"] = {name: experiment.methods[name]}
-    return {
-        "kind": "experiment",
-        "experiment": experiment.name,
-        "method": name,
-        "methods": list(experiment.methods),
-        "seed": seed,
-        "data": dataset.description,
-        "classes": list(dataset.classes),
-        "batch": experiment.batch,
-        "text": describe(settings),
-        "versions": {
-            "python": platform.python_version(),
-            **{package: version(package) for package in ("tonsure", "torch", "numpy")},
-        },
-        "commit": _commit(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {_device()}",
-    }
-
-
-def describe(value: Any) -> str:
-    """The text of a value as a reader would write it: functions by their source, with those that they call."""
-    if isinstance(value, Mapping):
-        return "\n".join(f"{key} = {describe(entry)}" for key, entry in value.items())
-    if isinstance(value, FunctionType):
-        return "\n\n".join(textwrap.dedent(inspect.getsource(part)).strip() for part in _with_callees(value))
-    return repr(value)
-
-
-def _with_callees(function: FunctionType) -> list[Any]:
-    """The function, and the functions and classes of its file that it names, and those that these name."""
-    parts: list[Any] = [function]
-    for part in parts:  # it grows on the way
-        named = [part.__globals__.get(name) for name in part.__code__.co_names] if hasattr(part, "__code__") else []
-        parts += [
-            value
-            for value in named
-            if isinstance(value, FunctionType | type) and value.__module__ == function.__module__ and value not in parts
-        ]
-    return parts
-
-
-def _check_same(path: Path, found: Record, expected: Record) -> None:
-    for key in ("kind", "experiment", "method", "seed", "data", "text"):
-        if found.get(key) != expected[key]:
-            raise RecordError(
-                f"{path} holds the records of another experiment: its {key} is "
-                f"{_first_difference(found.get(key), expected[key])}. Move the folder away, or give another one."
+def _checked(experiments: Sequence[Experiment], methods: Sequence[str] | None) -> Datasets:
+    """Whatever would stop all runs of an experiment is said before anything runs; the data that were loaded for it."""
+    for experiment in experiments:
+        for name in methods or ():
+            if name not in experiment.methods:
+                known = ", ".join(experiment.methods)
+                raise InputError(f"experiment {experiment.name} has no method {name!r}; it has {known}")
+    datasets = Datasets()
+    for experiment in experiments:
+        total = len(datasets(experiment.dataset, experiment.validation).dataset.train_labels)
+        if experiment.first > total:
+            raise InputError(
+                f"experiment {experiment.name} begins with {experiment.first:,} labels, of a pool of {total:,}"
             )
-    if found.get("versions") != expected["versions"]:
-        warnings.warn(
-            f"{path} was begun under {found.get('versions')}, and goes on under {expected['versions']}",
-            UserWarning,
-            stacklevel=2,
-        )
+    return datasets
 
 
-def _first_difference(found: Any, expected: Any) -> str:
-    if not isinstance(found, str) or not isinstance(expected, str):
-        return f"{found!r}, not {expected!r}"
-    lines = zip([*found.splitlines(), ""], [*expected.splitlines(), ""], strict=False)
-    old, new = next(((old, new) for old, new in lines if old != new), (found, expected))
-    return f"{old!r} where this one's is {new!r}"
+class _Start:
+    """Starts the runs of experiments: all that a process keeps between two of them."""
 
+    def __init__(
+        self, make: Callable[[], Sequence[Experiment]], folders: Mapping[str, Path], datasets: Datasets
+    ) -> None:
+        self._experiments = {experiment.name: experiment for experiment in make()}
+        self._folders = folders
+        self._datasets = datasets
 
-def _keep_pictures(folder: Path, stem: str, images_b: Tensor) -> None:
-    pictures = folder / "pictures"
-    pictures.mkdir(exist_ok=True)
-    beside = pictures / f".{stem}.npy"
-    np.save(beside, images_b.numpy())
-    beside.replace(pictures / f"{stem}.npy")
-
-
-def _locked(path: Path) -> Any:
-    try:
-        from filelock import FileLock, Timeout
-    except ImportError as error:
-        raise MissingExtraError("An experiment", "experiments") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        return lock.acquire(timeout=0)  # a context that releases it
-    except Timeout as error:
-        raise InputError(f"{path} is being written by another process") from error
-
-
-def _commit() -> str | None:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _device() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    def __call__(self, run: Run) -> Iterator[Record]:
+        experiment = self._experiments[run.experiment]
+        data = self._datasets(experiment.dataset, experiment.validation)
+        return run_one(experiment, data, self._folders[run.experiment], run.method, run.seed)

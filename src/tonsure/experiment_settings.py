@@ -1,0 +1,89 @@
+"""What an experiment is: methods that are compared on one dataset and one model."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from tonsure.datasets import Loader
+from tonsure.description import describe
+from tonsure.errors import InputError
+from tonsure.models import BayesianModel
+from tonsure.objective import Objective
+from tonsure.optimizers import Optimizer
+
+
+@dataclass(frozen=True)
+class Method:
+    """A name in the report: an objective, and the optimizer that searches for it (None: the default one)."""
+
+    objective: Objective[Any, Any]
+    by: Optimizer | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Which methods learn most from how many labels, on which data, with which model.
+
+    All methods begin with the same labels, class by class the same number, and the same initial weights under a
+    seed, so that their differences are paired over seeds.
+
+    Args:
+        name: of the folder of records.
+        dataset: where the pool and the test set come from.
+        model: makes the model; called under the seed of the run, which decides the initial weights.
+        methods: by name, in the order of the report.
+        first: how many labels to begin with.
+        batch: how many labels are added in a round.
+        until: the number of labels at which to stop.
+        device: where the selection is done; the model knows its own.
+        seeds: of the runs, in this order; None is 0, 1, ….
+        validation: so many training items are set aside before all else, the same for every seed. They are not in the
+            pool, and are given to every ``fit`` of the model, which must know what to do with them.
+    """
+
+    name: str
+    dataset: Loader
+    model: Callable[[], BayesianModel]
+    methods: Mapping[str, Method]
+    first: int
+    batch: int
+    until: int
+    device: str = "cpu"
+    seeds: tuple[int, ...] | None = None
+    validation: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.first <= self.until or self.batch < 1:
+            raise InputError(
+                f"experiment {self.name}: first = {self.first}, batch = {self.batch}, until = {self.until}; expected "
+                "1 <= first <= until and batch >= 1"
+            )
+
+    @property
+    def rounds(self) -> int:
+        """How many times a run fits its model."""
+        return 1 + math.ceil((self.until - self.first) / self.batch)
+
+    def first_seeds(self, count: int | None = None) -> Sequence[int]:
+        """The first ``count`` of the experiment's seeds, or of 0, 1, …; None is all, or the first three.
+
+        Raises:
+            InputError: count is below one, or there are not so many.
+        """
+        if count is not None and count < 1:
+            raise InputError(f"{count} seeds were asked for, expected at least 1")
+        if self.seeds is None:
+            return range(3 if count is None else count)
+        if count is not None and count > len(self.seeds):
+            raise InputError(f"{count} seeds were asked for, but experiment {self.name} has {len(self.seeds)}")
+        return self.seeds[:count]
+
+    def text_of(self, name: str) -> str:
+        """What a run of one method depends on, as text; the same for every seed."""
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        settings["methods"] = {name: self.methods[name]}
+        del settings["seeds"]  # which runs there are is not what one of them is
+        if not self.validation:
+            del settings["validation"]  # the first records are older than it
+        return describe(settings)
