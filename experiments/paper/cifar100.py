@@ -1,0 +1,24 @@
+"""CIFAR-100: ensembles of ResNet-18, batches of 200, from 5,000 to 10,400 labels.
+
+Small: k-means features of all 60,000 images, learned without labels, and a dense network on them; a pool of 4,000.
+"""
+
+from functools import partial
+
+from paper import ensemble, full, small
+from resnets import early_stopped
+
+import tonsure as tn
+from tonsure.datasets import CIFAR100, KMeansFeatures, Subset
+from tonsure.networks import dense_network, resnet18
+
+
+def experiment(scale: str) -> list[tn.Experiment]:
+    if scale == "small":
+        dataset = Subset(KMeansFeatures(CIFAR100()), train=4000, test=2000)
+        network = partial(dense_network, inputs=512, classes=100, hidden=(128,))
+        training = tn.Training(iterations=300, batch_size=32)
+        return small("cifar100", dataset, network, training, dropout=0.5, first=200, many_classes=True)
+    members = partial(ensemble, network=partial(resnet18, classes=100), members=5, training=early_stopped())
+    sizes = {"first": 5000, "batch": 200, "until": 10_400}
+    return [full("cifar100-ensemble-200", CIFAR100(), members, validation=5000, **sizes)]
