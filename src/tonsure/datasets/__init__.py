@@ -1,8 +1,37 @@
 """Data sets to measure methods on. Each loader checks what it reads and says what it made of it."""
 
-from tonsure.datasets.dataset import Dataset
+from tonsure.datasets.ag_news import AGNews
+from tonsure.datasets.banking77 import Banking77
+from tonsure.datasets.cifar import CIFAR10, CIFAR100
+from tonsure.datasets.clinc150 import CLINC150
+from tonsure.datasets.dataset import Dataset, Loader
 from tonsure.datasets.digits import Digits
+from tonsure.datasets.emnist import EMNIST
+from tonsure.datasets.emnist47 import EMNIST47
 from tonsure.datasets.files import DownloadError
-from tonsure.datasets.mnist import MNIST, FashionMNIST
+from tonsure.datasets.kmeans_features import KMeansFeatures
+from tonsure.datasets.mnist import KMNIST, MNIST, FashionMNIST
+from tonsure.datasets.repeated import Repeated
+from tonsure.datasets.subset import Subset
+from tonsure.datasets.svhn import SVHN
 
-__all__ = ["MNIST", "Dataset", "Digits", "DownloadError", "FashionMNIST"]
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "CLINC150",
+    "EMNIST",
+    "EMNIST47",
+    "KMNIST",
+    "MNIST",
+    "SVHN",
+    "AGNews",
+    "Banking77",
+    "Dataset",
+    "Digits",
+    "DownloadError",
+    "FashionMNIST",
+    "KMeansFeatures",
+    "Loader",
+    "Repeated",
+    "Subset",
+]

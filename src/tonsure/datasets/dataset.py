@@ -1,8 +1,10 @@
 """What a loader returns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
+from jaxtyping import Int64
 from torch import Tensor
 
 
@@ -35,3 +37,20 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"Dataset({self.description})"
+
+    def with_train_rows(self, rows_n: Int64[Tensor, "n"]) -> "Dataset":
+        """The same, with only these training items, in this order; a row may stand there more than once."""
+        return replace(
+            self,
+            train_inputs=self.train_inputs[rows_n],
+            train_labels=self.train_labels[rows_n],
+            train_images=None if self.train_images is None else self.train_images[rows_n],
+            train_texts=None if self.train_texts is None else [self.train_texts[row] for row in rows_n.tolist()],
+        )
+
+
+@runtime_checkable
+class Loader(Protocol):
+    """What gives a dataset, and prints itself into the record, such as ``MNIST()``."""
+
+    def load(self) -> Dataset: ...

@@ -1,9 +1,12 @@
 """Where the files of a data set come from: a folder of the user's, or else a mirror."""
 
+import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tonsure.errors import InputError, MissingExtraError, TonsureError
@@ -18,16 +21,19 @@ class DownloadError(TonsureError, RuntimeError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file with the md5 that it must have, and the addresses of folders that hold it, best first."""
+    """A file with the md5 that it must have, and the addresses of folders that hold it, best first.
+
+    Without an address it can only be in the user's own folder.
+    """
 
     folder: str
     name: str
     md5: str
-    mirrors: Sequence[str]
+    mirrors: Sequence[str] = ()
 
 
 def find(file: RemoteFile, cache: Path | None = None) -> Path:
-    """$TONSURE_DATA/folder/name where it exists; otherwise downloaded into the cache, once.
+    """$TONSURE_DATA/folder/name, a text also packed as name.gz; otherwise downloaded into the cache, once.
 
     Args:
         cache: where downloads are kept; None is the user's cache folder.
@@ -37,25 +43,74 @@ def find(file: RemoteFile, cache: Path | None = None) -> Path:
         DownloadError: it is not there, and no mirror gave it.
         MissingExtraError: a download is needed, and pooch is not installed.
     """
-    own = _own_path(file)
-    if own is None or not own.is_file():
-        return _download(file, cache, looked_at=own)
-    if (md5 := hashlib.md5(own.read_bytes(), usedforsecurity=False).hexdigest()) != file.md5:
-        raise InputError(f"{own} is not the published file, or damaged: its md5 is {md5}, not {file.md5}")
-    return own
+    return find_first([file], cache)[1]
 
 
-def _own_path(file: RemoteFile) -> Path | None:
-    folder = os.environ.get(VARIABLE)
-    return Path(folder) / file.folder / file.name if folder else None
+def find_first(files: Sequence[RemoteFile], cache: Path | None = None) -> tuple[RemoteFile, Path]:
+    """The first of several forms of the same data that is in $TONSURE_DATA; otherwise the first that has a mirror.
+
+    Raises: as ``find``.
+    """
+    for file in files:
+        for own in _own_paths(file):
+            if own.is_file():
+                _check(own, file)
+                return file, own
+    looked_at = [own for file in files for own in _own_paths(file)]
+    remote = next((file for file in files if file.mirrors), files[0])
+    return remote, _download(remote, cache, looked_at)
 
 
-def _download(file: RemoteFile, cache: Path | None, looked_at: Path | None) -> Path:
+def unpacked(path: Path) -> bytes:
+    """The content of a file; where its name ends in .gz, what is packed in it.
+
+    Raises:
+        InputError: the file is missing, damaged or cut short; the message names it.
+    """
     try:
-        import pooch
-    except ImportError as error:
-        raise MissingExtraError(f"downloading {file.folder}/{file.name}", "datasets") from error
-    tried = [f"{looked_at}: no such file"] if looked_at else []
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    return ungzipped(content, path) if path.suffix == ".gz" else content
+
+
+def ungzipped(content: bytes, path: Path) -> bytes:
+    """What is packed in the content of ``path``, which the messages name; raises as ``unpacked`` does."""
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def _own_paths(file: RemoteFile) -> list[Path]:
+    folder = os.environ.get(VARIABLE)
+    if not folder:
+        return []
+    is_text = file.name.endswith((".csv", ".json"))
+    names = [file.name, f"{file.name}.gz"] if is_text else [file.name]
+    return [Path(folder) / file.folder / name for name in names]
+
+
+def _check(own: Path, file: RemoteFile) -> None:
+    if own.name == file.name:
+        with own.open("rb") as opened:
+            md5 = hashlib.file_digest(opened, _md5).hexdigest()
+    else:
+        md5 = _md5(unpacked(own)).hexdigest()
+    if md5 != file.md5:
+        raise InputError(f"{own} is not the published file, or damaged: its md5 is {md5}, not {file.md5}")
+
+
+_md5 = partial(hashlib.md5, usedforsecurity=False)
+
+
+def _download(file: RemoteFile, cache: Path | None, looked_at: Sequence[Path]) -> Path:
+    tried = [f"{path}: no such file in the folder that ${VARIABLE} names" for path in looked_at]
+    if file.mirrors:
+        try:
+            import pooch
+        except ImportError as error:
+            raise MissingExtraError(f"downloading {file.folder}/{file.name}", "datasets") from error
     for mirror in file.mirrors:
         address = f"{mirror.rstrip('/')}/{file.name}"
         try:

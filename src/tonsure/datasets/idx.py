@@ -1,15 +1,14 @@
 """The IDX format of the MNIST files: a header of big-endian integers, then bytes."""
 
-import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from tonsure.datasets.files import unpacked
 from tonsure.errors import InputError
 
 _UNSIGNED_BYTE = 0x08
@@ -21,10 +20,11 @@ def read_idx(path: Path, ndim: int) -> UInt8[Tensor, "..."]:
     Raises:
         InputError: the file is missing, damaged, cut short, or another kind of file; the message names it.
     """
-    try:
-        content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    return parse_idx(unpacked(path), path, ndim)
+
+
+def parse_idx(content: bytes, path: Path, ndim: int) -> UInt8[Tensor, "..."]:
+    """The same for the content of an IDX file; ``path`` is where it comes from, for the messages."""
     magic, header = bytes([0, 0, _UNSIGNED_BYTE, ndim]), 4 + 4 * ndim
     if content[:4] != magic:
         raise InputError(

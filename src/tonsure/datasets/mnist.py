@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from tonsure.datasets.dataset import Dataset
 from tonsure.datasets.files import RemoteFile, find
 from tonsure.datasets.idx import read_idx
-from tonsure.errors import InputError
+from tonsure.datasets.images import LabeledImages, check_labels, image_dataset
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,15 @@ class FashionMNIST:
         return load_idx(_FASHION_MNIST)
 
 
+@dataclass(frozen=True)
+class KMNIST:
+    """Characters of old Japanese books, 60,000 and 10,000 of 28 × 28 (Clanuwat et al. 2018)."""
+
+    def load(self) -> Dataset:
+        """Raises: as ``tonsure.datasets.files.find``, and InputError for a file with other contents."""
+        return load_idx(_KMNIST)
+
+
 def load_idx(source: IdxSource, cache: Path | None = None) -> Dataset:
     """Finds, reads, checks and scales the four files of a data set."""
     names = (
@@ -62,36 +68,21 @@ def load_idx(source: IdxSource, cache: Path | None = None) -> Dataset:
         find(RemoteFile(source.name, name, md5, source.mirrors), cache)
         for name, md5 in zip(names, source.md5s, strict=True)
     ]
-    train_images, train_labels = _read(paths[0], paths[1], len(source.classes))
-    test_images, test_labels = _read(paths[2], paths[3], len(source.classes))
-    height, width = train_images.shape[1:]
-    return Dataset(
-        name=source.name,
-        train_inputs=_inputs(train_images, source),
-        train_labels=train_labels.long(),
-        test_inputs=_inputs(test_images, source),
-        test_labels=test_labels.long(),
-        train_images=train_images,
-        classes=source.classes,
-        description=(
-            f"{source.name}, the official files: all {len(train_labels):,} for training and "
-            f"{len(test_labels):,} for testing, {height} × {width}, pixels scaled to [0, 1], "
-            f"minus {source.mean}, over {source.deviation}"
-        ),
+    return image_dataset(
+        source.name,
+        f"{source.name}, the official files: all",
+        _read(paths[0], paths[1], len(source.classes)),
+        _read(paths[2], paths[3], len(source.classes)),
+        source.classes,
+        (source.mean,),
+        (source.deviation,),
     )
 
 
-def _read(image_path: Path, label_path: Path, classes: int) -> tuple[Tensor, Tensor]:
+def _read(image_path: Path, label_path: Path, classes: int) -> LabeledImages:
     images, labels = read_idx(image_path, ndim=3), read_idx(label_path, ndim=1)
-    if len(images) != len(labels):
-        raise InputError(f"{image_path} has {len(images)} images, {label_path} has {len(labels)} labels")
-    if labels.max() >= classes:
-        raise InputError(f"{label_path} has the label {int(labels.max())}; there are {classes} classes")
+    check_labels(images, labels, classes, image_path, label_path)
     return images, labels
-
-
-def _inputs(images: Tensor, source: IdxSource) -> Tensor:
-    return images.to(torch.float32).div_(255).sub_(source.mean).div_(source.deviation)[:, None]
 
 
 _MNIST = IdxSource(
@@ -134,4 +125,18 @@ _FASHION_MNIST = IdxSource(
         "Bag",
         "Ankle boot",
     ),
+)
+
+_KMNIST = IdxSource(
+    name="kmnist",
+    mirrors=("http://codh.rois.ac.jp/kmnist/dataset/kmnist",),
+    md5s=(
+        "bdb82020997e1d708af4cf47b453dcf7",
+        "e144d726b3acfaa3e44228e80efcd344",
+        "5c965bf0a639b31b8f53240b1b52f4d7",
+        "7320c461ea6c1c855c0b718fb2a4b134",
+    ),
+    mean=0.1918,
+    deviation=0.3483,
+    classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
 )

@@ -1,0 +1,32 @@
+"""Arrays in a NumPy archive, each with the axes that it must have."""
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tonsure.errors import InputError
+
+
+def read_npz(path: Path, ndims: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """The named arrays of unsigned bytes in the archive, each with so many axes; nothing in it is ever unpickled.
+
+    Raises:
+        InputError: the file is missing, damaged, or lacks an array, or an array is another one; the message names it.
+    """
+    try:
+        with path.open("rb") as opened, np.load(opened) as archive:  # of a damaged one, np.load closes nothing
+            found = {key: archive[key] for key in ndims if key in archive}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    for key, ndim in ndims.items():
+        if key not in found:
+            raise InputError(f"{path} has no array {key}; expected {', '.join(ndims)}")
+        array = found[key]
+        if (array.dtype, array.ndim) != (np.uint8, ndim):
+            raise InputError(
+                f"{path}: {key} is {array.dtype} of shape {list(array.shape)}, expected uint8 with {ndim} axes"
+            )
+    return found

@@ -1,0 +1,40 @@
+"""Pickles of arrays, lists, numbers and strings, and of nothing else."""
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tonsure.errors import InputError
+
+_ALLOWED = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    # NumPy moved it, and warns of the old place; this is how an array itself names it.
+    ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+    ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+}
+"""A pickle may call any function that it can name: these are all that it can."""
+
+
+def load_arrays(content: bytes, path: Path) -> Any:
+    """What was pickled, strings of Python 2 as bytes; ``path`` is where it comes from, for the messages.
+
+    Raises:
+        InputError: it names anything but what makes an array, or is damaged.
+    """
+    try:
+        return _Unpickler(io.BytesIO(content), encoding="bytes").load()
+    # A damaged pickle may fail in any way at all.
+    except Exception as error:
+        raise InputError(f"{path} holds no pickle of arrays, lists, numbers and strings: {error}") from error
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None

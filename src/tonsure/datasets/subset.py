@@ -1,0 +1,55 @@
+"""A part of a dataset, for a quick experiment."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from tonsure.datasets.dataset import Dataset, Loader
+from tonsure.errors import InputError
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some items of each split, of every class as many, as far as there are enough of it.
+
+    Args:
+        train: how many training items are kept.
+        test: how many test items.
+        seed: decides which.
+    """
+
+    dataset: Loader
+    train: int = 2000
+    test: int = 1000
+    seed: int = 0
+
+    def load(self) -> Dataset:
+        """Raises: as the dataset, and InputError where a split has fewer items than are to be kept."""
+        whole = self.dataset.load()
+        generator = torch.Generator().manual_seed(self.seed)
+        train_rows = _drawn("train", self.train, whole.train_labels, generator)
+        test_rows = _drawn("test", self.test, whole.test_labels, generator)
+        return replace(
+            whole.with_train_rows(train_rows),
+            test_inputs=whole.test_inputs[test_rows],
+            test_labels=whole.test_labels[test_rows],
+            description=(
+                f"{whole.description}; of these, {self.train:,} for training and {self.test:,} for testing, drawn "
+                f"class by class with seed {self.seed}"
+            ),
+        )
+
+
+def _drawn(split: str, count: int, labels_N: Int64[Tensor, "N"], generator: torch.Generator) -> Int64[Tensor, "count"]:
+    """Rows of the split, ascending: one of every class, then another one of every class that has more, and so on."""
+    if not 0 < count <= len(labels_N):
+        raise InputError(f"{split} must be 1 to {len(labels_N)}, the items that there are, found {count}")
+    order_N = torch.randperm(len(labels_N), generator=generator)
+    by_class_N = labels_N[order_N].argsort(stable=True)
+    counts_C = labels_N.bincount()
+    first_C = counts_C.cumsum(0) - counts_C
+    turn_N = torch.empty_like(order_N)
+    turn_N[by_class_N] = torch.arange(len(labels_N)) - first_C.repeat_interleave(counts_C)
+    return order_N[turn_N.argsort(stable=True)[:count]].sort().values
