@@ -12,6 +12,7 @@ from PIL import Image
 from scipy import stats
 
 from tonsure import figures
+from tonsure.archive import pack
 from tonsure.comparison import estimate, labels_needed, mean_height, paired, round_levels
 from tonsure.errors import InputError, MissingExtraError, RecordError
 from tonsure.records import Record, append_record, read_records
@@ -406,6 +407,13 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path, "LBB", 0, [])
     with pytest.raises(InputError, match="1 of them without a round"):
         write_report(tmp_path)
+
+
+def test_an_archive_is_no_folder_to_write_into(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", "LBB", 0, [0.5, 0.6])
+    pack(tmp_path / "runs", tmp_path / "a.jsonl.xz")
+    with pytest.raises(InputError, match=r"a\.jsonl\.xz is no folder: take an archive apart first"):
+        write_report(tmp_path / "a.jsonl.xz")
 
 
 @pytest.mark.parametrize(("key", "method"), [("experiment", "LBB"), ("data", "LBB"), ("text", "BALD")])

@@ -40,6 +40,8 @@ def write_report(folder: Path) -> Path:
     except ImportError as error:
         raise MissingExtraError("the report", "report") from error
 
+    if folder.is_file():
+        raise InputError(f"{folder} is no folder: take an archive apart first, with tonsure.archive.unpack")
     study = read_study(folder)
     pictures = draw(study, folder)
     for name, png in pictures.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tonsure.archive import ENDING, RUNS, read_archive
 from tonsure.comparison import Array, Scores, mean_height
 from tonsure.errors import InputError, RecordError
 from tonsure.records import Record, read_records
@@ -128,11 +129,13 @@ class Study:
         return [f"{method}, seed {seed}" for method, seed in expected if (method, seed) not in there]
 
 
-def read_study(folder: Path) -> Study:
-    """The runs recorded in ``folder``; a file whose first line was never completed is a run still missing."""
+def read_study(place: Path) -> Study:
+    """The runs recorded in a folder, or in an archive ``.jsonl.xz`` of one.
+
+    A file whose first line was never completed is a run still missing.
+    """
     runs: dict[tuple[str, int], Run] = {}
-    for path in sorted(folder.glob("*-seed*.jsonl")):
-        records = read_records(path)
+    for path, records in _recorded(place).items():
         for number, record in enumerate(records):
             _check(path, number, record)
         if not records:
@@ -145,10 +148,16 @@ def read_study(folder: Path) -> Study:
             raise InputError(f"{other.path} and {path} both record {run.method} with seed {run.seed}")
     if not any(run.rounds for run in runs.values()):
         raise InputError(
-            f"{folder} holds no measured round: expected files <method>-seed<seed>.jsonl, as `tonsure run` "
+            f"{place} holds no measured round: expected files <method>-seed<seed>.jsonl, as `tonsure run` "
             f"writes them, found {f'{len(runs)} of them without a round' if runs else 'none'}"
         )
     return Study(list(runs.values()))
+
+
+def _recorded(place: Path) -> dict[Path, list[Record]]:
+    if place.name.endswith(ENDING) or place.is_file():
+        return {place / name: records for name, records in read_archive(place).items()}
+    return {path: read_records(path) for path in sorted(place.glob(RUNS))}
 
 
 def _check_same_experiment(run: Run, other: Run) -> None:
