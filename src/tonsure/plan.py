@@ -98,7 +98,8 @@ def plan(
     row_bytes = 5 * max(_bytes(high), _bytes(exact))
     elements = WORKING_ELEMENTS.get(stored.device.type, 2**24)
     fixed = FIXED + 3 * 8 * elements  # of joint distributions
-    best = block or max(1, elements // stored[0].numel())
+    # A small pool in several blocks: memory that is new to the process takes longer than to use that of a block again.
+    best = block or max(1, min(elements // stored[0].numel(), max(256, rows // 16)))
     if memory is None:
         return Plan(rows, notes_bytes, sum(kept), len(kept), fixed + best * row_bytes, best)
     least = notes_bytes + fixed + (block or 1) * row_bytes

@@ -135,7 +135,7 @@ class Shard:
         """
         if self._objective.gains is Gains.FREE:
             self.refresh()
-        if self._at_once and not self._restricted:
+        if self._all_known:
             largest = _max(self._key_n)
             return Bid(max(at_least, largest), largest)
         known, most = at_least, FIRST
@@ -169,6 +169,9 @@ class Shard:
             bid: the largest key of the whole pool lies between ``known`` and ``bound``.
         """
         least, most = less(bid.known), FIRST
+        if self._all_known:
+            tied = ((self._key_n >= least) & (self._key_n > -torch.inf)).nonzero()[:1, 0].tolist()
+            return (tied[0], bool(self._key_n[tied[0]] >= less(bid.bound))) if tied else (None, True)
         if self._floor > least:
             self._look_at(least)
         while True:
@@ -205,10 +208,7 @@ class Shard:
             alike = self._quick.shape == self._exact.shape
             self._quick.join(chosen_1.to(self._quick.dtype) if alike else self._quick.prepared(stored_1))
         if self._at_once:
-            gain_n = self._exact.update_all()
-            self._check(gain_n, torch.arange(len(self)))
-            rows = self._open_n.nonzero()[:, 0]
-            self._write(rows, gain_n[rows])
+            self._settle_all()
         crowded = len(self._active) > 4 * ACTIVE and self._exact.joined % FIRST == 0
         if crowded and not self._restricted:
             self._look_at()
@@ -216,6 +216,11 @@ class Shard:
     def standard_error(self) -> float:
         """Of the worth of the chosen set."""
         return self._objective.standard_error(self._exact.state)
+
+    @property
+    def _all_known(self) -> bool:
+        """Whether every row can win, and its key is up to date."""
+        return self._at_once and not self._restricted
 
     def _candidates(self) -> Rows:
         """The rows that can win."""
@@ -239,9 +244,9 @@ class Shard:
                 self._offset_n[at] = (gain_n - first_n).float()
                 self._gain_n[at] = self._bound(gain_n, at)
 
-    def _check(self, gain_n: Tensor, rows: Rows) -> None:
+    def _check(self, gain_n: Tensor, rows: Rows | slice) -> None:
         if gain_n.isnan().any():
-            row = int(rows[gain_n.isnan().cpu()][0])
+            row = int(torch.arange(len(self))[rows][gain_n.isnan().cpu()][0])
             row = row if self._part.rows is None else int(self._part.rows[row])
             raise InputError(f"{self._objective}: the gain of row {row} is nan")
 
@@ -282,6 +287,13 @@ class Shard:
             gain_n = self._exact.update(rows)
             self._check(gain_n, rows.cpu())
             self._write(rows, gain_n)
+
+    def _settle_all(self) -> None:
+        gain_n = self._exact.update_all()
+        self._check(gain_n, slice(None))
+        self._gain_n.copy_(torch.where(self._open_n, gain_n, -torch.inf))
+        if self._key is not by_gain:
+            self._key_n = torch.where(self._open_n, self._key(self._gain_n, self._noise_n), -torch.inf)
 
     def _write(self, rows: Rows, gain_n: Tensor) -> None:
         self._gain_n[rows] = gain_n
