@@ -1,0 +1,62 @@
+"""What the models of experiments reach when the whole pool is labeled: where their learning curves would end.
+
+python experiments/full_supervision.py experiments/paper/mnist.py --scale small --seeds 5
+
+One line for each pool and model of the files: experiments that differ only in the size of the batch share it. The
+training is that of the experiment, made for few labels: more iterations would reach more.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+import torch
+
+from tonsure import names
+from tonsure.comparison import estimate
+from tonsure.data import Data, Datasets
+from tonsure.description import describe, machine
+from tonsure.experiment import Experiment
+from tonsure.measures import accuracy
+from tonsure.training import derive_seed, seeded
+
+
+def accuracies(experiment: Experiment, data: Data, seeds: int) -> list[float]:
+    """Of the model fitted to all of the pool, one for each seed."""
+    dataset, found = data.dataset, []
+    validation = {} if data.validation is None else {"validation": data.validation}
+    for seed in experiment.first_seeds(seeds):
+        with seeded(seed, torch.device("cpu")):
+            model = experiment.model()
+        fit_seed = derive_seed(seed, len(dataset.train_labels), 0)
+        model.fit(dataset.train_inputs, dataset.train_labels, seed=fit_seed, **validation)
+        found.append(accuracy(dataset.test_inputs, dataset.test_labels)(model)["accuracy"])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--scale", default=names.FULL)
+    parser.add_argument("--seeds", type=int, default=5)
+    words = parser.parse_args()
+    print(f"{machine()}; accuracy ± standard error over {words.seeds} seeds")
+    print(f"{'all of the pool labeled':32}{'labels':>8}  accuracy")
+    load = Datasets()
+    for file in words.files:
+        seen: set[str] = set()
+        for experiment in names.experiments(file, words.scale):
+            model = describe(experiment.model)
+            if model in seen:
+                continue
+            seen.add(model)
+            data = load(experiment.dataset, experiment.validation)
+            of_seeds = estimate(accuracies(experiment, data, words.seeds))
+            name = re.sub(r"-\d+(?=-|$)", "", experiment.name)  # without the size of the batch
+            print(
+                f"{name:32}{len(data.dataset.train_labels):8,}  {of_seeds.mean:.3f} ± {of_seeds.error:.3f}", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()
