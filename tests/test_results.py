@@ -235,3 +235,21 @@ def test_the_command(results, runs, tmp_path, monkeypatch, capsys):
     assert call("--records", tmp_path / "archives", "--out", tmp_path / "docs") == f"{tmp_path / 'docs'}/results.md\n"
     with pytest.raises(SystemExit, match="2"):
         call("--records", tmp_path / "absent")
+
+
+def test_the_page_in_the_documentation_is_made_of_the_records_beside_it(results, tmp_path):
+    docs = FILE.parents[1] / "docs"
+    page = results.write_page(docs / "results", tmp_path).read_text()
+    assert page == (docs / "results.md").read_text()
+    for picture in re.findall(r"\]\((results/[^)]+\.png)\)", page):
+        assert (docs / picture).is_file(), picture
+
+
+def test_what_the_page_of_the_paper_quotes_is_recorded():
+    docs = FILE.parents[1] / "docs"
+    recorded = (docs / "results" / "full_supervision.txt").read_text().splitlines()
+    text = (docs / "paper.md").read_text().split("of their pool\n")[1].split("## What")[0]
+    quoted = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    assert len(quoted) >= 4
+    for line in quoted:
+        assert line in recorded, line
