@@ -1,5 +1,6 @@
 """The pool on a real cluster of three nodes: the rows of one process, whatever dies on the way."""
 
+import contextlib
 import itertools
 import os
 import pickle
@@ -256,7 +257,11 @@ def test_a_node_that_dies(cluster, actors, make_log_probs, monkeypatch, tmp_path
         ]
         nodes = ray.get(nodes)
         node = next(node for node in cluster.worker_nodes if node.node_id in nodes)
+        lost = shards._actors[nodes.index(node.node_id)]
         cluster.remove_node(node, allow_graceful=False)
+        with contextlib.suppress(ray.exceptions.RayActorError):
+            while True:  # its processes outlive it by moments, in which a search may come to its end
+                ray.get(lost.__ray_call__.remote(lambda _: None), timeout=30)
 
     engage, cpus = ray_backend.engage, []
     monkeypatch.setattr(ray_backend, "engage", lambda kind, *size: cpus.append(size[0]) or engage(kind, *size))
