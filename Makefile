@@ -22,10 +22,10 @@ types: $(SETUP)
 	$(BIN)/mypy
 
 bench: .venv-bench/.installed  ## speed and memory beside batchbald_redux, baal and scikit-activeml
-	.venv-bench/bin/python benchmarks/select.py
+	.venv-bench/bin/python -m benchmarks.selection
 
 bench-scale: .venv-bench/.installed  ## large pools: targets, floors, growth, and others at the largest size they can do
-	.venv-bench/bin/python benchmarks/scale.py --folder runs/scale --out runs/scale.json
+	.venv-bench/bin/python -m benchmarks.scale --folder runs/scale --out runs/scale.json
 
 bench-complexity: $(SETUP)  ## what a batch costs, and what it tells: docs/complexity.md
 	$(BIN)/python -m benchmarks.complexity --out runs/complexity

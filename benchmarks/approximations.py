@@ -1,6 +1,6 @@
 """How far from exact: second-order pairs, and searches that look at a part of the pool; prints tables.
 
-python benchmarks/approximations.py --folder FOLDER        (TONSURE_DATA with MNIST for the real predictions)
+python -m benchmarks.approximations --folder FOLDER        (TONSURE_DATA with MNIST for the real predictions)
 
 Pairs: I(y_i; y_j) of random pairs of rows with BALD above 0.01 nats, and the pair of every row with the one that is
 nearest to it among a thousand, exact and to second order. Batches: ``LBB`` is the worth of a batch under
@@ -9,21 +9,17 @@ this is for (standard error about 0.004 nats); ``same`` is how many rows the exa
 searches are means over five seeds.
 """
 
-import sys
-from pathlib import Path
-
-sys.path[:1] = [str(Path(__file__).resolve().parents[1])] * 2  # `benchmarks/select.py` takes one off
-
 import argparse
 import os
 import platform
 import tempfile
 import time
 import warnings
+from pathlib import Path
 
 import torch
 from benchmarks.posterior import Pool, has_mnist
-from benchmarks.select import long_run
+from benchmarks.selection import long_run
 from torch import Tensor
 
 import tonsure as tn

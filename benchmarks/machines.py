@@ -1,6 +1,6 @@
 """What 10⁹ candidates on 64 machines would cost, from constants measured here; prints a table. Needs tonsure[ray].
 
-python benchmarks/machines.py --folder FOLDER
+python -m benchmarks.machines --folder FOLDER
 
 Measured, second order, K = 20, C = 10, float16 store: seconds of the first pass for a million rows (a selection of one
 row), seconds of a step over a million rows (of 200 after the first), and seconds that a step takes longer over s = 1,
@@ -8,11 +8,6 @@ row), seconds of a step over a million rows (of 200 after the first), and second
 shard does. Bytes are those of the pickled messages. The rest is arithmetic: shards work at the same time, what is
 proportional to rows is divided by the machines, and the driver talks to them one after the other.
 """
-
-import sys
-from pathlib import Path
-
-sys.path[:1] = [str(Path(__file__).resolve().parents[1])] * 2  # `benchmarks/select.py` takes one off
 
 import argparse
 import os
@@ -22,6 +17,7 @@ import tempfile
 import time
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from benchmarks.posterior import Pool

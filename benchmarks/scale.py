@@ -1,6 +1,6 @@
 """Selecting from large pools: seconds and memory beside the targets and the floors; prints tables.
 
-make bench-scale    (or: python benchmarks/scale.py --folder FOLDER --out scale.json; --quick to try it)
+make bench-scale    (or: python -m benchmarks.scale --folder FOLDER --out scale.json; --quick to try it)
 
 Every case runs in a process of its own, from a float16 store that was read just before (to compare its checksums,
 timed as ``open``), so that it lies in the cache of the system. ``peak`` is the most memory that the process ever
@@ -24,13 +24,6 @@ C is that of the classes that were looked at: many classes are merged into ten b
 exactly. K of the logarithms make a row a distribution again, which rounding to float16 took from it.
 """
 
-import sys
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[1]
-# In place of this folder, which would hide the standard library's `select`; benchmarks/select.py takes one off.
-sys.path[:1] = [str(ROOT)] * 2
-
 import argparse
 import contextlib
 import importlib
@@ -40,12 +33,14 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -53,7 +48,7 @@ import numpy as np
 import torch
 from benchmarks.posterior import QUANTILES, SHAPES, Pool, bald_quantiles, has_mnist
 from benchmarks.released import released_batch
-from benchmarks.select import baal, held, redux, skactiveml
+from benchmarks.selection import baal, held, redux, skactiveml
 from torch import Tensor
 
 import tonsure as tn
@@ -266,7 +261,7 @@ def in_process(name: str, *, limit: float | None = None, memory: float | None = 
         memory: bytes that it may hold, where the system tells; looked at ten times a second.
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-        command = [sys.executable, __file__, "--case", name, json.dumps(words)]
+        command = [sys.executable, "-m", "benchmarks.scale", "--case", name, json.dumps(words)]
         start = time.perf_counter()
         with subprocess.Popen(command, stdout=out, stderr=errors, text=True) as process:
             why = ""

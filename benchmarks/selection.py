@@ -1,16 +1,12 @@
 """Seconds, memory and accuracy of selecting, side by side in one run; prints a table.
 
-make bench    (or: pip install -e '.[bench]' && python benchmarks/select.py)
+make bench    (or: pip install -e '.[bench]' && python -m benchmarks.selection)
 
 Every case runs in a process of its own, on the same predictions, read from a file; memory is what the process needs
 at most beyond what it held when they were read. ``claimed`` is what a method says its batch tells, ``long run`` is
 what 2^21 sampled labelings of that batch say (not by our estimate; its standard error is about 0.0005), and ``error``
 the largest difference between the two over the beginnings of the batch.
 """
-
-import sys
-
-sys.path.pop(0)  # the folder of this file, which would hide the standard library's `select`
 
 import argparse
 import contextlib
@@ -20,6 +16,7 @@ import os
 import platform
 import resource
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -154,7 +151,7 @@ def long_run(log_probs: torch.Tensor, rows: list[int], samples: int = 2**21) -> 
 
 def best_of(repeats: int, file: Path, k: int, method: str) -> dict[str, Any]:
     """The fastest of some runs; one that takes longer than 20 seconds is not repeated."""
-    command = [sys.executable, __file__, "--case", str(file), str(k), method]
+    command = [sys.executable, "-m", "benchmarks.selection", "--case", str(file), str(k), method]
     runs = []
     for _ in range(repeats):
         done = subprocess.run(command, capture_output=True, text=True)
