@@ -18,7 +18,7 @@ from tonsure.data import Data, Datasets
 from tonsure.description import describe, machine
 from tonsure.experiment import Experiment
 from tonsure.measures import accuracy
-from tonsure.training import derive_seed, seeded
+from tonsure.seeding import derive_seed, seeded
 
 
 def accuracies(experiment: Experiment, data: Data, seeds: int) -> list[float]:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tonsure.errors import InputError
-from tonsure.training import Training, TrainingError, best_device, constant, cosine, derive_seed, fit
+from tonsure.training import Training, TrainingError, best_device, constant, cosine, fit
 
 
 def make_network(seed: int = 0) -> nn.Module:
@@ -194,13 +194,6 @@ def test_a_training_prints_no_address():
 def test_schedules():
     assert [constant(done) for done in (0.0, 0.5, 1.0)] == [1, 1, 1]
     assert [cosine(done) for done in (0.0, 0.5, 1.0)] == pytest.approx([1, 0.5, 0])
-
-
-def test_derived_seeds_are_fixed_and_apart():
-    seeds = [derive_seed(seed, member) for seed in range(30) for member in range(30)]
-    assert len(set(seeds)) == 900
-    assert derive_seed(1, 2) != derive_seed(2, 1)
-    assert derive_seed(0, 1) == derive_seed(0, 1)
 
 
 def test_best_device_exists():

@@ -17,8 +17,9 @@ from tonsure.objective import Objective
 from tonsure.optimizers import Optimizer
 from tonsure.pool import Pool
 from tonsure.predictions import predict
+from tonsure.seeding import derive_seed
 from tonsure.select import select
-from tonsure.training import Examples, derive_seed
+from tonsure.training import Examples
 
 Measure = Callable[[BayesianModel], Mapping[str, float]]
 """From a fitted model to numbers about it, by name."""

@@ -22,7 +22,7 @@ from tonsure.pool import Pool
 from tonsure.predictions import predict
 from tonsure.recording import check_same, keep_pictures, locked
 from tonsure.records import Record, append_record, read_records
-from tonsure.training import seeded
+from tonsure.seeding import seeded
 
 PICTURED = 2
 """The batches of so many first rounds are kept as pictures."""

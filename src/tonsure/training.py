@@ -3,18 +3,17 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from tonsure.errors import InputError, TonsureError
+from tonsure.seeding import seeded
 
 Schedule = Callable[[float], float]
 """From the fraction of the training that is done, in [0, 1], to what the learning rate is multiplied by."""
@@ -222,38 +221,6 @@ def diverged(loss: float, iteration: int, iterations: int, learning_rate: float,
         cause = f"example {int(bad.nonzero()[0])} of {len(inputs)} is not finite"
     where = f"at iteration {iteration} of {iterations}, with the learning rate {learning_rate:g}"
     return f"the loss is {loss} {where}: {cause}"
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Inside, torch draws from ``seed`` and cuDNN is deterministic; afterwards both are as they were.
-
-    Global generators, because neither ``nn.Dropout`` nor the initial weights of a layer accept one of ours.
-    Only those of the CPU and of ``device`` are touched: to ask another GPU for its state claims memory there.
-    """
-    gpus = []
-    if device.type == "cuda":
-        gpus = [torch.cuda.current_device() if device.index is None else device.index]
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
-    with torch.random.fork_rng(devices=gpus):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU too
-        for gpu in gpus:
-            torch.cuda.default_generators[gpu].manual_seed(seed)
-        try:
-            cudnn.deterministic, cudnn.benchmark = True, False
-            yield
-        finally:
-            cudnn.deterministic, cudnn.benchmark = before
-
-
-def derive_seed(*numbers: int) -> int:
-    """One seed from several numbers, such as (seed, member): close numbers give unrelated streams.
-
-    Raises:
-        ValueError: a number is negative.
-    """
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
 
 
 def best_device() -> str:

@@ -4,8 +4,9 @@ from torch import nn
 
 from tonsure.errors import InputError
 from tonsure.models import Ensemble
+from tonsure.seeding import derive_seed, seeded
 from tonsure.testing import check_model
-from tonsure.training import Training, TrainingError, derive_seed, fit, seeded
+from tonsure.training import Training, TrainingError, fit
 
 SHORT = Training(iterations=10)
 

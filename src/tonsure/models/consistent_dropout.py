@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tonsure.errors import InputError
-from tonsure.training import derive_seed
+from tonsure.seeding import derive_seed
 
 Dropout = nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d
 _DROPOUT = get_args(Dropout)

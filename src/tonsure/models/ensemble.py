@@ -10,15 +10,14 @@ from torch import Tensor, nn
 from tonsure.errors import InputError
 from tonsure.models.bayesian_model import BayesianModel, Member
 from tonsure.models.vectorized import fit_together, is_quicker, obstacle
+from tonsure.seeding import derive_seed, seeded
 from tonsure.training import (
     DEFAULT_TRAINING,
     Examples,
     Training,
     check_examples,
     checked_logits,
-    derive_seed,
     fit,
-    seeded,
 )
 
 

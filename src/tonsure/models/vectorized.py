@@ -16,13 +16,13 @@ from torch.nn.modules.dropout import _DropoutNd
 from tqdm import tqdm
 
 from tonsure.errors import InputError
+from tonsure.seeding import seeded
 from tonsure.training import (
     Training,
     TrainingError,
     checked_classes,
     checked_logits,
     diverged,
-    seeded,
     shuffled_batches,
 )
 
