@@ -375,7 +375,7 @@ def test_several_jobs_and_a_run_that_fails(typed, scaled):
             "plain.py makes its `experiment` at one scale, so there is none for 'small'",
         ),
         (["scaled.py", "--only", "*-10,*-7"], "there is no experiment '*-7'; there are digits-5, digits-10"),
-        (["scaled.py", "--methods", "LBB"], "experiment digits-5 has no method 'LBB'; it has random, PLBB"),
+        (["scaled.py", "--methods", "LBB"], "no experiment has a method 'LBB'; there are random, PLBB"),
         (["scaled.py", "--seeds", "0"], "0 seeds were asked for, expected at least 1"),
         (["scaled.py", "--jobs", "0"], "jobs is 0, expected at least 1"),
         (["scaled.py", "--network", "wide"], "the network 'wide' is None, expected my_module:make_network"),

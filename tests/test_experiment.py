@@ -172,7 +172,7 @@ def test_two_processes_do_not_write_one_file(finished):
 
 
 def test_a_method_that_is_not_there(tmp_path):
-    with pytest.raises(tn.InputError, match="experiment small has no method 'LBB'; it has random, PLBB"):
+    with pytest.raises(tn.InputError, match="no experiment has a method 'LBB'; there are random, PLBB"):
         tn.run(SMALL, tmp_path, seeds=[0], methods=["LBB"])
     assert list(tmp_path.iterdir()) == []
 
@@ -318,6 +318,9 @@ def test_several_experiments_go_seed_by_seed(tmp_path, monkeypatch):
         "small, PLBB, seed 1",
         "other, PLBB, seed 8",
     ]
+    begun.clear()
+    run_several(planned, lambda: [SMALL, other], methods=["random"])
+    assert begun == ["small, random, seed 0", "small, random, seed 1"]
 
 
 def test_two_processes_give_the_records_of_one(tmp_path):

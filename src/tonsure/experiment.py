@@ -62,6 +62,7 @@ def run_several(
     """Runs experiments of different names, each with its own folder and seeds: first all with their first seed.
 
     Args:
+        methods: only these; an experiment that lacks one of them goes without.
         make: called once in each process, gives these experiments there; picklable if there are several jobs.
 
     Raises:
@@ -77,6 +78,7 @@ def run_several(
         for experiment, folder, seeds in planned
         for place, seed in enumerate(seeds)
         for name in (experiment.methods if methods is None else methods)
+        if name in experiment.methods
     ]
     runs = [run for _, run in sorted(by_place, key=lambda pair: pair[0])]
     folders = {experiment.name: folder for experiment, folder, _ in planned}
@@ -85,11 +87,10 @@ def run_several(
 
 def _checked(experiments: Sequence[Experiment], methods: Sequence[str] | None) -> Datasets:
     """Whatever would stop all runs of an experiment is said before anything runs; the data that were loaded for it."""
-    for experiment in experiments:
-        for name in methods or ():
-            if name not in experiment.methods:
-                known = ", ".join(experiment.methods)
-                raise InputError(f"experiment {experiment.name} has no method {name!r}; it has {known}")
+    known = list(dict.fromkeys(name for experiment in experiments for name in experiment.methods))
+    for name in methods or ():
+        if name not in known:
+            raise InputError(f"no experiment has a method {name!r}; there are {', '.join(known)}")
     datasets = Datasets()
     for experiment in experiments:
         total = len(datasets(experiment.dataset, experiment.validation).dataset.train_labels)

@@ -23,7 +23,9 @@ def run(
         int | None,
         typer.Option(help="How many: the first of the experiment's, by default all, or 0, 1, …, by default 3."),
     ] = None,
-    methods: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Only these, separated by commas, where an experiment has them.")
+    ] = None,
     network: Annotated[
         str | None,
         typer.Option(help="my_module:make_network, given to the experiment's model in place of its own network."),
