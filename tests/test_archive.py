@@ -71,7 +71,7 @@ def test_an_archive_holds_every_run_from_its_header_on(folder, tmp_path):
         *[("random", 1), 0, 1, 2],
     ]
     assert list(read_archive(path)) == [f"{m}-seed{s}.jsonl" for m in ("LBB", "random") for s in (0, 1)]
-    assert not list(path.parent.glob("*.part"))
+    assert not list(path.parent.glob(f".*{path.name}"))
 
 
 def test_only_gains_and_seconds_are_rounded(folder, tmp_path):

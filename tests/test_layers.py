@@ -29,6 +29,7 @@ SELECTION = [
 ]
 MODEL = [
     {"errors", "shapes"},
+    {"seeding"},
     {"training", "pool"},
     {"models"},
     {"prediction_blocks"},
@@ -50,17 +51,21 @@ BOTH = [
 ]
 ASIDE = {
     "records": {"errors"},
+    "whole_files": set(),
     "figures": set(),
     "comparison": set(),
-    "archive": {"errors", "records"},
+    "archive": {"errors", "records", "whole_files"},
     "study": {"errors", "records", "archive", "comparison"},
     "report_tables": {"errors", "comparison", "study"},
-    "report": {"errors", "comparison", "study", "report_tables", "figures"},
-    "datasets": {"errors"},
+    "report": {"errors", "comparison", "study", "report_tables", "figures", "whole_files"},
+    "datasets": {"errors", "whole_files"},
     "networks": {"errors"},
     "testing": None,
     "__init__": None,
 }
+
+
+ABOVE_NO_LAYER = {"records", "report", "datasets", "networks", "whole_files"}
 
 
 def allowed(module):
@@ -73,7 +78,7 @@ def allowed(module):
                 return set().union(*half[:depth], *(() if half is WAIST else WAIST))
     for depth, layer in enumerate(BOTH):
         if module in layer:
-            return set().union(*WAIST, *SELECTION, *MODEL, *BOTH[:depth], {"records", "report", "datasets", "networks"})
+            return set().union(*WAIST, *SELECTION, *MODEL, *BOTH[:depth], ABOVE_NO_LAYER)
     raise AssertionError(f"{module} stands in no layer")
 
 

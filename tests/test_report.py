@@ -368,7 +368,7 @@ def test_pictures_are_not_blank(folder: Path, name: str) -> None:
 
 
 def test_nothing_is_left_beside_and_the_page_repeats(folder: Path) -> None:
-    assert not list(folder.glob("*.part"))
+    assert not list(folder.glob(".*report.html"))
     before = (folder / "report.html").read_bytes()
     write_report(folder)
     assert (folder / "report.html").read_bytes() == before

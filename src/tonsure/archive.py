@@ -6,15 +6,15 @@ significant digits and seconds four; all else stands as it was recorded. A run i
 one that comes out of an archive goes on as it would have without.
 """
 
-import json
 import lzma
-import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tonsure.errors import InputError, RecordError
-from tonsure.records import Record, read_records
+from tonsure.records import Record, as_line, parse_line, read_records
+from tonsure.whole_files import write_whole
 
 ENDING = ".jsonl.xz"
 RUNS = "*-seed*.jsonl"
@@ -37,7 +37,8 @@ def pack(folder: Path, path: Path) -> None:
         raise InputError(f"{folder} holds no run to pack: expected files <method>-seed<seed>.jsonl")
     content = b"".join(_lines(map(_rounded, records)) for records in runs)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, lzma.compress(content, preset=9 | lzma.PRESET_EXTREME))
+    packed = lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)
+    write_whole(path, partial(Path.write_bytes, data=packed))
 
 
 def unpack(path: Path, folder: Path) -> None:
@@ -53,7 +54,7 @@ def unpack(path: Path, folder: Path) -> None:
             raise InputError(f"{file} is there already, and is not as in {path}: move it away, or give another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
-        _write(file, content)
+        write_whole(file, partial(Path.write_bytes, data=content))
 
 
 def read_archive(path: Path) -> dict[str, list[Record]]:
@@ -66,13 +67,7 @@ def read_archive(path: Path) -> dict[str, list[Record]]:
     runs: dict[str, list[Record]] = {}
     records: list[Record] = []
     for number, line in enumerate(_decompress(path).splitlines(), start=1):
-        where = f"{path}, line {number}"
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise RecordError(f"{where} is damaged: {error}; it reads {line[:60]!r}") from error
-        if not isinstance(record, dict):
-            raise RecordError(f"{where} is damaged: expected a JSON object, found {line[:60]!r}")
+        where, record = f"{path}, line {number}", parse_line(path, number, line)
         if record.get("kind") == "experiment":
             name = _file_name(record, where)
             if name in runs:
@@ -120,9 +115,7 @@ def _to_digits(value: Any, digits: int) -> Any:
 
 
 def _lines(records: Iterable[Mapping[str, Any]]) -> bytes:
-    """As ``append_record`` writes them."""
-    dumped = (json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":")) for record in records)
-    return "".join(f"{line}\n" for line in dumped).encode()
+    return b"".join(map(as_line, records))
 
 
 def _decompress(path: Path) -> bytes:
@@ -138,10 +131,3 @@ def _decompress(path: Path) -> bytes:
     if reader.unused_data:
         raise RecordError(f"{path} goes on after its end, with {len(reader.unused_data):,} more bytes")
     return content
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Written beside and renamed, so that a reader finds the old file or the new one, never half of one."""
-    beside = path.with_name(f"{path.name}.part")
-    beside.write_bytes(content)
-    os.replace(beside, path)

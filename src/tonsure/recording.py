@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tonsure.errors import InputError, MissingExtraError, RecordError
 from tonsure.records import Record
+from tonsure.whole_files import write_whole
 
 
 def locked(path: Path) -> Any:
@@ -49,9 +50,7 @@ def check_same(path: Path, found: Record, expected: Record) -> None:
 def keep_pictures(folder: Path, stem: str, images_b: Tensor) -> None:
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
-    beside = pictures / f".{stem}.npy"
-    np.save(beside, images_b.numpy())
-    beside.replace(pictures / f"{stem}.npy")
+    write_whole(pictures / f"{stem}.npy", lambda path: np.save(path, images_b.numpy()))
 
 
 def _first_difference(found: Any, expected: Any) -> str:

@@ -23,25 +23,36 @@ def read_records(path: Path) -> list[Record]:
     """
     if not path.exists():
         return []
-    return [_parse(path, number, line) for number, line in enumerate(_whole_lines(path), start=1)]
+    return [parse_line(path, number, line) for number, line in enumerate(_whole_lines(path), start=1)]
 
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
     """Adds one line, after cutting off a torn one, and waits until it is on the disk."""
-    line = json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
+    line = as_line(record)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         file.truncate(sum(map(len, _whole_lines(path))))
-        file.write(line.encode())
+        file.write(line)
         file.flush()
         os.fsync(file.fileno())
+
+
+def as_line(record: Mapping[str, Any]) -> bytes:
+    """The record as it is written."""
+    line = json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return f"{line}\n".encode()
 
 
 def _whole_lines(path: Path) -> list[bytes]:
     return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
 
-def _parse(path: Path, number: int, line: bytes) -> Record:
+def parse_line(path: Path, number: int, line: bytes) -> Record:
+    """The record on a line of ``path``, numbered from 1.
+
+    Raises:
+        RecordError: it is no JSON object; the message names the file and the line.
+    """
     try:
         record = json.loads(line)
     except ValueError as error:

@@ -1,7 +1,7 @@
 """The report of an experiment, from the folder of its records to one HTML file and its figures."""
 
 import base64
-import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from tonsure.report_tables import (
     result_in_words,
 )
 from tonsure.study import Study, mean_accuracies, read_study, seconds
+from tonsure.whole_files import write_whole
 
 PICTURED_ROUNDS = (0, 1)
 PICTURES_PER_BATCH = 100
@@ -45,7 +46,7 @@ def write_report(folder: Path) -> Path:
     study = read_study(folder)
     pictures = draw(study, folder)
     for name, png in pictures.items():
-        _write(folder / name, png)
+        write_whole(folder / name, partial(Path.write_bytes, data=png))
     loader = PackageLoader("tonsure")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -63,7 +64,7 @@ def write_report(folder: Path) -> Path:
         warnings=count_warnings(study),
         color=figures.color,
     )
-    _write(folder / "report.html", html.encode())
+    write_whole(folder / "report.html", partial(Path.write_bytes, data=html.encode()))
     return folder / "report.html"
 
 
@@ -127,10 +128,3 @@ def _strips(study: Study, folder: Path, number: int) -> list[figures.Strip]:
         place = study.places[run.method]
         strips.append(figures.Strip(run.method, place, pictures[:PICTURES_PER_BATCH], counts, classes))
     return strips
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Written beside and renamed, so that a reader finds the old file or the new one, never half of one."""
-    beside = path.with_name(f"{path.name}.part")
-    beside.write_bytes(content)
-    os.replace(beside, path)

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from tonsure.errors import InputError
 from tonsure.select import Selection
+from tonsure.whole_files import write_whole
 
 WRITABLE = (".csv", ".jsonl")
 
@@ -103,12 +103,9 @@ def write_selection(selection: Selection, ids: list[str] | None, path: Path | No
     if path is None:
         sys.stdout.write(text)
         return
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise InputError(f"{path} cannot be written: {error}") from error
 
 

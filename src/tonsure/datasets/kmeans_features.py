@@ -1,7 +1,6 @@
 """Features of images that are learned without labels: k-means on small patches."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from tonsure.datasets.dataset import Dataset, Loader
 from tonsure.errors import InputError, MissingExtraError
+from tonsure.whole_files import write_whole
 
 VERSION = 1
 """Of what is computed here: another number, and nothing that was kept before is used again."""
@@ -243,12 +243,7 @@ def _read(path: Path) -> tuple[Tensor, Tensor] | None:
 
 
 def _write(path: Path, features: tuple[Tensor, Tensor]) -> None:
-    """Writes the file beside its place and renames it, so that there is never half of one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with beside.open("wb") as file:
-            np.savez(file, train=features[0].numpy(), test=features[1].numpy())
-        beside.replace(path)
+        write_whole(path, lambda beside: np.savez(beside, train=features[0].numpy(), test=features[1].numpy()))
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise InputError(f"{path} cannot be written: {error}") from error
