@@ -1,23 +1,13 @@
 import io
-import tarfile
 import zipfile
 
 import pytest
+from tarred import tar
 
 from tonsure.datasets.archives import read_tar, read_zip
 from tonsure.errors import InputError
 
 FILES = {"folder/one": b"1" * 3000, "folder/two": bytes(range(256)) * 20}
-
-
-def tar(files: dict[str, bytes]) -> bytes:
-    written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return written.getvalue()
 
 
 def zipped(files: dict[str, bytes]) -> bytes:

@@ -1,12 +1,12 @@
 import hashlib
 import io
 import pickle
-import tarfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from tarred import tar
 
 from tonsure.datasets import CIFAR10, CIFAR100
 from tonsure.datasets.cifar import _CIFAR10, _CIFAR100, load_cifar
@@ -24,16 +24,6 @@ def parts(source, members, split):
     """The images and labels of every file: training has five in CIFAR-10, one in CIFAR-100; testing one."""
     names = members[("train", "test").index(split)]
     return zip(names, np.split(IMAGES[split], len(names)), np.split(LABELS[split], len(names)), strict=True)
-
-
-def tar(files: dict[str, bytes]) -> bytes:
-    written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return written.getvalue()
 
 
 def binary_files(source) -> dict[str, bytes]:
