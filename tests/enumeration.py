@@ -30,3 +30,17 @@ def label_information(probs_i_K_C: Tensor, probs_j_K_C: Tensor) -> float:
         for d in range(C)
         if joint[c][d] > 0
     )
+
+
+def half_chi_squared(probs_i_K_C, probs_j_K_C):
+    """½ Σ_cc' (J_cc' − m_c m_c')² / (m_c m_c') from the joint table of two labels: the χ² form of I(y_i; y_j)."""
+    K, C = probs_i_K_C.shape
+    p, q = probs_i_K_C.tolist(), probs_j_K_C.tolist()
+    joint = [[sum(p[k][c] * q[k][d] for k in range(K)) / K for d in range(C)] for c in range(C)]
+    left, right = [sum(row) for row in joint], [sum(column) for column in zip(*joint, strict=True)]
+    return sum(
+        0.5 * (joint[c][d] - left[c] * right[d]) ** 2 / (left[c] * right[d])
+        for c in range(C)
+        for d in range(C)
+        if left[c] * right[d] > 0
+    )

@@ -94,6 +94,11 @@ def deviations(probs_n_K_C: Float[Tensor, "n K C"], mean_n_C: Float[Tensor, "n C
     return (probs_n_K_C - mean_n_C[:, None]).mul_(scale_n_C[:, None])
 
 
+def trace_of_gram(probs_n_K_C: Float[Tensor, "n K C"], mean_n_C: Float[Tensor, "n C"]) -> Float[Tensor, " n"]:
+    """tr G_i = ‖Z_i‖², mean_k χ²(p_ik ‖ m_i): to second order 2 I(y_i; θ)."""
+    return deviations(probs_n_K_C, mean_n_C).square_().sum((1, 2))
+
+
 def merged_classes(log_probs_n_K_C: Float[Tensor, "n K C"], classes: int) -> Tensor:
     """Each item's ``classes`` − 1 classes with the largest part in tr Z_i Z_iᵀ, and all others as one, last.
 

@@ -38,6 +38,7 @@ def without_replacement(weights, rows):
         (tn.PowerSample(), SCORES.tolist()),
         (tn.PowerSample(beta=2.0), SCORES.square().tolist()),
         (tn.PowerSample(beta=0.0), [1] * 5),
+        (tn.StepwisePowerSample(beta=2.0), SCORES.square().tolist()),
         (tn.SoftmaxSample(beta=3.0), (3 * SCORES).exp().tolist()),
         (tn.SoftrankSample(), [1 / 4, 1, 1 / 2, 1 / 5, 1 / 3]),
         (tn.SoftrankSample(beta=2.0), [1 / 16, 1, 1 / 4, 1 / 25, 1 / 9]),
@@ -49,6 +50,24 @@ def test_two_draws_without_replacement(by, weights):
     for rows, frequency in frequencies(by, 2).items():
         expected = without_replacement(weights, rows)
         assert abs(frequency - expected) < 4.5 * math.sqrt(expected * (1 - expected) / DRAWS) + 1e-9
+
+
+@pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+def test_every_step_draws_from_the_gains_that_the_batch_has_left():
+    """Three points on a line, as the seeding of k-means++ sees them: p(2 | 1) is in proportion to (z_2 − z_1)²."""
+    heights = torch.tensor([0.4, 0.3, -0.2])
+    probs = torch.stack([0.5 + heights, 0.5 - heights], 1)  # two samples, [3, 2]
+    log_probs = torch.stack([probs, 1 - probs], -1).log()
+    counts = dict.fromkeys(itertools.permutations(range(3), 2), 0)
+    for seed in range(DRAWS):
+        chosen = tn.select(log_probs, tn.Spread(), 2, by=tn.StepwisePowerSample(), seed=seed)
+        counts[tuple(chosen.rows.tolist())] += 1
+    for (first, second), count in counts.items():
+        left = {
+            i: min(float(heights[i] ** 2), float((heights[i] - heights[first]) ** 2)) for i in range(3) if i != first
+        }
+        expected = float(heights[first] ** 2 / heights.square().sum()) * left[second] / sum(left.values())
+        assert abs(count / DRAWS - expected) < 4.5 * math.sqrt(expected * (1 - expected) / DRAWS) + 1e-9
 
 
 def test_random_is_uniform(make_log_probs):
@@ -70,7 +89,7 @@ def test_items_without_a_gain_come_last_and_at_random(make_log_probs):
     assert len(lasts) == 10
 
 
-@pytest.mark.parametrize("by", [tn.PowerSample, tn.SoftmaxSample, tn.SoftrankSample])
+@pytest.mark.parametrize("by", [tn.PowerSample, tn.StepwisePowerSample, tn.SoftmaxSample, tn.SoftrankSample])
 @pytest.mark.parametrize("beta", [-1.0, math.nan, math.inf])
 def test_a_beta_that_gives_no_distribution_is_refused(by, beta):
     with pytest.raises(tn.InputError, match=f"beta is {beta}"):

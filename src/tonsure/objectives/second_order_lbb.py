@@ -1,15 +1,14 @@
 """SecondOrderLBB: Large BatchBALD with pairs to second order, in the space of the posterior samples."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from tonsure.errors import InputError
-from tonsure.information import bald_of, deviations
 from tonsure.objective import Gains, NoNotes, Objective
+from tonsure.objectives.gram import bald_and_gram
 
 
 @dataclass(frozen=True)
@@ -41,16 +40,7 @@ class SecondOrderLBB(Objective[Tensor, NoNotes]):
 
     def prepare(self, log_probs_n_K_C: Tensor) -> Tensor:
         """I(y_i; θ), and the upper triangle of G_i, where off the diagonal √2 keeps the inner product: [n, 1 + D]."""
-        probs_n_K_C = log_probs_n_K_C.exp()
-        K = probs_n_K_C.shape[1]
-        mean_n_C = probs_n_K_C.mean(1)
-        deviations_n_K_C = deviations(probs_n_K_C, mean_n_C)
-        bald_n = bald_of(probs_n_K_C, mean_n_C)
-        gram_n_KK = (deviations_n_K_C @ deviations_n_K_C.transpose(1, 2)).flatten(1)
-        places_D, scale_D = _upper_triangle(K, gram_n_KK.dtype, gram_n_KK.device)
-        items_n_D = gram_n_KK.index_select(1, places_D).mul_(scale_D)
-        items_n_D[:, 0] = bald_n
-        return items_n_D
+        return bald_and_gram(log_probs_n_K_C)
 
     def first_state(self, like: Tensor) -> Tensor:
         """What a gain is of the numbers that ``prepare`` gives: 1, and −½ · weight · M_S."""
@@ -65,15 +55,3 @@ class SecondOrderLBB(Objective[Tensor, NoNotes]):
 
     def gain(self, state: Tensor, notes: NoNotes, items: Tensor) -> Tensor:
         return (items @ state.to(items.dtype)).double()
-
-
-@lru_cache
-def _upper_triangle(K: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Where the upper triangle stands in K · K numbers, and what keeps the inner product when the lower is left out.
-
-    Before it stands the first place once more, to be overwritten: cheaper than to put a column in front later.
-    """
-    row_D, column_D = torch.nn.functional.pad(torch.triu_indices(K, K, device=device), (1, 0))
-    scale_D = torch.full(row_D.shape, 2**0.5, dtype=dtype, device=device)
-    scale_D[row_D == column_D] = 1
-    return row_D * K + column_D, scale_D

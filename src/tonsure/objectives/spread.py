@@ -1,0 +1,54 @@
+"""Spread: how far an item is from the chosen ones, by what the posterior samples say of it."""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tonsure.information import deviations
+from tonsure.objective import Gains, Objective
+
+
+class DistanceNotes(NamedTuple):
+    distance_n: Tensor
+
+
+@dataclass(frozen=True)
+class Spread(Objective[None, DistanceNotes]):
+    """gain(x_i | S) = min(‖z_i‖², min_{j∈S} ‖z_i − z_j‖²), with z_i the K × C deviations (p_ikc − m_ic) / √K.
+
+    ‖z_i‖² is the variance of the predicted probabilities: items that the samples agree on are near to the origin, and
+    count as covered. By ``StepwisePowerSample()`` it is the seeding of k-means++ (Arthur & Vassilvitskii 2007), as in
+    BADGE (Ash et al. 2020, arXiv 1906.03671), in the space of the samples; greedily it is k-center. Gains only fall. It
+    is the gain of a step that is defined: what a batch is worth depends on the order in which its items joined.
+
+    Args:
+        scaled: z_i has entries (p_ikc − m_ic) / √(K·m_ic), so that ‖z_i‖² is to second order 2 I(y_i; θ), and rare
+            classes weigh more.
+    """
+
+    scaled: bool = False
+    gains: ClassVar[Gains] = Gains.FALLING
+
+    @property
+    def samples_needed(self) -> int:
+        return 2
+
+    def prepare(self, log_probs_n_K_C: Tensor) -> Tensor:
+        """z_i as one vector, [n, K·C]."""
+        probs_n_K_C = log_probs_n_K_C.exp()
+        mean_n_C = probs_n_K_C.mean(1)
+        if self.scaled:
+            return deviations(probs_n_K_C, mean_n_C).flatten(1)
+        return ((probs_n_K_C - mean_n_C[:, None]) / probs_n_K_C.shape[1] ** 0.5).flatten(1)
+
+    def first_notes(self, items: Tensor) -> DistanceNotes:
+        return DistanceNotes(items.square().sum(1).double())
+
+    def next_notes(self, notes: DistanceNotes, items: Tensor, chosen_m: Tensor) -> DistanceNotes:
+        apart_n_m = torch.cdist(items, chosen_m).double().square_()
+        return DistanceNotes(torch.minimum(notes.distance_n, apart_n_m.amin(1)))
+
+    def gain(self, state: None, notes: DistanceNotes, items: Tensor) -> Tensor:
+        return notes.distance_n

@@ -1,0 +1,48 @@
+"""VOptimal: how uncertain the predictions for target inputs stay once a batch is labeled."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from tonsure.objective import Gains, NoNotes
+from tonsure.objectives.epig import mean_gram
+from tonsure.objectives.log_det import calibrated_roots, inner, remaining
+from tonsure.objectives.with_targets import WithTargets
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class VOptimal(WithTargets[Tensor, NoNotes]):
+    """f(S) = ½ tr M_T − ½ tr(M_T (I + Σ_{i∈S} s_i G_i)⁻¹), with M_T = mean_t G_t.
+
+    To second order ½ tr M_T is the mean information that the targets' labels have in common with θ; what a batch leaves
+    of it is their expected uncertainty about θ, had the K samples Gaussian deviations. EPIG for batches, to second
+    order; the criterion of BAIT (Ash et al. 2021, arXiv 2106.09675) in the space of the samples in place of that of the
+    last layer. G_i and s_i are those of ``LogDet``. Gains are not negative, but may rise while the batch grows.
+
+    A step costs O(N·K·r·(K + r)) with r = min(K, C), for every row.
+    """
+
+    gains: ClassVar[Gains] = Gains.FREE
+
+    def prepare(self, log_probs_n_K_C: Tensor) -> Tensor:
+        return calibrated_roots(log_probs_n_K_C)
+
+    def first_state(self, like: Tensor) -> Tensor:
+        """The covariance that is left, and M_T: [2, K, K]."""
+        identity_K_K = torch.eye(like.shape[1], dtype=torch.float64, device=like.device)
+        return torch.stack([identity_K_K, mean_gram(self.targets_like(like))])
+
+    def next_state(self, state: Tensor, chosen_1: Tensor) -> Tensor:
+        return torch.stack([remaining(state[0], chosen_1), state[1]])
+
+    def gain(self, state: Tensor, notes: NoNotes, items: Tensor) -> Tensor:
+        covariance_K_K, targets_K_K = state
+        seen_n_r_r = inner(covariance_K_K @ targets_K_K @ covariance_K_K, items)
+        identity = torch.eye(items.shape[2], dtype=items.dtype, device=items.device)
+        after_n_r_r = torch.linalg.solve(inner(covariance_K_K, items) + identity, seen_n_r_r)
+        return 0.5 * after_n_r_r.diagonal(dim1=1, dim2=2).double().sum(1)
+
+    def ceiling(self, like: Tensor) -> float:
+        return 0.5 * float(mean_gram(self.targets_like(like)).trace())

@@ -1,0 +1,56 @@
+"""What objectives have in common that compare items with target inputs."""
+
+from dataclasses import dataclass, field
+from typing import Generic
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tonsure.checks import check_log_probs
+from tonsure.errors import InputError
+from tonsure.objective import Notes, Objective, State
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class WithTargets(Objective[State, Notes], Generic[State, Notes]):
+    """Holds the predictions for inputs that matter, by the same K posterior samples as those of the pool.
+
+    Args:
+        log_probs_T_K_C: log p(y = c | x_t, θ_k), nats: of inputs as the model will meet them, for example some hundred
+            of the pool, drawn at random.
+
+    Raises:
+        InputError: these are no such predictions; or, when it meets the pool, K differs.
+    """
+
+    log_probs_T_K_C: Float[Tensor, "T K C"] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        check_log_probs([self.log_probs_T_K_C])
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return torch.equal(self.log_probs_T_K_C, other.log_probs_T_K_C)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.log_probs_T_K_C.shape))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.log_probs_T_K_C)} targets)"
+
+    @property
+    def samples_needed(self) -> int:
+        return 2
+
+    def targets_like(self, items: Tensor) -> Float[Tensor, "T K C"]:
+        """The targets, in double precision, where the items are."""
+        K = items.shape[1]
+        if self.log_probs_T_K_C.shape[1] != K:
+            raise InputError(
+                f"{self}: the targets have shape {tuple(self.log_probs_T_K_C.shape)}, by "
+                f"{self.log_probs_T_K_C.shape[1]} posterior samples; the items are predicted by K = {K}. Both must be "
+                "by the same samples, in the same order"
+            )
+        return self.log_probs_T_K_C.to(items.device, torch.float64)

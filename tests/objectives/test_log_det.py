@@ -1,0 +1,101 @@
+"""LogDet, its first order, and VOptimal, against matrices that are written out."""
+
+import pytest
+import torch
+
+import tonsure as tn
+from enumeration import joint_information
+from tonsure.testing import check_objective
+
+pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+
+
+def gram(probs_K_C):
+    """G = Σ_c (p_c − m_c)(p_c − m_c)ᵀ / (K m_c), class by class."""
+    K = len(probs_K_C)
+    total = torch.zeros(K, K, dtype=torch.float64)
+    for column in probs_K_C.T:
+        mean = column.mean()
+        if mean > 0:
+            total += torch.outer(column - mean, column - mean) / (K * mean)
+    return total
+
+
+def half_log_det(matrix):
+    return 0.5 * float(torch.linalg.slogdet(torch.eye(len(matrix), dtype=torch.float64) + matrix).logabsdet)
+
+
+def calibrated(probs_K_C):
+    """s G with ½ log det(I + s G) = I(y; θ), by trying ever finer scales."""
+    matrix, target = gram(probs_K_C), joint_information(probs_K_C[None])
+    scale, step = 0.0, 64.0
+    while step > 1e-13:
+        if half_log_det((scale + step) * matrix) <= target:
+            scale += step
+        else:
+            step /= 2
+    return scale * matrix
+
+
+@pytest.mark.parametrize("impossible", [False, True])
+@pytest.mark.parametrize("C", [3, 9])
+def test_log_det_is_that_of_the_sum_of_calibrated_matrices(make_log_probs, C, impossible):
+    log_probs = make_log_probs(12, C=C, impossible=impossible)
+    chosen = tn.select(log_probs, tn.LogDet(), 6)
+    total = torch.zeros(6, 6, dtype=torch.float64)
+    worth = 0.0
+    for row, gain in zip(chosen.rows.tolist(), chosen.gains.tolist(), strict=True):
+        total += calibrated(log_probs[row].exp())
+        assert gain == pytest.approx(half_log_det(total) - worth, abs=1e-6)
+        worth = half_log_det(total)
+
+
+def test_every_item_alone_tells_log_det_what_it_tells(make_log_probs):
+    log_probs = make_log_probs(30, impossible=True)
+    alone = tn.select(log_probs, tn.LogDet(), 30, by=tn.TopK())
+    told = [joint_information(log_probs[row : row + 1].exp()) for row in alone.rows.tolist()]
+    assert alone.gains.tolist() == pytest.approx(told, abs=1e-6)
+
+
+@pytest.mark.parametrize("impossible", [False, True])
+def test_linear_log_det_is_the_slope_of_log_det(make_log_probs, impossible):
+    """d/dt ½ log det(I + M + t s G) at t = 0, by a difference."""
+    log_probs = make_log_probs(12, impossible=impossible)
+    chosen = tn.select(log_probs, tn.LinearLogDet(), 8)
+    total, t = torch.zeros(6, 6, dtype=torch.float64), 1e-5
+    for row, gain in zip(chosen.rows.tolist(), chosen.gains.tolist(), strict=True):
+        told = joint_information(log_probs[row : row + 1].exp())
+        matrix = gram(log_probs[row].exp())
+        if told > 0:
+            matrix *= 2 * told / matrix.trace()
+        slope = (half_log_det(total + t * matrix) - half_log_det(total - t * matrix)) / (2 * t)
+        assert gain == pytest.approx(slope, abs=1e-7)
+        total += matrix
+
+
+@pytest.mark.parametrize("C", [3, 9])
+def test_v_optimal_is_what_the_targets_lose(make_log_probs, C):
+    log_probs, targets = make_log_probs(12, C=C), make_log_probs(5, C=C, seed=1)
+    chosen = tn.select(log_probs, tn.VOptimal(targets), 5)
+    mean = sum(gram(target.exp()) for target in targets) / 5
+    total, left = torch.eye(6, dtype=torch.float64), 0.5 * float(mean.trace())
+    for row, gain in zip(chosen.rows.tolist(), chosen.gains.tolist(), strict=True):
+        total += calibrated(log_probs[row].exp())
+        after = 0.5 * float((mean @ torch.linalg.inv(total)).trace())
+        assert gain == pytest.approx(left - after, abs=1e-6)
+        left = after
+
+
+@pytest.mark.parametrize("objective", [tn.LogDet(), tn.LinearLogDet()])
+def test_a_thousand_classes_round_by_no_more_than_allowed(make_log_probs, objective):
+    check_objective(objective, make_log_probs(24, K=20, C=1000))
+
+
+@pytest.mark.parametrize("objective", [tn.LogDet(), tn.LinearLogDet()])
+def test_samples_that_agree_are_told_nothing(objective):
+    log_probs = torch.full((14, 4, 3), 1 / 3, dtype=torch.float64).log()
+    log_probs[0, 0] = torch.tensor([0.5, 0.25, 0.25]).log()
+    chosen = tn.select(log_probs, objective, 3)
+    assert chosen.rows.tolist() == [0, 1, 2]
+    assert chosen.gains[0] > 0.001
+    assert chosen.gains[1:].tolist() == pytest.approx([0, 0], abs=1e-12)
