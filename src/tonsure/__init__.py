@@ -22,12 +22,12 @@ from tonsure.models import MCDropout as MCDropout
 from tonsure.objective import Gains as Gains
 from tonsure.objective import NoNotes as NoNotes
 from tonsure.objective import Objective as Objective
-from tonsure.objectives import EPIG as EPIG
 from tonsure.objectives import BatchBALD as BatchBALD
 from tonsure.objectives import BoundedLBB as BoundedLBB
 from tonsure.objectives import CorrectedLBB as CorrectedLBB
+from tonsure.objectives import Discounted as Discounted
+from tonsure.objectives import EPIG as EPIG
 from tonsure.objectives import LargeBatchBALD as LargeBatchBALD
-from tonsure.objectives import LinearLogDet as LinearLogDet
 from tonsure.objectives import LogDet as LogDet
 from tonsure.objectives import Pointwise as Pointwise
 from tonsure.objectives import Random as Random

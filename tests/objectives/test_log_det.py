@@ -1,4 +1,4 @@
-"""LogDet, its first order, and VOptimal, against matrices that are written out."""
+"""LogDet, its slope, which Discounted is made of, and VOptimal, against matrices that are written out."""
 
 import pytest
 import torch
@@ -58,19 +58,38 @@ def test_every_item_alone_tells_log_det_what_it_tells(make_log_probs):
 
 
 @pytest.mark.parametrize("impossible", [False, True])
-def test_linear_log_det_is_the_slope_of_log_det(make_log_probs, impossible):
-    """d/dt ½ log det(I + M + t s G) at t = 0, by a difference."""
+@pytest.mark.parametrize("score", [tn.bald, tn.margin])
+@pytest.mark.parametrize("strength", [1.0, 3.0])
+def test_the_discount_is_the_slope_of_log_det(make_log_probs, score, strength, impossible):
+    """d/dt log det(I + M + t G / tr G) at t = 0, by a difference, times the score."""
     log_probs = make_log_probs(12, impossible=impossible)
-    chosen = tn.select(log_probs, tn.LinearLogDet(), 8)
-    total, t = torch.zeros(6, 6, dtype=torch.float64), 1e-5
+    chosen = tn.select(log_probs, tn.Discounted(score, strength), 8)
+    alone, total, t = score(log_probs), torch.zeros(6, 6, dtype=torch.float64), 1e-5
     for row, gain in zip(chosen.rows.tolist(), chosen.gains.tolist(), strict=True):
-        told = joint_information(log_probs[row : row + 1].exp())
         matrix = gram(log_probs[row].exp())
-        if told > 0:
-            matrix *= 2 * told / matrix.trace()
-        slope = (half_log_det(total + t * matrix) - half_log_det(total - t * matrix)) / (2 * t)
-        assert gain == pytest.approx(slope, abs=1e-7)
-        total += matrix
+        matrix /= matrix.trace()
+        slope = (half_log_det(total + t * matrix) - half_log_det(total - t * matrix)) / t
+        assert gain == pytest.approx(float(alone[row]) * slope, abs=1e-7)
+        total += strength * 2 * joint_information(log_probs[row : row + 1].exp()) * matrix
+
+
+def test_where_samples_agree_nothing_is_discounted(make_log_probs):
+    log_probs = make_log_probs(20)
+    log_probs[::2] = log_probs[::2, :1]
+    margins = tn.margin(log_probs)
+    chosen = tn.select(log_probs, tn.Discounted(tn.margin, strength=5.0), 20)
+    left = chosen.gains / margins[chosen.rows]
+    agreed = chosen.rows % 2 == 0
+    assert left[agreed].tolist() == pytest.approx([1] * 10)
+    assert left[~agreed].mean() < 0.5
+    single = tn.select(log_probs[:, :1], tn.Discounted(), 20)
+    assert torch.equal(single.rows, tn.select(log_probs[:, :1], tn.Pointwise(tn.margin), 20).rows)
+
+
+@pytest.mark.parametrize("strength", [-1.0, float("nan"), float("inf")])
+def test_a_strength_out_of_range_is_refused(strength):
+    with pytest.raises(tn.InputError, match=f"strength is {strength}"):
+        tn.Discounted(strength=strength)
 
 
 @pytest.mark.parametrize("C", [3, 9])
@@ -86,12 +105,12 @@ def test_v_optimal_is_what_the_targets_lose(make_log_probs, C):
         left = after
 
 
-@pytest.mark.parametrize("objective", [tn.LogDet(), tn.LinearLogDet()])
+@pytest.mark.parametrize("objective", [tn.LogDet(), tn.Discounted(tn.bald)])
 def test_a_thousand_classes_round_by_no_more_than_allowed(make_log_probs, objective):
     check_objective(objective, make_log_probs(24, K=20, C=1000))
 
 
-@pytest.mark.parametrize("objective", [tn.LogDet(), tn.LinearLogDet()])
+@pytest.mark.parametrize("objective", [tn.LogDet(), tn.Discounted(tn.bald)])
 def test_samples_that_agree_are_told_nothing(objective):
     log_probs = torch.full((14, 4, 3), 1 / 3, dtype=torch.float64).log()
     log_probs[0, 0] = torch.tensor([0.5, 0.25, 0.25]).log()

@@ -10,6 +10,8 @@ from tonsure.datasets.emnist import EMNIST
 from tonsure.datasets.emnist47 import EMNIST47
 from tonsure.datasets.files import DownloadError
 from tonsure.datasets.kmeans_features import KMeansFeatures
+from tonsure.datasets.latent_semantics import LatentSemantics
+from tonsure.datasets.long_tailed import LongTailed
 from tonsure.datasets.mnist import KMNIST, MNIST, FashionMNIST
 from tonsure.datasets.repeated import Repeated
 from tonsure.datasets.subset import Subset
@@ -31,7 +33,9 @@ __all__ = [
     "DownloadError",
     "FashionMNIST",
     "KMeansFeatures",
+    "LatentSemantics",
     "Loader",
+    "LongTailed",
     "Repeated",
     "Subset",
 ]

@@ -3,10 +3,10 @@
 from tonsure.objectives.batch_bald import BatchBALD as BatchBALD
 from tonsure.objectives.bounded_lbb import BoundedLBB as BoundedLBB
 from tonsure.objectives.corrected_lbb import CorrectedLBB as CorrectedLBB
+from tonsure.objectives.discounted import Discounted as Discounted
 from tonsure.objectives.epig import EPIG as EPIG
 from tonsure.objectives.epig import SecondOrderEPIG as SecondOrderEPIG
 from tonsure.objectives.large_batch_bald import LargeBatchBALD as LargeBatchBALD
-from tonsure.objectives.linear_log_det import LinearLogDet as LinearLogDet
 from tonsure.objectives.log_det import LogDet as LogDet
 from tonsure.objectives.pointwise import Pointwise as Pointwise
 from tonsure.objectives.random import Random as Random

@@ -1,0 +1,103 @@
+"""Which method should be the default: ten pools, two posteriors, batches of 10, 100 and 500.
+
+tonsure run experiments/default.py --scale choose --seeds 10 --jobs 2        (then --scale confirm)
+
+Methods were chosen on one half of the pools and confirmed on the other. All networks are dense ones, on features that
+were learned without labels: the last layers of a model, as they are trained on top of frozen features today; so a round
+takes a second on one core, and ten seeds of all this hours on two. Methods of one seed share the first labels, the
+initial weights, and for a number of labels the randomness of training.
+"""
+
+from functools import partial
+
+import torch
+
+import tonsure as tn
+from tonsure.datasets import (
+    CIFAR10,
+    CIFAR100,
+    CLINC150,
+    EMNIST47,
+    MNIST,
+    AGNews,
+    Banking77,
+    FashionMNIST,
+    KMeansFeatures,
+    LatentSemantics,
+    Loader,
+    LongTailed,
+    Repeated,
+    Subset,
+)
+from tonsure.networks import dense_network
+
+FEATURES = 128
+
+METHODS = {
+    "random": tn.Method(tn.Random()),
+    "margin": tn.Method(tn.Pointwise(tn.margin)),
+    "power-margin": tn.Method(tn.Pointwise(tn.margin), tn.PowerSample()),
+    "entropy": tn.Method(tn.Pointwise(tn.entropy)),
+    "BALD": tn.Method(tn.Pointwise(tn.bald)),
+    "PowerBALD": tn.Method(tn.Pointwise(tn.bald), tn.PowerSample()),
+    "LBB": tn.Method(tn.SecondOrderLBB()),
+}
+
+
+def images(dataset: Loader) -> Loader:
+    return KMeansFeatures(dataset, components=FEATURES)
+
+
+def texts(dataset: Loader) -> Loader:
+    return LatentSemantics(dataset, FEATURES)
+
+
+AG_NEWS = texts(AGNews(words=10_000, length=64))
+
+CHOOSE = {
+    "mnist": (images(Subset(MNIST(), train=8000, test=2000)), 10),
+    "emnist": (images(Subset(EMNIST47(), train=8000, test=2000)), 47),
+    "ag-news": (Subset(AG_NEWS, train=8000, test=2000), 4),
+    "clinc150": (Subset(texts(CLINC150(words=3_000, length=24)), train=6000, test=2250), 150),
+    "cifar10-tailed": (LongTailed(images(CIFAR10())), 10),
+}
+CONFIRM = {
+    "rmnist": (Repeated(images(Subset(MNIST(), train=2000, test=2000, seed=1)), noise=0.1), 10),
+    "fashion-mnist": (images(Subset(FashionMNIST(), train=8000, test=2000)), 10),
+    "cifar100": (Subset(KMeansFeatures(CIFAR100()), train=8000, test=2000), 100),
+    "banking77": (Subset(texts(Banking77(words=2_000, length=32)), train=8000, test=2000), 77),
+    "ag-news-repeated": (Repeated(Subset(AG_NEWS, train=2000, test=2000, seed=1), noise=0.1), 4),
+}
+
+
+def training() -> tn.Training:
+    return tn.Training(
+        optimizer=partial(torch.optim.Adam, fused=True), iterations=400, batch_size=32, learning_rate=3e-3
+    )
+
+
+def dropout(inputs: int, classes: int) -> tn.BayesianModel:
+    return tn.MCDropout(dense_network(inputs, classes, (128,), 0.25), samples=50, training=training())
+
+
+def ensemble(inputs: int, classes: int) -> tn.BayesianModel:
+    return tn.Ensemble(partial(dense_network, inputs, classes, (128,), 0.0), members=5, training=training())
+
+
+def experiment(scale: str) -> list[tn.Experiment]:
+    pools = {"choose": CHOOSE, "confirm": CONFIRM}[scale]
+    return [
+        tn.Experiment(
+            name=f"{name}-{posterior}-{batch}",
+            dataset=dataset,
+            model=partial(model, 512 if name == "cifar100" else FEATURES, classes),
+            methods=METHODS,
+            first=max(20, classes),
+            batch=batch,
+            until=max(20, classes) + added,
+            seeds=tuple(range(10)),
+        )
+        for name, (dataset, classes) in pools.items()
+        for posterior, model in (("dropout", dropout), ("ensemble", ensemble))
+        for batch, added in ((10, 100), (100, 500), (500, 2000))
+    ]

@@ -1,0 +1,42 @@
+"""A pool in which some classes are rare, as in most pools that nobody has looked at yet."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from tonsure.datasets.dataset import Dataset, Loader
+from tonsure.errors import InputError
+
+
+@dataclass(frozen=True)
+class LongTailed:
+    """Of class c the first ⌈n_c · ratio^(−c / (C − 1))⌉ training items: from all of class 0 down to one of ``ratio``.
+
+    The test set stays as it is. Cui, Jia, Lin, Song & Belongie 2019, section 5.1 (long-tailed CIFAR).
+
+    Args:
+        ratio: how many times rarer the last class is kept than the first; 1 keeps all.
+    """
+
+    dataset: Loader
+    ratio: float = 20.0
+
+    def load(self) -> Dataset:
+        """Raises: as the dataset, and InputError for a ratio below 1."""
+        if not 1 <= self.ratio < float("inf"):
+            raise InputError(f"ratio is {self.ratio}, expected a finite number of at least 1")
+        whole = self.dataset.load()
+        C = len(whole.classes)
+        kept: list[torch.Tensor] = []
+        for c in range(C):
+            rows = (whole.train_labels == c).nonzero()[:, 0]
+            share = self.ratio ** (-c / max(C - 1, 1))
+            kept.append(rows[: -int(-len(rows) * share // 1)])
+        rows = torch.cat(kept).sort().values
+        return replace(
+            whole.with_train_rows(rows),
+            description=(
+                f"{whole.description}; for training {len(rows):,} of these, the last class {self.ratio:g} times rarer "
+                "than the first, by equal factors from class to class"
+            ),
+        )

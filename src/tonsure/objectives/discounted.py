@@ -1,0 +1,77 @@
+"""Discounted: a score of single items, times the share of an item's information that the batch has left."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from tonsure.errors import InputError
+from tonsure.objective import Gains, NoNotes, Objective
+from tonsure.objectives.gram import as_square, as_vector, bald_and_gram, samples_of, trace_of
+from tonsure.scores import OF_DISAGREEMENT, margin
+
+
+@dataclass(frozen=True, repr=False)
+class Discounted(Objective[Tensor, NoNotes]):
+    """gain(x_i | S) = score(x_i) · ⟨G_i, P_S⟩ / tr G_i, with P_S = (I + strength · Σ_{j∈S} s_j G_j)⁻¹.
+
+    G_i (K × K) is that of ``SecondOrderLBB``, s_j = 2 I(y_j; θ) / tr G_j, and P_S the covariance of θ that a batch of
+    Gaussian observations would leave, in the space of the K samples: what is left of an item lies between 0 and 1.
+    A score may be any uncertainty, while redundancy is read off the posterior. With ``bald`` it is the slope of
+    ``LogDet``, ½ log det(I + Σ s_j G_j), where a little of the item joins. An item that all samples agree on keeps its
+    score; so with K = 1 nothing is discounted.
+
+    The state is one K × K matrix, and a step costs O(N·K²), whatever the batch and the number of classes. Gains only
+    fall and are never negative. It is the gain of a step that is defined: what a batch is worth depends on the order in
+    which its items joined. With few samples (an ensemble of five has four directions) all directions are soon told
+    about, and what is left falls for all items alike.
+
+    Args:
+        score: a function of ``log_probs_n_K_C`` that gives [n] numbers, none negative.
+        strength: how many times a chosen item counts; more of it spreads batches further, 0 is ``Pointwise(score)``.
+    """
+
+    score: Callable[[Tensor], Tensor] = margin
+    strength: float = 1.0
+    gains: ClassVar[Gains] = Gains.FALLING
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength < float("inf"):
+            raise InputError(f"Discounted: strength is {self.strength}, expected a finite number of at least 0")
+
+    def __repr__(self) -> str:
+        return f"Discounted({getattr(self.score, '__name__', self.score)}, strength={self.strength})"
+
+    @property
+    def samples_needed(self) -> int:
+        return 2 if self.score in OF_DISAGREEMENT else 1
+
+    def prepare(self, log_probs_n_K_C: Tensor) -> Tensor:
+        """The score, I(y_i; θ), and the upper triangle of G_i / tr G_i: [n, 2 + D]."""
+        K = log_probs_n_K_C.shape[1]
+        items_n_D = bald_and_gram(log_probs_n_K_C)
+        trace_n_1 = trace_of(items_n_D, K)[:, None]
+        # The samples never differ along 11ᵀ, so that of this direction nothing is ever told.
+        nowhere_D = as_vector(torch.full((K, K), 1 / K, dtype=items_n_D.dtype, device=items_n_D.device))
+        told = trace_n_1 > torch.finfo(items_n_D.dtype).tiny
+        shape_n_D = torch.where(told, items_n_D[:, 1:] / torch.where(told, trace_n_1, 1), nowhere_D[1:])
+        score_n_1 = self.score(log_probs_n_K_C).to(items_n_D.dtype)[:, None]
+        return torch.cat([score_n_1, items_n_D[:, :1], shape_n_D], 1)
+
+    def first_state(self, like: Tensor) -> Tensor:
+        """I + strength · Σ_{j∈S} s_j G_j, and its inverse, as ``bald_and_gram`` writes a matrix: [2, 1 + D]."""
+        identity_K_K = torch.eye(samples_of(like[:, 1:]), dtype=torch.float64, device=like.device)
+        return as_vector(identity_K_K).expand(2, -1)
+
+    def next_state(self, state: Tensor, chosen_1: Tensor) -> Tensor:
+        bald, shape_D = chosen_1[0, 1].double(), chosen_1[0, 2:].double()
+        precision_D = state[0].clone()
+        precision_D[1:] += self.strength * 2 * bald * shape_D
+        left_K_K = torch.linalg.inv(as_square(precision_D, samples_of(chosen_1[:, 1:])))
+        return torch.stack([precision_D, as_vector((left_K_K + left_K_K.T) / 2)])
+
+    def gain(self, state: Tensor, notes: NoNotes, items: Tensor) -> Tensor:
+        left_n = items[:, 2:] @ state[1, 1:].to(items.dtype)
+        return items[:, 0].double() * left_n.clamp_(0, 1).double()
