@@ -345,3 +345,36 @@ def test_two_processes_give_the_records_of_one(tmp_path):
     for path in (tmp_path / "two").glob("*.jsonl"):
         assert ", 1 threads, " in read_records(path)[0]["machine"]
         assert without_measurements(path)[1:] == without_measurements(tmp_path / "one" / path.name)[1:]
+
+
+STRATEGIES = {
+    "CoreSet": tn.Method(tn.CoreSet()),
+    "BADGE": tn.Method(tn.BADGE()),
+    "TypiClust": tn.Method(tn.TypiClust()),
+    "ProbCover": tn.Method(tn.ProbCover()),
+    "BAIT": tn.Method(tn.BAIT()),
+    "EPIG": tn.Method(tn.Targeted(tn.EPIG, count=50)),
+}
+
+
+def test_strategies_run_and_are_completed_to_the_same_records(tmp_path):
+    few = dataclasses.replace(SMALL, model=two_steps, methods={**SMALL.methods, **STRATEGIES}, until=30)
+    tn.run(few, tmp_path, seeds=[1], methods=list(STRATEGIES))
+    digits = Digits().load()
+    for name in STRATEGIES:
+        path = tmp_path / f"{name}-seed1.jsonl"
+        header, *rounds = read_records(path)
+        assert f"Method(objective={STRATEGIES[name].objective!r}, by=None)" in header["text"]
+        rows = [row for record in rounds for row in record["rows"]]
+        assert len(set(rows)) == 20
+        assert [label for record in rounds for label in record["labels"]] == digits.train_labels[rows].tolist()
+        whole = without_measurements(path)
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(lines[:2]) + lines[2][:40])
+        tn.run(few, tmp_path, seeds=[1], methods=[name])
+        assert without_measurements(path) == whole
+
+
+def test_a_method_of_a_strategy_has_no_optimizer():
+    with pytest.raises(tn.InputError, match=r"BADGE\(\) chooses rows by itself"):
+        tn.Method(tn.BADGE(), tn.TopK())

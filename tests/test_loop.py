@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import tonsure as tn
+from tonsure.seeding import derive_seed
 
 
 class Favorite(tn.BayesianModel):
@@ -110,3 +111,89 @@ def test_validation_goes_to_the_model_and_only_where_there_is_any(pool):
     assert model.validation is validation
     with pytest.raises(TypeError, match="unexpected keyword argument 'validation'"):
         next(tn.rounds(pool, Favorite(), tn.Random(), 2, ask=lambda rows: rows, until=5, validation=validation))
+
+
+class Features(Favorite):
+    """Counts what it is asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def features(self, inputs):
+        self.asked.append("features")
+        return inputs
+
+    def members(self):
+        self.asked.append("predictions")
+        yield from super().members()
+
+
+class Farthest(tn.Strategy):
+    """Notes what it sees."""
+
+    def __init__(self, **needs):
+        self.views = []
+        vars(self).update(needs)
+
+    def choose(self, view, k, generator):
+        self.views.append((view, k, generator.initial_seed()))
+        return tn.Selection(view.unlabeled_rows.flip(0)[:k], torch.arange(1.0, k + 1).double())
+
+
+def test_a_strategy_sees_what_it_needs_and_no_more(pool):
+    for needs, asked in (
+        ({}, []),
+        ({"needs_features": True}, ["features"]),
+        ({"needs_predictions": True}, ["predictions"]),
+        ({"needs_features": True, "needs_labeled_predictions": True}, ["features", "predictions"]),
+    ):
+        model, strategy = Features(), Farthest(**needs)
+        next(tn.rounds(tn.Pool(pool.inputs, {2: 1, 0: 1}), model, strategy, 2, ask=lambda rows: rows, until=7, seed=5))
+        assert model.asked == asked
+        [(view, k, seed)] = strategy.views
+        assert (k, seed) == (2, derive_seed(5, 2, 1))
+        assert (view.labeled_rows.tolist(), view.unlabeled_rows.tolist()) == ([2, 0], [1, 3, 4, 5, 6])
+        assert view.labels_m.tolist() == [1, 1]
+        assert (view.features_N_D is not None) == ("needs_features" in needs)
+        if "needs_predictions" in needs:
+            assert torch.equal(view.log_probs_n_K_C, tn.predict(model, pool.inputs, view.unlabeled_rows))
+        if "needs_labeled_predictions" in needs:
+            assert torch.equal(view.labeled_log_probs_m_K_C, tn.predict(model, pool.inputs, [2, 0]))
+
+
+def test_the_rows_of_a_strategy_are_labeled(pool):
+    found = list(tn.rounds(pool, Features(), Farthest(), 2, ask=lambda rows: rows % 2, until=6))
+    assert [turn.rows for turn in found] == [[6, 5], [4, 3], [2], []]
+    assert [turn.gains for turn in found] == [[1.0, 2.0], [1.0, 2.0], [1.0], []]
+    assert pool.labeled_rows.tolist() == [0, 6, 5, 4, 3, 2]
+    assert [turn.positive for turn in found] == [2, 2, 1, 0]
+
+
+def test_an_objective_is_searched_under_the_seed_of_its_round(pool):
+    """By hand, so that records of an older version go on as they would have."""
+    turn = next(tn.rounds(pool, Favorite(), tn.Random(), 3, ask=lambda rows: rows, until=7, seed=8))
+    rows = torch.arange(1, 7)
+    log_probs = tn.predict(Favorite(), pool.inputs, rows)
+    assert turn.rows == rows[tn.select(log_probs, tn.Random(), 3, seed=derive_seed(8, 1, 1)).rows].tolist()
+
+
+def test_a_strategy_and_an_optimizer_are_refused(pool):
+    turns = tn.rounds(pool, Features(), tn.CoreSet(), 2, ask=lambda rows: rows, until=6, by=tn.TopK())
+    with pytest.raises(
+        tn.InputError, match=r"CoreSet\(\) chooses rows by itself: expected no optimizer, found by=TopK"
+    ):
+        next(turns)
+
+
+def test_a_model_without_features_is_refused_where_they_are_needed(pool):
+    with pytest.raises(tn.InputError, match="exposes no features"):
+        next(tn.rounds(pool, Favorite(), tn.CoreSet(), 2, ask=lambda rows: rows, until=6))
+
+
+def test_warnings_of_a_strategy_are_kept(pool):
+    same = tn.Pool(torch.ones(6, 1), {0: 1})
+    with pytest.warns(tn.SelectionWarning, match="only 0 of the 2 picks"):
+        turn = next(tn.rounds(same, Features(), tn.CoreSet(), 2, ask=lambda rows: rows, until=6))
+    assert turn.positive == 0
+    assert len(turn.warnings) == 1

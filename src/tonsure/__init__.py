@@ -59,5 +59,13 @@ from tonsure.select import Selection as Selection
 from tonsure.select import select as select
 from tonsure.store import Store as Store
 from tonsure.store import write_store as write_store
+from tonsure.strategies import BADGE as BADGE
+from tonsure.strategies import BAIT as BAIT
+from tonsure.strategies import CoreSet as CoreSet
+from tonsure.strategies import ProbCover as ProbCover
+from tonsure.strategies import Strategy as Strategy
+from tonsure.strategies import Targeted as Targeted
+from tonsure.strategies import TypiClust as TypiClust
+from tonsure.strategies import View as View
 from tonsure.training import Training as Training
 from tonsure.training import best_device as best_device

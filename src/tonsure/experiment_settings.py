@@ -8,17 +8,26 @@ from typing import Any
 from tonsure.datasets import Loader
 from tonsure.description import describe
 from tonsure.errors import InputError
+from tonsure.loop import as_strategy
 from tonsure.models import BayesianModel
 from tonsure.objective import Objective
 from tonsure.optimizers import Optimizer
+from tonsure.strategies import Strategy
 
 
 @dataclass(frozen=True)
 class Method:
-    """A name in the report: an objective, and the optimizer that searches for it (None: the default one)."""
+    """A name in the report: a strategy, or an objective and the optimizer that searches for it (None: the default one).
 
-    objective: Objective[Any, Any]
+    Raises:
+        InputError: a strategy has an optimizer beside it.
+    """
+
+    objective: Objective[Any, Any] | Strategy
     by: Optimizer | None = None
+
+    def __post_init__(self) -> None:
+        as_strategy(self.objective, self.by)
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,28 @@
-"""The contracts that objectives, optimizers and models keep, to be run on your own as on ours.
+"""The contracts that objectives, optimizers, strategies and models keep, to be run on your own as on ours.
 
 Each raises an ``AssertionError`` that says what was broken and by how much.
 """
 
 import pickle
 import warnings
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tonsure.errors import SelectionWarning
+from tonsure.errors import InputError, SelectionWarning
 from tonsure.models import BayesianModel
 from tonsure.objective import Gains, Objective
 from tonsure.optimizers import Greedy, LazyGreedy, Optimizer, TopK
 from tonsure.predictions import predict
 from tonsure.select import Selection, select
+from tonsure.strategies import Strategy, View
 
 ROUNDING = 1e-5
 """What the order of a sum may do to a gain, relative to the largest or in nats."""
@@ -99,6 +104,60 @@ def check_optimizer(
     assert torch.equal(items, before), "the items were changed"
 
 
+def check_strategy(strategy: Strategy, view: View) -> None:
+    """The strategy chooses distinct unlabeled rows, as many as asked for, and the generator alone decides which.
+
+    Args:
+        strategy: yours.
+        view: some labeled rows, and at least 12 unlabeled ones, with all that a view may hold.
+
+    Raises:
+        AssertionError: a row is chosen twice, is labeled or is not of the pool, there are not k of them, a gain is not
+            finite, the view is changed, the same seed gives other rows or another generator has an influence or is
+            disturbed, what the strategy does not say that it needs has an influence, or a k that is out of range, or
+            a view without what is needed, is no InputError.
+    """
+    n = len(view.unlabeled_rows)
+    assert n >= 12, f"check_strategy needs at least 12 unlabeled rows, got {n}"
+    assert pickle.loads(pickle.dumps(strategy)) == strategy, f"{strategy} is not the same after pickling"
+    before = {field.name: getattr(view, field.name) for field in fields(view)}
+    missing = sorted(name for name, tensor in before.items() if tensor is None)
+    assert not missing, f"check_strategy needs a view with everything, but {', '.join(missing)} are None"
+    copies = {name: tensor.clone() for name, tensor in before.items()}
+
+    def choose(k: int, seen: View = view) -> Selection:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SelectionWarning)
+            return strategy.choose(seen, k, torch.Generator().manual_seed(3))
+
+    for k in (1, n // 2, n):
+        _check_selection(choose(k), view, k)
+    expected = choose(n // 2)
+    numpy_state = _numpy_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(torch.default_generator.initial_seed() + 1)
+        drawn_from = torch.get_rng_state()
+        again = choose(n // 2)
+        assert torch.equal(torch.get_rng_state(), drawn_from), "torch's global generator was used"
+    assert _numpy_state() == numpy_state, "NumPy's global generator was used"
+    assert torch.equal(again.rows, expected.rows), "the same seed gave other rows"
+    assert torch.equal(again.gains, expected.gains), "the same seed gave other gains"
+    needs = {
+        "features_N_D": strategy.needs_features,
+        "log_probs_n_K_C": strategy.needs_predictions,
+        "labeled_log_probs_m_K_C": strategy.needs_labeled_predictions,
+    }
+    bare = _without(view, *(name for name, needed in needs.items() if not needed))
+    assert torch.equal(choose(n // 2, bare).rows, expected.rows), "what is not needed has an influence"
+    for name, needed in needs.items():
+        if needed:
+            _check_refused(partial(choose, 1, _without(view, name)), f"a view without {name}")
+    for k in (0, n + 1):
+        _check_refused(partial(choose, k), f"k = {k} of {n} unlabeled rows")
+    for name, tensor in before.items():
+        assert torch.equal(tensor, copies[name]), f"{name} was changed"
+
+
 def check_model(model: BayesianModel, inputs: Tensor, *, tolerance: float = 1e-5) -> None:
     """Each of the model's K samples is one function of an item, whatever stands beside it.
 
@@ -140,6 +199,32 @@ def check_model(model: BayesianModel, inputs: Tensor, *, tolerance: float = 1e-5
     same("the last item alone", predict(model, inputs, rows=[n - 1]), expected_n_K_C[-1:].cpu())
     copies = inputs[:1].expand(6, *inputs.shape[1:])
     same("one item at six positions", model.log_probs(copies), expected_n_K_C[:1].expand(6, -1, -1))
+
+
+def _check_selection(selection: Selection, view: View, k: int) -> None:
+    rows, gains = selection.rows.tolist(), selection.gains
+    assert len(rows) == len(gains) == k, f"{len(rows)} rows with {len(gains)} gains were chosen, not {k}"
+    assert len(set(rows)) == k, f"a row was chosen twice: {rows}"
+    wrong = sorted(set(rows) - set(view.unlabeled_rows.tolist()))
+    assert not wrong, f"row {wrong[0]} was chosen, which is none of the unlabeled rows"
+    assert gains.isfinite().all(), f"gains are not finite: {gains.tolist()}"
+
+
+def _without(view: View, *names: str) -> View:
+    nothing: dict[str, Any] = dict.fromkeys(names)
+    return replace(view, **nothing)
+
+
+def _numpy_state() -> str:
+    return pickle.dumps(np.random.get_state()).hex()
+
+
+def _check_refused(attempt: Callable[[], object], what: str) -> None:
+    try:
+        attempt()
+    except InputError:
+        return
+    raise AssertionError(f"{what} is no InputError")
 
 
 def _check_notes(objective: Objective[Any, Any], items: Tensor) -> None:

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tonsure.errors import InputError
+
 Member = Callable[[Tensor], Float[Tensor, "n K C"]]
 """From inputs [n, ...] to the log probabilities of one or several of the K samples, where the inputs are."""
 
@@ -42,3 +44,18 @@ class BayesianModel(ABC):
     def log_probs(self, inputs: Tensor) -> Float[Tensor, "n K C"]:
         """log p(y = c | x_i, θ_k) in nats, all of it at once; ``tonsure.predict`` goes block by block."""
         return torch.cat([member(inputs) for member in self.members()], dim=1)
+
+    def features(self, inputs: Tensor) -> Float[Tensor, "n D"]:
+        """What the last linear layer of the fitted network is given for each item, in evaluation mode, on the CPU.
+
+        For strategies that compare items by where they lie, such as ``CoreSet``. Of a pool of any size: it is for the
+        model to go block by block.
+
+        Raises:
+            InputError: this model has none.
+        """
+        raise InputError(
+            f"{self!r} exposes no features: give {type(self).__name__} a method features(inputs) -> [n, D], with what "
+            "its last layer is given, for which tonsure.models.features.penultimate(network, inputs) may do; or choose "
+            "by predictions alone"
+        )

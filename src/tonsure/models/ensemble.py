@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tonsure.errors import InputError
 from tonsure.models.bayesian_model import BayesianModel, Member
+from tonsure.models.features import penultimate
 from tonsure.models.vectorized import fit_together, is_quicker, obstacle
 from tonsure.seeding import derive_seed, seeded
 from tonsure.training import (
@@ -100,11 +101,28 @@ class Ensemble(BayesianModel):
         Raises:
             InputError: the ensemble was not fitted yet.
         """
+        for network in self._on_device():
+            yield partial(_one_sample, network, self.training.device)
+
+    def features(self, inputs: Tensor, *, block_size: int = 1024) -> Float[Tensor, "n D"]:
+        """h = [h_1, …, h_K] / √K, with h_k what the last linear layer of member k is given.
+
+        ‖h(x) − h(x′)‖² is the mean over members of ‖h_k(x) − h_k(x′)‖².
+
+        Raises:
+            InputError: the ensemble was not fitted yet, or as ``penultimate``.
+        """
+        device = self.training.device
+        members = [penultimate(network, inputs, device=device, block_size=block_size) for network in self._on_device()]
+        return torch.cat(members, dim=1) / self._samples**0.5
+
+    def _on_device(self) -> Iterator[nn.Module]:
+        """The networks, each on the device until the next one is asked for."""
         if not self._networks:
             raise InputError("the ensemble has no members before it is fitted: call fit(inputs, labels) first")
         for network in self._networks:
             try:
-                yield partial(_one_sample, network.to(self.training.device), self.training.device)
+                yield network.to(self.training.device)
             finally:
                 network.cpu()
 

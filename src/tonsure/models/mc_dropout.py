@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tonsure.errors import InputError
 from tonsure.models.bayesian_model import BayesianModel, Member
 from tonsure.models.consistent_dropout import ConsistentDropout, make_consistent
+from tonsure.models.features import penultimate
 from tonsure.training import DEFAULT_TRAINING, Examples, Training, checked_logits, fit
 
 
@@ -62,6 +63,17 @@ class MCDropout(BayesianModel):
 
     def members(self) -> Iterator[Member]:
         yield self._all_samples
+
+    def features(self, inputs: Tensor, *, block_size: int = 1024) -> Float[Tensor, "n D"]:
+        """What the last linear layer of the network is given, without dropout.
+
+        Raises:
+            InputError: as ``penultimate``.
+        """
+        for layer in _dropouts(self._fitted):
+            layer.use(sample=None, items=0)
+        with _attention_as_written():
+            return penultimate(self._fitted, inputs, device=self.training.device, block_size=block_size)
 
     def _copy_of_start(self, seed: int) -> nn.Sequential:
         network = copy.deepcopy(self._start)

@@ -23,7 +23,7 @@ class LogDet(Objective[Tensor, NoNotes]):
     overrate where samples are confident and disagree. It does not end at log K, as the information of K samples does.
     Gains only fall and are never negative.
 
-    A step costs O(N·K·r·(K + r)), r = min(K, C), for rows that may win.
+    A step costs O(N·K·D·(K + D)), D = min(K, C), for rows that may win.
     Source: the Gaussian channel (Cover & Thomas 2006, section 9.4), in the space of the samples.
     """
 
@@ -34,7 +34,7 @@ class LogDet(Objective[Tensor, NoNotes]):
         return 2
 
     def prepare(self, log_probs_n_K_C: Tensor) -> Tensor:
-        """√s_i · Z_i, or another root of s_i G_i where that has fewer columns: [n, K, r]."""
+        """√s_i · Z_i, or another root of s_i G_i where that has fewer columns: [n, K, D]."""
         return calibrated_roots(log_probs_n_K_C)
 
     def first_state(self, like: Tensor) -> Tensor:
@@ -48,51 +48,51 @@ class LogDet(Objective[Tensor, NoNotes]):
         return 0.5 * log_det_of(inner(state, items))
 
 
-def calibrated_roots(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, "n K r"]:
+def calibrated_roots(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, "n K D"]:
     """R_i with R_i R_iᵀ = s_i G_i and ½ log det(I + s_i G_i) = I(y_i; θ)."""
     probs_n_K_C = log_probs_n_K_C.exp()
     mean_n_C = probs_n_K_C.mean(1)
-    root_n_K_r = deviations(probs_n_K_C, mean_n_C)
-    K, C = root_n_K_r.shape[1:]
+    root_n_K_D = deviations(probs_n_K_C, mean_n_C)
+    K, C = root_n_K_D.shape[1:]
     if C > K:
-        value_n_r, vector_n_K_r = torch.linalg.eigh(root_n_K_r @ root_n_K_r.transpose(1, 2))
-        value_n_r = value_n_r.clamp_min(0)
-        root_n_K_r = vector_n_K_r * value_n_r.sqrt()[:, None]
+        value_n_D, vector_n_K_D = torch.linalg.eigh(root_n_K_D @ root_n_K_D.transpose(1, 2))
+        value_n_D = value_n_D.clamp_min(0)
+        root_n_K_D = vector_n_K_D * value_n_D.sqrt()[:, None]
     else:
-        value_n_r = torch.linalg.eigvalsh(root_n_K_r.transpose(1, 2) @ root_n_K_r).clamp_min(0)
+        value_n_D = torch.linalg.eigvalsh(root_n_K_D.transpose(1, 2) @ root_n_K_D).clamp_min(0)
     return (
-        root_n_K_r * _scale(value_n_r.double(), bald_of(probs_n_K_C, mean_n_C).double()).to(root_n_K_r)[:, None, None]
+        root_n_K_D * _scale(value_n_D.double(), bald_of(probs_n_K_C, mean_n_C).double()).to(root_n_K_D)[:, None, None]
     )
 
 
-def _scale(value_n_r: Float[Tensor, "n r"], bald_n: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """√s with ½ Σ_r log(1 + s λ_r) = I(y; θ), by bisection of log s; 0 where there is no information."""
-    trace_n = value_n_r.sum(1)
+def _scale(value_n_D: Float[Tensor, "n D"], bald_n: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """√s with ½ Σ_d log(1 + s λ_d) = I(y; θ), by bisection of log s; 0 where there is no information."""
+    trace_n = value_n_D.sum(1)
     low_n = (bald_n / trace_n.clamp_min(1e-300)).clamp_min(1e-30).log()  # log(1 + x) ≤ x
     high_n = low_n + 30
     for _ in range(HALVINGS):
         middle_n = (low_n + high_n) / 2
-        under_n = 0.5 * (middle_n.exp()[:, None] * value_n_r).log1p().sum(1) < bald_n
+        under_n = 0.5 * (middle_n.exp()[:, None] * value_n_D).log1p().sum(1) < bald_n
         low_n, high_n = torch.where(under_n, middle_n, low_n), torch.where(under_n, high_n, middle_n)
     return torch.where((bald_n > 0) & (trace_n > 0), (low_n / 2).exp(), 0.0)
 
 
-def inner(covariance_K_K: Float[Tensor, "K K"], root_n_K_r: Float[Tensor, "n K r"]) -> Float[Tensor, "n r r"]:
+def inner(covariance_K_K: Float[Tensor, "K K"], root_n_K_D: Float[Tensor, "n K D"]) -> Float[Tensor, "n D D"]:
     """R_iᵀ P R_i."""
-    return root_n_K_r.transpose(1, 2) @ (covariance_K_K.to(root_n_K_r) @ root_n_K_r)
+    return root_n_K_D.transpose(1, 2) @ (covariance_K_K.to(root_n_K_D) @ root_n_K_D)
 
 
-def log_det_of(inner_n_r_r: Float[Tensor, "n r r"]) -> Float[Tensor, " n"]:
+def log_det_of(inner_n_D_D: Float[Tensor, "n D D"]) -> Float[Tensor, " n"]:
     """log det(I + A_i) of positive semidefinite A_i."""
-    identity = torch.eye(inner_n_r_r.shape[1], dtype=inner_n_r_r.dtype, device=inner_n_r_r.device)
-    factor_n_r_r = torch.linalg.cholesky(inner_n_r_r + identity)
-    return 2 * factor_n_r_r.diagonal(dim1=1, dim2=2).double().log().sum(1)
+    identity = torch.eye(inner_n_D_D.shape[1], dtype=inner_n_D_D.dtype, device=inner_n_D_D.device)
+    factor_n_D_D = torch.linalg.cholesky(inner_n_D_D + identity)
+    return 2 * factor_n_D_D.diagonal(dim1=1, dim2=2).double().log().sum(1)
 
 
-def remaining(covariance_K_K: Float[Tensor, "K K"], root_1_K_r: Float[Tensor, "1 K r"]) -> Float[Tensor, "K K"]:
+def remaining(covariance_K_K: Float[Tensor, "K K"], root_1_K_D: Float[Tensor, "1 K D"]) -> Float[Tensor, "K K"]:
     """(P⁻¹ + R Rᵀ)⁻¹ = P − P R (I + Rᵀ P R)⁻¹ Rᵀ P (Woodbury), symmetric to the last bit."""
-    root_K_r = root_1_K_r[0].double()
-    moved_K_r = covariance_K_K @ root_K_r
-    inner_r_r = torch.eye(root_K_r.shape[1], dtype=torch.float64, device=root_K_r.device) + root_K_r.T @ moved_K_r
-    after_K_K = covariance_K_K - moved_K_r @ torch.linalg.solve(inner_r_r, moved_K_r.T)
+    root_K_D = root_1_K_D[0].double()
+    moved_K_D = covariance_K_K @ root_K_D
+    inner_D_D = torch.eye(root_K_D.shape[1], dtype=torch.float64, device=root_K_D.device) + root_K_D.T @ moved_K_D
+    after_K_K = covariance_K_K - moved_K_D @ torch.linalg.solve(inner_D_D, moved_K_D.T)
     return (after_K_K + after_K_K.T) / 2

@@ -21,7 +21,7 @@ class VOptimal(WithTargets[Tensor, NoNotes]):
     order; the criterion of BAIT (Ash et al. 2021, arXiv 2106.09675) in the space of the samples in place of that of the
     last layer. G_i and s_i are those of ``LogDet``. Gains are not negative, but may rise while the batch grows.
 
-    A step costs O(N·K·r·(K + r)) with r = min(K, C), for every row.
+    A step costs O(N·K·D·(K + D)) with D = min(K, C), for every row.
     """
 
     gains: ClassVar[Gains] = Gains.FREE
@@ -39,10 +39,10 @@ class VOptimal(WithTargets[Tensor, NoNotes]):
 
     def gain(self, state: Tensor, notes: NoNotes, items: Tensor) -> Tensor:
         covariance_K_K, targets_K_K = state
-        seen_n_r_r = inner(covariance_K_K @ targets_K_K @ covariance_K_K, items)
+        seen_n_D_D = inner(covariance_K_K @ targets_K_K @ covariance_K_K, items)
         identity = torch.eye(items.shape[2], dtype=items.dtype, device=items.device)
-        after_n_r_r = torch.linalg.solve(inner(covariance_K_K, items) + identity, seen_n_r_r)
-        return 0.5 * after_n_r_r.diagonal(dim1=1, dim2=2).double().sum(1)
+        after_n_D_D = torch.linalg.solve(inner(covariance_K_K, items) + identity, seen_n_D_D)
+        return 0.5 * after_n_D_D.diagonal(dim1=1, dim2=2).double().sum(1)
 
     def ceiling(self, like: Tensor) -> float:
         return 0.5 * float(mean_gram(self.targets_like(like)).trace())

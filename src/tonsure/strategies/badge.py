@@ -1,0 +1,61 @@
+"""BADGE: items whose gradients would be large, and would differ."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from tonsure.select import Selection
+from tonsure.strategies.distances import without_rounding
+from tonsure.strategies.strategy import Strategy, View, selected
+
+
+@dataclass(frozen=True)
+class BADGE(Strategy):
+    """p(x_t = x) ∝ min_{z chosen} ‖g(x) − g(z)‖²,   g(x) = (m(x) − e_ŷ(x)) ⊗ h(x)
+
+    g is the gradient of the loss for the weights of the last layer, were the label ŷ = arg max_c m_c: m is the mean
+    prediction, e_ŷ has a one at ŷ. The batch is what k-means++ (Arthur & Vassilvitskii 2007) would begin with: the
+    first row is drawn uniformly, as there and in the paper's appendix (its released code takes the longest g). What is
+    labeled already has no influence but through the model. When no g is left that differs from all chosen ones, the
+    rest is drawn uniformly.
+
+    A gain is the distance to the nearest chosen g; that of the first row is the length of its own. The gradients
+    [n, C · D] are never made, as ⟨a ⊗ h, a′ ⊗ h′⟩ = ⟨a, a′⟩ ⟨h, h′⟩; every pick costs n · (C + D).
+    Ash, Zhang, Krishnamurthy, Langford & Agarwal 2020, arXiv 1906.03671, algorithm 1 and appendix A.
+    """
+
+    needs_features: ClassVar[bool] = True
+    needs_predictions: ClassVar[bool] = True
+
+    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
+        return selected(self, view, k, self._picks(view, k, generator))
+
+    def _picks(self, view: View, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+        features_n_D = view.features()[view.unlabeled_rows].double()
+        errors_n_C = view.mean_probs()
+        errors_n_C[torch.arange(len(errors_n_C)), errors_n_C.argmax(dim=1)] -= 1
+        norms_n = errors_n_C.square().sum(1) * features_n_D.square().sum(1)
+        left_n = torch.ones_like(norms_n)
+        nearest_n = torch.full_like(norms_n, torch.inf)
+        for _ in range(k):
+            first = bool(left_n.all())
+            chosen = draw(nearest_n if not first and nearest_n.any() else left_n, generator)
+            gain = norms_n[chosen] if first else nearest_n[chosen]
+            yield int(view.unlabeled_rows[chosen]), float(gain.sqrt())
+            product_n = (errors_n_C @ errors_n_C[chosen]) * (features_n_D @ features_n_D[chosen])
+            both_n = norms_n + norms_n[chosen]
+            nearest_n = nearest_n.minimum(without_rounding(both_n - 2 * product_n, both_n))
+            nearest_n[chosen] = left_n[chosen] = 0
+
+
+def draw(weights_n: Float64[Tensor, " n"], generator: torch.Generator) -> int:
+    """One position, with p(i) ∝ w_i; a weight must be positive."""
+    # On the CPU, where a sum has one order.
+    total_n = weights_n.cpu().cumsum(0)
+    point = torch.rand((), generator=generator, dtype=torch.float64) * total_n[-1]
+    # Where rounding makes of the point the total itself, it is the last that has a weight.
+    return min(int(torch.searchsorted(total_n, point, right=True)), int((total_n < total_n[-1]).sum()))

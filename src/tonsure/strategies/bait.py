@@ -1,0 +1,187 @@
+"""BAIT: what is labeled is to tell as much of the last layer as the pool asks about it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from tonsure.errors import InputError
+from tonsure.select import Selection
+from tonsure.strategies.distances import largest
+from tonsure.strategies.strategy import Strategy, View, selected
+
+LARGEST = 4096
+"""Up to so many weights of the last layer are compared with each other."""
+
+BLOCK = 1024
+"""So many items at a time, each with as many numbers as the last layer has weights."""
+
+
+@dataclass(frozen=True)
+class BAIT(Strategy):
+    """min_S tr(M_S⁻¹ F),   M_S = λ 1 + Σ_{x labeled or in S} I(x),   F = 1/n Σ_{x unlabeled} I(x)
+
+    I(x) = (diag(p) − p pᵀ) ⊗ h hᵀ is the Fisher information of the last layer's weights [C · D], without those of its
+    bias; p is the mean prediction and h the features. Rows join one by one, each time the one that lowers the trace
+    most, until there are ``oversampling`` · k; then they leave one by one, each time the one that raises it least.
+    Ties go to the lowest row.
+
+    A gain is by how much the trace fell when the row joined, before rows left again. In float64: the traces are kept
+    up to date by Woodbury's identity, n · C² · (C + D) and (C · D)² · C for each step. In memory are four matrices
+    [C · D, C · D] and three tensors [n, C, C].
+
+    With ``binary``, I(x) = p̂ (1 − p̂) h hᵀ with p̂ = max_c p_c, as of a model that says whether ŷ is right: one matrix
+    [D, D] for any number of classes (Huseljic, Hahn, Herde, Rauch & Sick 2024, arXiv 2404.08981: "BAIT (Binary)").
+    Ash, Goel, Krishnamurthy & Kakade 2021, arXiv 2106.09675, algorithm 1. Information adds up here; its released code
+    weighs the labeled rows and the batch as shares of their number, with the same λ = 1.
+
+    Args:
+        prior: λ, above 0.
+        oversampling: how many times k rows join, at least 1; at 1 none leaves.
+        binary: whether to look at the most probable class alone.
+
+    Raises:
+        InputError: a number is out of range; in choosing, C · D is above 4,096.
+    """
+
+    prior: float = 1.0
+    oversampling: float = 2.0
+    binary: bool = False
+    needs_features: ClassVar[bool] = True
+    needs_predictions: ClassVar[bool] = True
+    needs_labeled_predictions: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.prior < float("inf"):
+            raise InputError(f"{self}: prior must be a finite number above 0")
+        if not 1 <= self.oversampling < float("inf"):
+            raise InputError(f"{self}: oversampling must be a finite number of at least 1")
+
+    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
+        """Draws nothing."""
+        return selected(self, view, k, self._picks(view, k))
+
+    def _picks(self, view: View, k: int) -> Iterator[tuple[int, float]]:
+        features_N_D = view.features().double()
+        probs_n_C, probs_m_C = view.mean_probs(), view.labeled_mean_probs()
+        C, D = 1 if self.binary else probs_n_C.shape[1], features_N_D.shape[1]
+        if C * D > LARGEST:
+            raise InputError(
+                f"{self} compares all C · D weights of the last layer with each other: {C} classes · {D} features = "
+                f"{C * D:,}, expected at most {LARGEST:,}; BAIT(binary=True) takes all classes for one"
+            )
+        factor_n_C_C, factor_m_C_C = self._factors(probs_n_C), self._factors(probs_m_C)
+        features_n_D = features_N_D[view.unlabeled_rows]
+        labeled = _fisher(factor_m_C_C, features_N_D[view.labeled_rows])
+        asked = _fisher(factor_n_C_C, features_n_D) / len(features_n_D)
+        traces = _Traces(factor_n_C_C, features_n_D, self.prior, labeled, asked)
+        joined: dict[int, float] = {}
+        out_n = torch.zeros(len(features_n_D), dtype=torch.bool, device=features_n_D.device)
+        for _ in range(min(len(features_n_D), int(self.oversampling * k))):
+            change_n = traces.falls(1).masked_fill(out_n, -torch.inf)
+            item = largest(change_n)
+            joined[item] = float(change_n[item])
+            out_n[item] = True
+            traces.update(item, 1)
+        traces.keep(torch.tensor(list(joined)))
+        while len(joined) > k:
+            rest = list(joined)
+            place = largest(traces.falls(-1))
+            traces.update(place, -1)
+            traces.keep(torch.tensor([other for other in range(len(rest)) if other != place]))
+            del joined[rest[place]]
+        for item, gain in joined.items():
+            yield int(view.unlabeled_rows[item]), gain
+
+    def _factors(self, probs_n_C: Float64[Tensor, "n C"]) -> Tensor:
+        """U with U Uᵀ = diag(p) − p pᵀ, [n, C, C]; or, as of one class, with U² = p̂ (1 − p̂), [n, 1, 1]."""
+        if self.binary:
+            most_n = probs_n_C.amax(dim=1)
+            return (most_n * (1 - most_n)).clamp_min(0).sqrt()[:, None, None]
+        root_n_C = probs_n_C.sqrt()
+        return root_n_C.diag_embed() - probs_n_C[:, :, None] * root_n_C[:, None, :]
+
+
+def _fisher(factor_n_C_C: Float64[Tensor, "n C C"], features_n_D: Float64[Tensor, "n D"]) -> Tensor:
+    """Σ_i (U_i U_iᵀ) ⊗ h_i h_iᵀ, [C · D, C · D], with the weights of one class after those of another."""
+    C, D = factor_n_C_C.shape[1], features_n_D.shape[1]
+    information_n_C_C = factor_n_C_C @ factor_n_C_C.transpose(1, 2)
+    sum_C_D_C_D = features_n_D.new_zeros(C, D, C, D)
+    for one in range(C):
+        for other in range(one + 1):
+            block = (features_n_D * information_n_C_C[:, one, other, None]).T @ features_n_D
+            sum_C_D_C_D[one, :, other] = sum_C_D_C_D[other, :, one] = block
+    return sum_C_D_C_D.reshape(C * D, C * D)
+
+
+class _Traces:
+    """By how much tr(M⁻¹ F) falls when I(x) = V Vᵀ joins or leaves M, for every item x, with V = U ⊗ h.
+
+    With s = 1 for what joins and s = −1 for what leaves, A = Vᵀ M⁻¹ V and B = Vᵀ M⁻¹ F M⁻¹ V::
+
+        (M + s V Vᵀ)⁻¹ = M⁻¹ − W G Wᵀ,   W = M⁻¹ V,   G = (s 1 + A)⁻¹
+        tr(M⁻¹ F) − tr((M + s V Vᵀ)⁻¹ F) = tr(G B)
+
+    A and B of all other items follow from their products with W and M⁻¹ F W, so that no item needs M again.
+    """
+
+    def __init__(
+        self,
+        factor_n_C_C: Float64[Tensor, "n C C"],
+        features_n_D: Float64[Tensor, "n D"],
+        prior: float,
+        labeled: Tensor,
+        asked: Tensor,
+    ) -> None:
+        self._factor_n_C_C, self._features_n_D, self._asked = factor_n_C_C, features_n_D, asked
+        self._shape = factor_n_C_C.shape[1], features_n_D.shape[1]
+        identity = torch.eye(len(labeled), dtype=labeled.dtype, device=labeled.device)
+        self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(labeled + prior * identity))
+        self._a_n_C_C = self._form(self._inverse)
+        self._b_n_C_C = self._form(self._inverse @ asked @ self._inverse)
+
+    def falls(self, sign: int) -> Float64[Tensor, " n"]:
+        """For every item, were it to join (1) or to leave (−1)."""
+        identity = torch.eye(self._shape[0], dtype=torch.float64, device=self._a_n_C_C.device)
+        solved_n_C_C = torch.linalg.solve(sign * identity + self._a_n_C_C, self._b_n_C_C)
+        return solved_n_C_C.diagonal(dim1=1, dim2=2).sum(dim=1)
+
+    def update(self, item: int, sign: int) -> None:
+        """The item joins or leaves."""
+        (C, D), factor_C_C = self._shape, self._factor_n_C_C[item]
+        identity = torch.eye(C, dtype=torch.float64, device=factor_C_C.device)
+        inner = torch.linalg.inv(sign * identity + self._a_n_C_C[item])
+        product = (self._inverse.reshape(-1, C, D) @ self._features_n_D[item]) @ factor_C_C  # W
+        with_product = self._times(product)
+        with_asked = self._times(self._inverse @ (self._asked @ product))
+        half = with_product @ inner
+        cross = half @ with_asked.transpose(1, 2)
+        self._b_n_C_C = (
+            self._b_n_C_C - cross - cross.transpose(1, 2) + half @ self._b_n_C_C[item] @ half.transpose(1, 2)
+        )
+        self._a_n_C_C = self._a_n_C_C - half @ with_product.transpose(1, 2)
+        self._inverse = self._inverse - product @ inner @ product.T
+
+    def keep(self, items: Tensor) -> None:
+        """Forgets all other items."""
+        self._factor_n_C_C, self._features_n_D = self._factor_n_C_C[items], self._features_n_D[items]
+        self._a_n_C_C, self._b_n_C_C = self._a_n_C_C[items], self._b_n_C_C[items]
+
+    def _times(self, product: Tensor) -> Float64[Tensor, "n C C"]:
+        """V_iᵀ Y for every item, Y of shape [C · D, C]."""
+        C, D = self._shape
+        product_D_C_C = product.reshape(C, D, C).transpose(0, 1).reshape(D, C * C)
+        return self._factor_n_C_C.transpose(1, 2) @ (self._features_n_D @ product_D_C_C).view(-1, C, C)
+
+    def _form(self, matrix: Tensor) -> Float64[Tensor, "n C C"]:
+        """V_iᵀ Y V_i for every item, Y of shape [C · D, C · D]."""
+        C, D = self._shape
+        matrix_D = matrix.reshape(C, D, C, D).transpose(0, 1).reshape(D, C * C * D)
+        found = [
+            ((features @ matrix_D).view(-1, C * C, D) @ features[:, :, None]).view(-1, C, C)
+            for features in self._features_n_D.split(max(1, BLOCK // C))
+        ]
+        return self._factor_n_C_C.transpose(1, 2) @ torch.cat(found) @ self._factor_n_C_C

@@ -1,0 +1,49 @@
+"""CoreSet: the pool is to lie near to what is labeled."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from tonsure.errors import InputError
+from tonsure.select import Selection
+from tonsure.strategies.distances import BLOCK, largest, squared_distances
+from tonsure.strategies.strategy import Strategy, View, selected
+
+
+@dataclass(frozen=True)
+class CoreSet(Strategy):
+    """x_t = arg max_x min_{z labeled or chosen} ‖h(x) − h(z)‖: greedy k-center, ties to the lowest row.
+
+    The farthest item is then no farther than twice what k centers can do at best. A gain is that distance, in the unit
+    of the features. Beside the features stand a copy of them in float64 and the distances of one block to the labeled
+    rows; every pick costs N · D.
+    Sener & Savarese 2018, arXiv 1708.00489, algorithm 1.
+    """
+
+    needs_features: ClassVar[bool] = True
+
+    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
+        """Draws nothing.
+
+        Raises:
+            InputError: as ``Strategy.choose``, or no row is labeled.
+        """
+        return selected(self, view, k, self._picks(view, k))
+
+    def _picks(self, view: View, k: int) -> Iterator[tuple[int, float]]:
+        if len(view.labeled_rows) == 0:
+            raise InputError(f"{self} compares with the labeled rows, but none of the {len(view)} rows is labeled")
+        features_N_D = view.features()
+        labeled_m_D = features_N_D[view.labeled_rows].double()
+        features_n_D = features_N_D[view.unlabeled_rows].double()
+        nearest_n = torch.cat(
+            [squared_distances(block, labeled_m_D).min(dim=1).values for block in features_n_D.split(BLOCK)]
+        )
+        for _ in range(k):
+            chosen = largest(nearest_n)
+            yield int(view.unlabeled_rows[chosen]), float(nearest_n[chosen].sqrt())
+            distance_n = squared_distances(features_n_D, features_n_D[chosen : chosen + 1])[:, 0]
+            nearest_n = nearest_n.minimum(distance_n)
+            nearest_n[chosen] = -torch.inf

@@ -1,0 +1,41 @@
+"""Distances between items, and which of them is the farthest."""
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+ROUNDING = 1e-12
+"""Squared distances below this share of the squared norms are what rounding leaves of zero."""
+
+TIE = 1e-9
+"""Values that differ by less, relative to the largest, are a tie: the order of a sum may do so much."""
+
+BLOCK = 1024
+"""So many rows are compared with all others at a time."""
+
+
+def squared_distances(
+    features_n_D: Float64[Tensor, "n D"], others_m_D: Float64[Tensor, "m D"]
+) -> Float64[Tensor, "n m"]:
+    """‖x_i − z_j‖² = ‖x_i‖² + ‖z_j‖² − 2 ⟨x_i, z_j⟩"""
+    norms_n_m = features_n_D.square().sum(1)[:, None] + others_m_D.square().sum(1)
+    return without_rounding(norms_n_m - 2 * features_n_D @ others_m_D.T, norms_n_m)
+
+
+def without_rounding(squared: Tensor, norms: Tensor) -> Tensor:
+    """Squared distances that were computed from the sums of their squared norms; zero where only rounding is left."""
+    return squared.where(squared > ROUNDING * norms, 0.0)
+
+
+def largest(values_n: Float64[Tensor, " n"]) -> int:
+    """Where the largest value stands; ties go to the first."""
+    most = values_n.max()
+    return int((values_n >= most - TIE * most.abs()).nonzero()[0])
+
+
+def on_the_sphere(features_n_D: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
+    """h / ‖h‖; zero stays zero."""
+    features_n_D = features_n_D.float()
+    # Before they are squared, as squares of float32 overflow and underflow soon.
+    features_n_D = features_n_D / features_n_D.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    return features_n_D / features_n_D.norm(dim=1, keepdim=True).clamp_min(0.5)

@@ -1,0 +1,117 @@
+"""ProbCover: balls around what is labeled are to hold as much of the pool as they can."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from tonsure.errors import InputError
+from tonsure.select import Selection
+from tonsure.shapes import Rows
+from tonsure.strategies.clusters import clusters_of
+from tonsure.strategies.distances import BLOCK, on_the_sphere
+from tonsure.strategies.strategy import Strategy, View, selected
+
+BELOW = 1 - 1e-4
+"""How near the largest δ comes to the radius at which a ball would no longer be pure: no nearer than rounding."""
+
+
+@dataclass(frozen=True)
+class ProbCover(Strategy):
+    """x_t = arg max_x |{z not covered : ‖h(x) − h(z)‖ ≤ δ}|,   covered: within δ of a labeled or chosen row
+
+    Features are divided by their lengths. Ties go to the lowest row. A gain is how many rows of the pool the ball adds
+    to what is covered; when all are covered, the rest is drawn uniformly, with gains of 0.
+
+    No graph is kept: a row's distances to all others are computed for its first count, once more when it is covered,
+    and once for δ. So N² · D three times, and beside the features stand a copy of them and the distances of one block.
+    Yehuda, Dekel, Hacohen & Weinshall 2022, arXiv 2205.11320, section 3.
+
+    Args:
+        delta: the radius δ, above 0 (2 is the diameter of the sphere). None is the largest one at which the share
+            ``purity`` of all balls is pure, holding rows of one cluster only: k-means with as many clusters as classes
+            is done anew in every round, on the features of that round.
+        purity: from 0 to 1, where δ is not given.
+        classes: how many there are, where δ is not given; None is one more than the largest label so far.
+
+    Raises:
+        InputError: a number is out of range; in choosing, no row is labeled, δ is not given, nor are classes.
+        MissingExtraError: to choose without δ needs scikit-learn, which is not installed.
+    """
+
+    delta: float | None = None
+    purity: float = 0.95
+    classes: int | None = None
+    needs_features: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.delta is not None and not self.delta > 0:
+            raise InputError(f"{self}: delta must be above 0")
+        if not 0 < self.purity <= 1:
+            raise InputError(f"{self}: purity must be above 0 and at most 1")
+        if self.classes is not None and self.classes < 2:
+            raise InputError(f"{self}: classes must be at least 2")
+
+    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
+        return selected(self, view, k, self._picks(view, k, generator))
+
+    def _picks(self, view: View, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+        features_N_D = on_the_sphere(view.features())
+        delta = self._largest_pure(features_N_D, view, generator) if self.delta is None else self.delta
+        covered_N = torch.zeros(len(view), dtype=torch.bool, device=features_N_D.device)
+        for inside_n_N in _balls(features_N_D, view.labeled_rows, delta):
+            covered_N |= inside_n_N.any(dim=0)
+        worth_N = torch.zeros(len(view), dtype=torch.int64, device=features_N_D.device)
+        for inside_n_N in _balls(features_N_D, (~covered_N).nonzero()[:, 0], delta):
+            worth_N += inside_n_N.sum(dim=0)
+        open_N = torch.ones_like(covered_N)
+        open_N[view.labeled_rows] = False
+        for taken in range(k):
+            if covered_N.all():
+                left = open_N.nonzero()[:, 0]
+                for place in torch.randperm(len(left), generator=generator)[: k - taken]:
+                    yield int(left[place]), 0.0
+                return
+            row = worth_N.where(open_N, -1).argmax()  # the first of the largest
+            (inside_1_N,) = _balls(features_N_D, row[None], delta)
+            added_N = inside_1_N[0] & ~covered_N
+            yield int(row), float(added_N.sum())
+            for inside_n_N in _balls(features_N_D, added_N.nonzero()[:, 0], delta):
+                worth_N -= inside_n_N.sum(dim=0)
+            covered_N |= added_N
+            open_N[row] = False
+
+    def _largest_pure(self, features_N_D: Float[Tensor, "N D"], view: View, generator: torch.Generator) -> float:
+        """δ = max {δ : the share of the x whose ball of radius δ holds one cluster only is at least ``purity``}"""
+        if self.classes is None and len(view.labels_m) == 0:
+            raise InputError(f"{self} counts the classes of the labels, but no row is labeled: give delta or classes")
+        count = self.classes or max(2, int(view.labels_m.max()) + 1)
+        cluster_N = clusters_of(features_N_D, min(count, len(view)), generator).to(features_N_D.device)
+        # The ball around x is pure as long as it does not reach the nearest row of another cluster.
+        reach_N = torch.cat(
+            [
+                squared_n_N.masked_fill(cluster_N[rows][:, None] == cluster_N, torch.inf).amin(dim=1)
+                for rows, squared_n_N in _squared_distances(features_N_D, torch.arange(len(view)))
+            ]
+        ).clamp(0, 4)
+        pure = math.ceil(self.purity * len(view))
+        return BELOW * float(reach_N.sort(descending=True).values[pure - 1].sqrt())
+
+
+def _balls(features_N_D: Float[Tensor, "N D"], rows: Rows, delta: float) -> Iterator[Bool[Tensor, "n N"]]:
+    """Which rows lie within δ of each of ``rows``, some of them at a time."""
+    for some, squared_n_N in _squared_distances(features_N_D, rows):
+        inside_n_N = squared_n_N <= delta**2
+        inside_n_N[torch.arange(len(some)), some] = True  # whatever rounding makes of its distance to itself
+        yield inside_n_N
+
+
+def _squared_distances(features_N_D: Float[Tensor, "N D"], rows: Rows) -> Iterator[tuple[Rows, Float[Tensor, "n N"]]]:
+    # In float32, as nothing is far from the sphere: what matters is many times the rounding.
+    norms_N = features_N_D.square().sum(dim=1)
+    for some in rows.split(BLOCK):
+        yield some, norms_N[some][:, None] + norms_N - 2 * features_N_D[some] @ features_N_D.T

@@ -1,0 +1,92 @@
+"""TypiClust: the most typical item of every part of the pool that has no label yet."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from tonsure.errors import InputError
+from tonsure.select import Selection
+from tonsure.strategies.clusters import clusters_of
+from tonsure.strategies.distances import BLOCK, on_the_sphere, squared_distances
+from tonsure.strategies.strategy import Strategy, View, selected
+
+LEAST = 5
+"""Clusters of fewer items come last, when nothing else is left."""
+
+
+@dataclass(frozen=True)
+class TypiClust(Strategy):
+    """x_t = arg max_{x in G} typicality(x),   typicality(x) = 1 / (mean_{z ∈ NN(x)} ‖h(x) − h(z)‖ + 1e-5)
+
+    k-means cuts all rows into min(labeled + k, max_clusters) clusters. G is the largest of the clusters with the
+    fewest labeled or chosen rows, and NN(x) are the nearest rows to x in its cluster, labeled or not. Features are
+    divided by their lengths, as those of the paper are. Ties go to the lowest row.
+
+    A gain is the typicality; that of a row alone in its cluster is 0. Beside the features stand a copy of them and the
+    distances of one block to a cluster. The same seed gives the same rows on the same kind of processor.
+    Hacohen, Dekel & Weinshall 2022, arXiv 2202.02794, section 3; the last of its sizes, 5 rows, from its released code.
+
+    Args:
+        neighbors: how many nearest rows; fewer in smaller clusters.
+        max_clusters: so that clusters do not become too small.
+
+    Raises:
+        InputError: a number is below one.
+        MissingExtraError: to choose needs scikit-learn, which is not installed.
+    """
+
+    neighbors: int = 20
+    max_clusters: int = 500
+    needs_features: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.neighbors < 1 or self.max_clusters < 1:
+            raise InputError(f"{self}: neighbors and max_clusters must be at least 1")
+
+    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
+        return selected(self, view, k, self._picks(view, k, generator))
+
+    def _picks(self, view: View, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+        features_N_D = on_the_sphere(view.features())
+        count = min(len(view.labeled_rows) + k, self.max_clusters)
+        cluster_N = clusters_of(features_N_D, count, generator)
+        size, covered = cluster_N.bincount(minlength=count), cluster_N[view.labeled_rows].bincount(minlength=count)
+        left = (size - covered).tolist()
+        queues: dict[int, Iterator[tuple[int, float]]] = {}
+        sizes, covers = size.tolist(), covered.tolist()
+        for _ in range(k):
+            cluster = min(
+                (cluster for cluster in range(count) if left[cluster]),
+                key=lambda cluster: (sizes[cluster] < LEAST, covers[cluster], -sizes[cluster], cluster),
+            )
+            if cluster not in queues:
+                rows = (cluster_N == cluster).nonzero()[:, 0]
+                queues[cluster] = self._most_typical(features_N_D, rows, view.labeled_rows)
+            yield next(queues[cluster])
+            left[cluster] -= 1
+            covers[cluster] += 1
+
+    def _most_typical(
+        self, features_N_D: Float[Tensor, "N D"], rows: Tensor, labeled_rows: Tensor
+    ) -> Iterator[tuple[int, float]]:
+        """The unlabeled ones of a cluster's rows, from the most typical down."""
+        typicality_n = _typicality(features_N_D[rows].double(), self.neighbors).cpu()
+        for place in typicality_n.sort(descending=True, stable=True).indices[:, None]:
+            if not torch.isin(rows[place], labeled_rows):
+                yield int(rows[place]), float(typicality_n[place])
+
+
+def _typicality(features_n_D: Float64[Tensor, "n D"], neighbors: int) -> Float64[Tensor, " n"]:
+    n = len(features_n_D)
+    if n == 1:
+        return torch.zeros(1, dtype=torch.float64)
+    found = []
+    for start in range(0, n, BLOCK):
+        squared = squared_distances(features_n_D[start : start + BLOCK], features_n_D)
+        squared.diagonal(start).fill_(torch.inf)
+        found.append(squared.topk(min(neighbors, n - 1), largest=False).values.sqrt().mean(dim=1))
+    return 1 / (torch.cat(found) + 1e-5)

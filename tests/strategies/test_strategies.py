@@ -1,0 +1,249 @@
+"""Every strategy × what all of them promise."""
+
+import dataclasses
+import pickle
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+import tonsure as tn
+from tonsure.strategies import Searched
+from tonsure.testing import check_strategy
+from views import choose, random_view, view_of
+
+STRATEGIES = [
+    tn.CoreSet(),
+    tn.BADGE(),
+    tn.TypiClust(),
+    tn.TypiClust(neighbors=3, max_clusters=5),
+    tn.ProbCover(),
+    tn.ProbCover(delta=0.5),
+    tn.BAIT(),
+    tn.BAIT(binary=True, prior=0.1),
+    tn.BAIT(oversampling=1.0),
+    tn.Targeted(tn.EPIG),
+    tn.Targeted(tn.EPIG, count=5, by=tn.PowerSample()),
+    Searched(tn.LargeBatchBALD()),
+    Searched(tn.Random()),
+]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+def test_the_contract(strategy):
+    check_strategy(strategy, random_view())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+def test_copies_of_one_item(strategy):
+    """Nothing tells the rows of the pool apart."""
+    uniform = torch.full((20, 4, 3), 1 / 3).log()
+    check_strategy(strategy, view_of(torch.ones(20, 2), [3, 8], log_probs_N_K_C=uniform))
+    check_strategy(strategy, view_of(torch.zeros(20, 2), [3, 8], log_probs_N_K_C=uniform))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+def test_certain_predictions(strategy):
+    certain = torch.full((20, 4, 3), -torch.inf)
+    certain[..., 1] = 0
+    check_strategy(strategy, random_view(20, 3, log_probs_N_K_C=certain))
+
+
+def test_the_table_names_every_strategy():
+    final = {value for value in vars(tn).values() if isinstance(value, type) and issubclass(value, tn.Strategy)}
+    assert {type(case) for case in STRATEGIES} == (final | {Searched}) - {tn.Strategy}
+
+
+def test_seeds_differ():
+    view = random_view()
+    for strategy in (tn.BADGE(), tn.Targeted(tn.EPIG, count=3), Searched(tn.Random())):
+        assert len({tuple(choose(strategy, view, 5, seed).rows.tolist()) for seed in range(5)}) > 1, strategy
+
+
+def test_they_print_what_they_are():
+    assert repr(tn.CoreSet()) == "CoreSet()"
+    assert repr(tn.BAIT()) == "BAIT(prior=1.0, oversampling=2.0, binary=False)"
+    assert repr(tn.Targeted(tn.EPIG)) == "Targeted(EPIG, count=500)"
+    assert repr(tn.Targeted(tn.EPIG, 7, tn.TopK())) == "Targeted(EPIG, count=7, by=TopK())"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: tn.TypiClust(neighbors=0), "neighbors and max_clusters must be at least 1"),
+        (lambda: tn.TypiClust(max_clusters=0), "neighbors and max_clusters must be at least 1"),
+        (lambda: tn.ProbCover(delta=0.0), r"ProbCover\(delta=0.0, .*delta must be above 0"),
+        (lambda: tn.ProbCover(delta=float("nan")), "delta must be above 0"),
+        (lambda: tn.ProbCover(purity=1.1), "purity must be above 0 and at most 1"),
+        (lambda: tn.ProbCover(classes=1), "classes must be at least 2"),
+        (lambda: tn.BAIT(prior=0.0), "prior must be a finite number above 0"),
+        (lambda: tn.BAIT(oversampling=0.5), "oversampling must be a finite number of at least 1"),
+        (lambda: tn.Targeted(tn.EPIG, count=0), r"Targeted\(EPIG, count=0\): count must be at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(make, message):
+    with pytest.raises(tn.InputError, match=message):
+        make()
+
+
+def changed(**changes):
+    return dataclasses.replace(random_view(10, 3), **changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features_N_D": torch.ones(9, 2)}, r"features_N_D has the shape \[9, 2\], expected 10 rows: 3 rows"),
+        ({"features_N_D": torch.ones(10, 0)}, r"features_N_D are .* \[10, 0\], expected floating-point numbers"),
+        (
+            {"features_N_D": torch.eye(10).where(torch.eye(10) < 1, torch.nan)[[1, 1]].repeat(5, 1)},
+            r"features_N_D are torch.float32 of shape \[10, 10\]; row 0 holds nan or infinity",
+        ),
+        ({"log_probs_n_K_C": torch.zeros(8, 1, 3)}, r"log_probs_n_K_C has the shape \[8, 1, 3\], expected 7 rows"),
+        ({"labeled_log_probs_m_K_C": torch.zeros(2, 1, 3)}, "labeled_log_probs_m_K_C has .* expected 3 rows"),
+        (
+            {"unlabeled_rows": torch.arange(7)},
+            "3 labeled and 7 unlabeled rows are no pool: expected every row from 0 to 9",
+        ),
+    ],
+)
+def test_a_view_that_does_not_fit_is_refused(change, message):
+    with pytest.raises(tn.InputError, match=message):
+        changed(**change)
+
+
+def test_a_row_of_features_that_is_nan_is_named():
+    features = torch.ones(10, 2)
+    features[7, 1] = torch.inf
+    with pytest.raises(tn.InputError, match="row 7 holds nan or infinity"):
+        changed(features_N_D=features)
+
+
+def test_predictions_that_are_no_distributions_are_refused():
+    view = changed(log_probs_n_K_C=torch.zeros(7, 2, 3))
+    for strategy in (tn.BADGE(), tn.BAIT(), tn.Targeted(tn.EPIG)):
+        with pytest.raises(tn.InputError, match=r"row 0, sample 0 of the predictions .* is no distribution"):
+            choose(strategy, view, 2)
+
+
+@pytest.mark.parametrize("strategy", [tn.TypiClust(), tn.ProbCover()], ids=str)
+def test_a_missing_library_is_named(strategy, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sklearn.cluster", None)
+    with pytest.raises(tn.errors.MissingExtraError, match=r"tonsure\[datasets\]"):
+        choose(strategy, random_view(), 3)
+
+
+def test_the_rest_without_a_gain_is_told():
+    view = view_of([[0.0], [0.0], [1.0], [0.0], [1.0]], [0])
+    with pytest.warns(tn.SelectionWarning, match=r"only 1 of the 3 picks have a positive gain under CoreSet\(\)"):
+        choose(tn.CoreSet(), view, 3)
+
+
+# What the contract catches.
+
+
+@dataclass(frozen=True)
+class Sound(tn.Strategy):
+    """The first unlabeled rows, in a random order."""
+
+    needs_predictions: ClassVar[bool] = True
+
+    def choose(self, view, k, generator):
+        view.check_count(k)
+        n = len(view.predictions())
+        return tn.Selection(view.unlabeled_rows[torch.randperm(n, generator=generator)[:k]], torch.ones(k).double())
+
+
+class Positions(Sound):
+    def choose(self, view, k, generator):
+        found = super().choose(view, k, generator)
+        return tn.Selection(torch.searchsorted(view.unlabeled_rows, found.rows), found.gains)
+
+
+class Twice(Sound):
+    def choose(self, view, k, generator):
+        found = super().choose(view, k, generator)
+        return tn.Selection(found.rows[torch.arange(k) // 2], found.gains)
+
+
+class Fewer(Sound):
+    def choose(self, view, k, generator):
+        found = super().choose(view, k, generator)
+        return tn.Selection(found.rows[: k - 1], found.gains[: k - 1])
+
+
+class Infinite(Sound):
+    def choose(self, view, k, generator):
+        return tn.Selection(super().choose(view, k, generator).rows, torch.full((k,), torch.inf).double())
+
+
+class Global(Sound):
+    def choose(self, view, k, generator):
+        return super().choose(view, k, torch.Generator().manual_seed(int(torch.rand(()) * 1e6)))
+
+
+class NumPys(Sound):
+    def choose(self, view, k, generator):
+        np.random.rand()
+        return super().choose(view, k, generator)
+
+
+class AnyCount(Sound):
+    def choose(self, view, k, generator):
+        return super().choose(view, max(1, k), generator)
+
+
+class Undeclared(Sound):
+    def choose(self, view, k, generator):
+        return super().choose(view, k, generator if view.features_N_D is None else torch.Generator().manual_seed(9))
+
+
+class Unasked(Sound):
+    needs_predictions = True
+
+    def choose(self, view, k, generator):
+        return super().choose(changed_predictions(view), k, generator)
+
+
+def changed_predictions(view):
+    n = len(view.unlabeled_rows)
+    return dataclasses.replace(view, log_probs_n_K_C=torch.zeros(n, 1, 2))
+
+
+class ChangesFeatures(Sound):
+    needs_features = True
+
+    def choose(self, view, k, generator):
+        view.features().add_(1)
+        return super().choose(view, k, generator)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (Positions, "was chosen, which is none of the unlabeled rows"),
+        (Twice, "a row was chosen twice"),
+        (Fewer, "0 rows with 0 gains were chosen, not 1"),
+        (Infinite, "gains are not finite"),
+        (Global, "torch's global generator was used"),
+        (NumPys, "NumPy's global generator was used"),
+        (AnyCount, "k = 0 of 34 unlabeled rows is no InputError"),
+        (Undeclared, "what is not needed has an influence"),
+        (Unasked, "a view without log_probs_n_K_C is no InputError"),
+        (ChangesFeatures, "features_N_D was changed"),
+    ],
+)
+def test_a_broken_strategy_is_caught(broken, message):
+    check_strategy(Sound(), random_view())
+    with pytest.raises(AssertionError, match=message):
+        check_strategy(broken(), random_view())
+
+
+def test_what_the_check_itself_needs():
+    with pytest.raises(AssertionError, match="at least 12 unlabeled rows, got 7"):
+        check_strategy(Sound(), random_view(10, 3))
+    with pytest.raises(AssertionError, match="but features_N_D are None"):
+        check_strategy(Sound(), dataclasses.replace(random_view(), features_N_D=None))
+    assert pickle.loads(pickle.dumps(Sound())) == Sound()
