@@ -71,9 +71,8 @@ CONFIRM = {
 
 
 def training() -> tn.Training:
-    return tn.Training(
-        optimizer=partial(torch.optim.Adam, fused=True), iterations=400, batch_size=32, learning_rate=3e-3
-    )
+    adam = partial(torch.optim.Adam, fused=True)
+    return tn.Training(optimizer=adam, iterations=300, batch_size=64, learning_rate=3e-3)
 
 
 def dropout(inputs: int, classes: int) -> tn.BayesianModel:
@@ -99,5 +98,5 @@ def experiment(scale: str) -> list[tn.Experiment]:
         )
         for name, (dataset, classes) in pools.items()
         for posterior, model in (("dropout", dropout), ("ensemble", ensemble))
-        for batch, added in ((10, 100), (100, 500), (500, 2000))
+        for batch, added in ((10, 60), (100, 500), (500, 2000))
     ]

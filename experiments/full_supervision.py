@@ -44,12 +44,12 @@ def main() -> None:
     print(f"{'all of the pool labeled':32}{'labels':>8}  accuracy")
     load = Datasets()
     for file in words.files:
-        seen: set[str] = set()
+        seen: set[tuple[str, str]] = set()
         for experiment in names.experiments(file, words.scale):
-            model = describe(experiment.model)
-            if model in seen:
+            both = describe(experiment.dataset), describe(experiment.model)
+            if both in seen:
                 continue
-            seen.add(model)
+            seen.add(both)
             data = load(experiment.dataset, experiment.validation)
             of_seeds = estimate(accuracies(experiment, data, words.seeds))
             name = re.sub(r"-\d+(?=-|$)", "", experiment.name)  # without the size of the batch

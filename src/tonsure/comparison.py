@@ -4,14 +4,17 @@ Every number is first taken per seed. Methods are compared seed by seed: runs of
 their first labels and their test set, and what such a pair has in common cancels in its difference.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Scores = dict[int, float]  # seed -> number
+
+RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,49 @@ def paired(scores: Scores, others: Scores) -> Estimate:
     return estimate([scores[seed] - others[seed] for seed in scores if seed in others])
 
 
+def bootstrap(values: Sequence[float] | Array) -> Estimate:
+    """The mean over n seeds, and the 95% percentile interval of its bootstrap (Efron 1979, "Bootstrap methods").
+
+    ``values`` are the numbers of the seeds, [n], or those of several experiments, [experiments, n], nan where there
+    is none. A resample is n seeds drawn with replacement, the same for all experiments, which share what a seed
+    decides; its number is the mean over experiments of each one's mean over the seeds drawn. The interval goes from
+    the 2.5% to the 97.5% quantile of 10,000 such numbers, and the error is their standard deviation. Draws are the same
+    in every call with n seeds.
+
+    Of ten numbers that are normal, about 90% of these intervals hold the true mean: they reach 1.96 · √(1 - 1/n) of the
+    standard errors for which Student's reach t(0.975; n - 1), 1.86 to 2.26.
+    """
+    rows = np.atleast_2d(np.array(values, dtype=float))
+    known = ~np.isnan(rows)
+    rows = rows[known.any(axis=1)][:, known.any(axis=0)]
+    n, known = rows.shape[1], ~np.isnan(rows)
+    if not rows.size:
+        return Estimate()
+    heights = np.where(known, rows, 0.0)
+    mean = float(np.mean(heights.sum(axis=1) / known.sum(axis=1)))
+    if n == 1:
+        return Estimate(mean=mean, count=1)
+    drawn = _draws(n) @ known.T
+    # Of some experiments, a resample may hold no seed that has a number: then it is the mean over the others.
+    means = np.divide(_draws(n) @ heights.T, drawn, out=np.zeros_like(drawn), where=drawn > 0)
+    there = np.count_nonzero(drawn, axis=1)
+    resampled = means.sum(axis=1)[there > 0] / there[there > 0]
+    low, high = np.percentile(resampled, (2.5, 97.5))
+    return Estimate(mean, float(resampled.std()), float(low), float(high), n)
+
+
+@lru_cache
+def _draws(n: int) -> Array:
+    """How often each of n seeds is drawn, [resamples, n]."""
+    drawn = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+    return np.stack([np.bincount(one, minlength=n) for one in drawn]).astype(float)
+
+
+def paired_bootstrap(scores: Scores, others: Scores) -> Estimate:
+    """The mean difference over the seeds that have both, with its bootstrap interval."""
+    return bootstrap([scores[seed] - others[seed] for seed in scores if seed in others])
+
+
 def mean_height(labels: Array, values: Array) -> float:
     """The mean height of a curve: its area by the trapezoid rule, divided by its width."""
     if len(labels) < 2:
@@ -89,11 +135,37 @@ def round_levels(low: float, high: float) -> list[float]:
     return levels[-5:]
 
 
-def best_and_tied(scores: Mapping[str, Scores], higher: bool = True) -> tuple[str | None, set[str]]:
+def best_and_tied(
+    scores: Mapping[str, Scores],
+    higher: bool = True,
+    compare: Callable[[Scores, Scores], Estimate] = paired,
+) -> tuple[str | None, set[str]]:
     """The method with the best mean, and those that no paired interval without zero tells apart from it."""
     means = {method: over_seeds(of_seeds).mean for method, of_seeds in scores.items() if of_seeds}
     if len(means) < 2:
         return None, set()
     best = (max if higher else min)(means, key=lambda method: means[method])
     rest = [method for method in means if method != best]
-    return best, {method for method in rest if not paired(scores[method], scores[best]).told_from_zero}
+    return best, {method for method in rest if not compare(scores[method], scores[best]).told_from_zero}
+
+
+def ranks(heights: Sequence[float] | Array) -> Array:
+    """The place of each, 1 that of the highest; equals, but for rounding, share the mean of their places."""
+    rounded = np.round(np.asarray(heights, dtype=float), 12)
+    above = np.sum(rounded > rounded[:, None], axis=1)
+    return above + (np.sum(rounded == rounded[:, None], axis=1) + 1) / 2
+
+
+@lru_cache
+def critical_difference(k: int, n: int) -> float:
+    """How far mean ranks of k methods in n experiments have to be apart: CD = q √(k(k + 1) / 6n).
+
+    q is the 95% quantile of the studentized range of k numbers with infinite degrees of freedom, divided by √2. If no
+    method differs from another, all mean ranks are nearer to each other than that with a probability of 95%: the test
+    of Nemenyi (1963), after Demšar (2006), "Statistical comparisons of classifiers over multiple data sets".
+    The experiments are taken to be independent.
+    """
+    from scipy.stats import studentized_range
+
+    q = float(studentized_range.ppf(0.95, k, np.inf)) / 2**0.5
+    return q * (k * (k + 1) / (6 * n)) ** 0.5

@@ -1,0 +1,130 @@
+"""The page of evidence for a default method, docs/evidence.md and its pictures, from the records of default.py.
+
+python experiments/default_results.py --pack runs                 # the finished runs of runs/, into docs/default/
+python experiments/default_results.py                             # the page, from the archives in docs/default/
+python experiments/default_results.py --records runs --out tried  # a page elsewhere, from what is finished in runs/
+
+An experiment is called POOL-POSTERIOR-BATCH, such as ag-news-ensemble-100. What full supervision reaches is read from
+full_supervision.txt beside the records, as experiments/full_supervision.py prints it. The page is made of these files
+alone: the same files give the same text. It needs the extra ``report``.
+"""
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from default_results_pictures import critical_difference_picture, learning_curves
+from default_results_runs import BASELINE, HERE, Trial, halves, pack_finished, pools_of, read_evidence
+from default_results_tables import (
+    CRITICAL,
+    against,
+    in_order,
+    in_words,
+    labels_saved,
+    likelihoods,
+    mean_ranks,
+    overview,
+    rank_table,
+    ranked_of,
+    selection_seconds,
+    standing,
+)
+from results import markdown
+
+from tonsure.comparison import RESAMPLES, critical_difference
+from tonsure.errors import InputError, MissingExtraError, TonsureError
+
+DOCS = HERE.parent / "docs"
+DEFAULT: str | None = None
+"""The method that is a candidate for the default, to be compared with all others; None before there is one."""
+
+HIGHLIGHTED = 6
+"""So many methods have a color in the pictures, besides the baseline."""
+
+
+def write_page(
+    records: Path,
+    out: Path,
+    *,
+    half_of: Mapping[str, str] | None = None,
+    default: str | None = DEFAULT,
+    incomplete: bool = False,
+) -> Path:
+    """Writes ``evidence.md`` into ``out``, and its pictures into the folder ``default`` there."""
+    try:
+        import matplotlib  # noqa: F401
+        import scipy.stats  # noqa: F401
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise MissingExtraError("the page of evidence", "report") from error
+
+    evidence = read_evidence(records, halves() if half_of is None else half_of, incomplete)
+    trials = evidence.trials
+    ranked, methods = ranked_of(trials), in_order(trials)
+    if default is not None and default not in methods:
+        raise InputError(f"no run of the candidate {default} is finished: there are {', '.join(methods)}")
+    pictures = out / "default"
+    pictures.mkdir(parents=True, exist_ok=True)
+    if len(ranked) > 1:
+        critical = critical_difference(len(ranked), len(trials))
+        picture = critical_difference_picture(mean_ranks(trials, ranked), critical)
+        (pictures / "critical_difference.png").write_bytes(picture)
+    highlighted = [BASELINE, *[method for method in methods if method != BASELINE][:HIGHLIGHTED]]
+    for pool, of_pool in pools_of(trials).items():
+        (pictures / f"{pool}.png").write_bytes(learning_curves(of_pool, highlighted))
+
+    page = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    tables = (overview, standing, rank_table, against, labels_saved, likelihoods, selection_seconds)
+    page.globals |= {part.__name__: part for part in (*tables, pools_of, in_words, said, counted, markdown)}
+    told = {
+        "trials": trials,
+        "ranked": ranked,
+        "methods": methods,
+        "left_out": evidence.left_out,
+        "supervision": evidence.supervision,
+        "baseline": BASELINE,
+        "critical_rows": list(CRITICAL),
+        "default": default,
+        "highlighted": highlighted,
+        "resamples": RESAMPLES,
+        "unranked": {m: sum(m in trial.curves for trial in trials) for m in methods if m not in ranked},
+        "no_gap": [trial.name for trial in trials if not trial.level(1.0) > 0],
+        "apart": max(trial.apart for trial in trials),
+    }
+    text = page.get_template("default_results.md.jinja").render(told)
+    text = re.sub(r"\n{3,}", "\n\n", text.strip())
+    (out / "evidence.md").write_text(f"{text}\n", encoding="utf-8")
+    return out / "evidence.md"
+
+
+def said(trials: Sequence[Trial], key: str) -> list[str]:
+    """What the runs say of themselves under a key of ``provenance``, each once."""
+    return list(dict.fromkeys(text for trial in trials for text in trial.facts.get(key, [])))
+
+
+def counted(trials: Sequence[Trial]) -> str:
+    """How many seeds the experiments have: "10", or "8 to 10"."""
+    counts = sorted({len(trial.seeds) for trial in trials})
+    return " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=Path, default=DOCS / "default", help="a folder of archives or of experiments")
+    parser.add_argument("--out", type=Path, default=DOCS, help="the folder of evidence.md; pictures go to its default/")
+    parser.add_argument("--pack", type=Path, metavar="RUNS", help="pack finished runs into --records")
+    parser.add_argument("--incomplete", action="store_true", help="keep experiments that not all methods have finished")
+    words = parser.parse_args()
+    try:
+        if words.pack:
+            for path in pack_finished(words.pack, words.records):
+                print(f"{path}  {path.stat().st_size:,} bytes")
+        else:
+            print(write_page(words.records, words.out, incomplete=words.incomplete))
+    except TonsureError as error:
+        parser.exit(2, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

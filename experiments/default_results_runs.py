@@ -1,0 +1,263 @@
+"""From the records of experiments/default.py to the numbers that the page of evidence is made of.
+
+An experiment is called POOL-POSTERIOR-BATCH, such as ag-news-ensemble-100.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from tonsure import names
+from tonsure.archive import ENDING, RUNS, pack
+from tonsure.comparison import Array, Scores
+from tonsure.errors import RecordError
+from tonsure.records import read_records
+from tonsure.report_tables import provenance
+from tonsure.study import Run, Study, read_study
+
+HERE = Path(__file__).parent
+BASELINE = "random"
+STEPS = ("fit", "predict", "select")
+NAME = re.compile(r"(?P<pool>.+)-(?P<posterior>dropout|ensemble)-(?P<batch>\d+)")
+SUPERVISED = re.compile(r"(?P<name>\S+)\s+[\d,]+  (?P<accuracy>[01]\.\d+) ± (?:\d+\.\d+|nan)")
+HEADINGS = re.compile(r".*; accuracy ± standard error over \d+ seeds|all of the pool labeled +labels  accuracy")
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What is used of one run: a number for each round; the last has nothing to select."""
+
+    accuracy: Array  # [rounds]
+    negative_log_likelihood: Array  # [rounds], in nats
+    select: Array  # [rounds - 1], in seconds
+    training: Array  # [rounds - 1], in seconds: fit and predict
+
+    @classmethod
+    def of(cls, run: Run) -> "Curves":
+        labels = np.array(run.labeled)
+        seconds = [record.get("seconds", {}) for record in run.rounds if record["rows"]]
+        steps = {step: np.array([taken.get(step, np.nan) for taken in seconds]) for step in STEPS}
+        return cls(
+            accuracy=run.curve("accuracy", labels),
+            negative_log_likelihood=run.curve("negative_log_likelihood", labels),
+            select=steps["select"],
+            training=steps["fit"] + steps["predict"],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """An experiment, its name taken apart, with the seeds that all of its methods have finished."""
+
+    name: str
+    pool: str
+    posterior: str
+    batch: int
+    half: str
+    labels: Array  # [rounds]
+    seeds: Sequence[int]
+    curves: Mapping[str, Sequence[Curves]]  # method -> a run for each seed
+    facts: Mapping[str, Sequence[str]]
+    supervised: float = np.nan  # the accuracy with the whole pool labeled
+
+    @cached_property
+    def start(self) -> float:
+        """The accuracy with the first labels, the mean over methods and seeds."""
+        return float(np.mean([one.accuracy[0] for runs in self.curves.values() for one in runs]))
+
+    @property
+    def apart(self) -> float:
+        """How far the first accuracies of a seed, which should be equal, are from each other."""
+        first = np.array([[one.accuracy[0] for one in runs] for runs in self.curves.values()])
+        return float(np.ptp(first, axis=0).max())
+
+    def level(self, share: float) -> float:
+        """The accuracy at a share of the gap between the start and full supervision; nan where there is no gap."""
+        gap = self.supervised - self.start
+        return self.start + share * gap if gap > 0 else np.nan
+
+    def scores(self, number: "Number", method: str) -> Scores:
+        return {seed: number(self, one) for seed, one in zip(self.seeds, self.curves[method], strict=True)}
+
+
+Number = Callable[[Trial, Curves], float]
+"""What is read off one run."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All experiments of a page, and what was left out of it, in words."""
+
+    trials: list[Trial]
+    left_out: list[str]
+    supervision: list[str]  # what full supervision says of itself
+
+
+def pools_of(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    return {pool: [trial for trial in trials if trial.pool == pool] for pool in dict.fromkeys(t.pool for t in trials)}
+
+
+def halves() -> dict[str, str]:
+    """Each pool of experiments/default.py, in its order, and the scale that it belongs to."""
+    found: dict[str, str] = {}
+    for scale in ("choose", "confirm"):
+        for experiment in names.experiments(HERE / "default.py", scale):
+            if name := NAME.fullmatch(experiment.name):
+                found.setdefault(name["pool"], scale)
+    return found
+
+
+def read_evidence(folder: Path, half_of: Mapping[str, str], incomplete: bool = False) -> Evidence:
+    """All experiments of ``folder``, as archives or as folders of records, by half, pool, posterior and batch.
+
+    Other files, and folders that are not called as an experiment of this page, are passed over.
+
+    Args:
+        half_of: the half of each pool; others belong to a half of their own, "other".
+        incomplete: keep experiments with methods that no seed has in common with the others, or none at all yet.
+
+    Raises:
+        RecordError: nothing can be compared, an experiment is not called as its file, or the runs of one were not
+            measured at the same numbers of labels.
+        InputError: as ``read_study``.
+    """
+    supervised, supervision = read_supervision(folder / "full_supervision.txt")
+    trials, left_out = [], []
+    for place in sorted(folder.glob("*")):
+        found = NAME.fullmatch(name := place.name.removesuffix(ENDING))
+        if not found or (place.name == name and not place.is_dir()):
+            continue
+        if not _measured(place):
+            left_out.append(f"{name}, as not one round is measured")
+            continue
+        study = read_study(place)
+        if study.name != name:
+            raise RecordError(f"{place} holds the experiment {study.name}, expected {name}")
+        pool, posterior = found["pool"], found["posterior"]
+        trial = Trial(
+            name=name,
+            pool=pool,
+            posterior=posterior,
+            batch=int(found["batch"]),
+            half=half_of.get(pool, "other"),
+            supervised=supervised.get(f"{pool}-{posterior}", np.nan),
+            **_finished(study),
+        )
+        expected = set.intersection(*(set(run.header["methods"]) for run in study.runs))
+        absent = sorted(expected - set(trial.curves), key=list(study.places).index)
+        if BASELINE not in trial.curves:
+            left_out.append(f"{name}, as there is no finished run of {BASELINE} to compare with")
+        elif absent and not incomplete:
+            left_out.append(f"{name}, as not yet finished by {', '.join(absent)}")
+        else:
+            trials.append(trial)
+            left_out += [f"of {name}: {runs}" for runs in _runs_left_out(study, trial)]
+    if not trials:
+        raise RecordError(
+            f"{folder} holds nothing to compare: expected archives POOL-POSTERIOR-BATCH{ENDING}, or folders of records "
+            f"POOL-POSTERIOR-BATCH, with finished runs of all methods; "
+            f"{'left out: ' + '; '.join(left_out) if left_out else 'found none'}"
+        )
+    halves_of = [*dict.fromkeys(half_of.values()), "other"]
+    order = {pool: place for place, pool in enumerate(half_of)}
+    trials.sort(
+        key=lambda t: (halves_of.index(t.half), order.get(t.pool, len(order)), t.pool, t.posterior, t.batch),
+    )
+    return Evidence(trials, left_out, supervision)
+
+
+def _measured(place: Path) -> bool:
+    return place.is_file() or any(len(read_records(path)) > 1 for path in place.glob(RUNS))
+
+
+def _finished(study: Study) -> dict[str, Any]:
+    """The seeds that every method has finished, and their curves.
+
+    A method with less than half as many seeds as the most complete one is no reason to leave out the seeds that it
+    lacks: it is left out itself, as is any that does not have them all.
+    """
+    runs = {m: {r.seed: r for r in found if r.finished} for m, found in study.measured.items()}
+    most = max(map(len, runs.values()))
+    shared = [set(of_seeds) for of_seeds in runs.values() if of_seeds and 2 * len(of_seeds) >= most]
+    seeds = sorted(set.intersection(*shared)) if shared else []
+    runs = {m: of_seeds for m, of_seeds in runs.items() if seeds and set(seeds) <= set(of_seeds)}
+    used = [of_seeds[seed] for of_seeds in runs.values() for seed in seeds]
+    for run in used:
+        if run.labeled != used[0].labeled:
+            raise RecordError(f"{used[0].path} and {run.path} were not measured at the same numbers of labels")
+    return {
+        "seeds": seeds,
+        "labels": np.array(used[0].labeled if used else [], dtype=float),
+        "curves": {method: [Curves.of(of_seeds[seed]) for seed in seeds] for method, of_seeds in runs.items()},
+        "facts": provenance(replace(study, runs=used)) if used else {},
+    }
+
+
+def _runs_left_out(study: Study, trial: Trial) -> Iterator[str]:
+    """Methods, and seeds of each, that were begun or expected and are not among what is compared."""
+    finished = {(run.method, run.seed) for run in study.runs if run.finished}
+    for what, wanted in (("unfinished", False), ("finished, but not by all others", True)):
+        found = {
+            method: [
+                seed
+                for seed in study.seeds
+                if ((method, seed) in finished) == wanted and not (method in trial.curves and seed in trial.seeds)
+            ]
+            for method in study.places
+        }
+        told = [
+            f"{method} (seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))})"
+            for method, seeds in found.items()
+            if seeds
+        ]
+        if told:
+            yield f"{what}: {', '.join(told)}"
+
+
+def read_supervision(path: Path) -> tuple[dict[str, float], list[str]]:
+    """POOL-POSTERIOR -> accuracy, and what the headings say; nothing where there is no such file.
+
+    Raises:
+        RecordError: a line is not as experiments/full_supervision.py prints it, or a second one of the same name.
+    """
+    found: dict[str, float] = {}
+    headings = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else [], start=1):
+        if HEADINGS.fullmatch(line):
+            headings.append(line)
+            continue
+        told = SUPERVISED.fullmatch(line)
+        if not told or not 0 < float(told["accuracy"]) <= 1 or told["name"] in found:
+            raise RecordError(
+                f"{path}, line {number}: expected POOL-POSTERIOR, a number of labels, and an accuracy in (0, 1] with "
+                f"its error, each name once; it reads {line!r}"
+            )
+        found[told["name"]] = float(told["accuracy"])
+    return found, [line for line in headings if ";" in line]
+
+
+def pack_finished(runs: Path, into: Path) -> list[Path]:
+    """Packs the finished runs of every experiment of ``runs``; those that are not finished are named and left."""
+    packed = []
+    for folder in sorted(
+        path for path in runs.glob("*") if path.is_dir() and NAME.fullmatch(path.name) and _measured(path)
+    ):
+        study = read_study(folder)
+        if left := study.unfinished + study.missing:
+            print(f"not packed, as unfinished or missing in {folder}: {'; '.join(left)}", file=sys.stderr)
+        finished = [run.path for run in study.runs if run.finished]
+        if not finished:
+            continue
+        with TemporaryDirectory() as beside:
+            for path in finished:
+                (Path(beside) / path.name).symlink_to(path.resolve())
+            packed.append(into / f"{folder.name}{ENDING}")
+            pack(Path(beside), packed[-1])
+    return packed

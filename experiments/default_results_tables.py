@@ -1,0 +1,297 @@
+"""The tables of the page of evidence, and the statistics that they show."""
+
+from collections.abc import Sequence
+from functools import cache, partial
+from itertools import product
+
+import numpy as np
+from default_results_runs import BASELINE, Curves, Number, Trial, pools_of
+
+from tonsure.comparison import (
+    Array,
+    Estimate,
+    Scores,
+    best_and_tied,
+    bootstrap,
+    critical_difference,
+    labels_needed,
+    mean_height,
+    paired_bootstrap,
+    ranks,
+)
+from tonsure.report_tables import Cell, Columns
+
+SHARES = (0.5, 0.75, 0.9)
+CRITICAL = ("*critical difference*", "*with pools as units*")
+
+
+# Of one run
+
+
+def mean_accuracy(trial: Trial, one: Curves) -> float:
+    """The area under the accuracy curve by the trapezoid rule, divided by its width in labels."""
+    return mean_height(trial.labels, one.accuracy)
+
+
+def mean_likelihood(trial: Trial, one: Curves) -> float:
+    return mean_height(trial.labels, one.negative_log_likelihood)
+
+
+def final_likelihood(trial: Trial, one: Curves) -> float:
+    return float(one.negative_log_likelihood[-1])
+
+
+def added_labels(share: float, trial: Trial, one: Curves) -> float:
+    """Labels beyond the first at which the curve has closed this share of the gap; nan where it does not."""
+    return labels_needed(trial.labels, one.accuracy, trial.level(share)) - float(trial.labels[0])
+
+
+# Of one experiment
+
+
+@cache
+def accuracies(trial: Trial) -> dict[str, Scores]:
+    return {method: trial.scores(mean_accuracy, method) for method in trial.curves}
+
+
+@cache
+def gap(trial: Trial, method: str, other: str) -> Estimate:
+    """How far the mean accuracy of a method is from that of another."""
+    return paired_bootstrap(accuracies(trial)[method], accuracies(trial)[other])
+
+
+@cache
+def best(trial: Trial) -> tuple[str | None, set[str]]:
+    """The method of the highest mean accuracy, and those that are tied with it."""
+    return best_and_tied(accuracies(trial), compare=paired_bootstrap)
+
+
+# Of several experiments
+
+
+def methods_of(trials: Sequence[Trial]) -> list[str]:
+    return list(dict.fromkeys(method for trial in trials for method in trial.curves))
+
+
+def ranked_of(trials: Sequence[Trial]) -> list[str]:
+    """The methods that are in every experiment, by their mean rank in all of them."""
+    everywhere = [method for method in methods_of(trials) if all(method in trial.curves for trial in trials)]
+    means = mean_ranks(trials, everywhere)
+    return sorted(everywhere, key=lambda method: means[method])
+
+
+def in_order(trials: Sequence[Trial]) -> list[str]:
+    """The methods that are ranked, and then the others."""
+    return list(dict.fromkeys([*ranked_of(trials), *methods_of(trials)]))
+
+
+def groups(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """All, and by half, batch and posterior, where there is more than one."""
+    found = {"all": list(trials)}
+    for key, text in (("half", "{}"), ("batch", "batch {}"), ("posterior", "{}")):
+        values = list(dict.fromkeys(getattr(trial, key) for trial in trials))
+        for value in (values if key == "half" else sorted(values)) if len(values) > 1 else ():
+            found[text.format(value)] = [trial for trial in trials if getattr(trial, key) == value]
+    return found
+
+
+def numbers(trials: Sequence[Trial], number: Number, method: str) -> Array:
+    """[trials, seeds], nan where an experiment lacks the method or the seed."""
+    seeds = sorted({seed for trial in trials for seed in trial.seeds})
+    found = [trial.scores(number, method) if method in trial.curves else {} for trial in trials]
+    return np.array([[of_seeds.get(seed, np.nan) for seed in seeds] for of_seeds in found])
+
+
+def difference(trials: Sequence[Trial], number: Number, method: str, other: str) -> Estimate:
+    """Between two methods, seed by seed, the mean over the experiments that have both."""
+    return bootstrap(numbers(trials, number, method) - numbers(trials, number, other))
+
+
+def savings(trials: Sequence[Trial], share: float, method: str, other: str) -> Array:
+    """1 - a(method) / a(other), [trials, seeds]: the share of the additional labels a that a method saves.
+
+    nan where one of the two does not close this share of the gap, or where the other needs no additional label.
+    """
+    own, others = (numbers(trials, partial(added_labels, share), m) for m in (method, other))
+    return 1 - own / np.where(others > 0, others, np.nan)
+
+
+def mean_ranks(trials: Sequence[Trial], methods: Sequence[str]) -> dict[str, float]:
+    """Over the experiments, by the mean accuracy averaged over seeds, 1 the highest; only these methods compete."""
+    places = [ranks([np.mean(list(accuracies(trial)[m].values())) for m in methods]) for trial in trials]
+    return dict(zip(methods, np.mean(places, axis=0).tolist(), strict=True))
+
+
+def wins_ties_losses(trials: Sequence[Trial], method: str, other: str) -> tuple[int, int, int]:
+    """In how many experiments the interval of the difference lies above zero, includes it, or lies below."""
+    gaps = [gap(trial, method, other) for trial in trials if {method, other} <= set(trial.curves)]
+    wins, losses = sum(one.low > 0 for one in gaps), sum(one.high < 0 for one in gaps)
+    return wins, len(gaps) - wins - losses, losses
+
+
+# Tables
+
+
+def overview(trials: Sequence[Trial], methods: Sequence[str]) -> Columns:
+    """For each experiment the difference to the baseline in percent, and the mean accuracy of the baseline itself."""
+    columns: Columns = {}
+    for trial in trials:
+        first, tied = best(trial)
+        texts = {method: _points(gap(trial, method, BASELINE)) for method in methods if method in trial.curves}
+        texts[BASELINE] = f"({100 * np.mean(list(accuracies(trial)[BASELINE].values())):.1f})"
+        heading = f"{trial.pool}, {trial.posterior}"
+        columns[heading] = {m: Cell(text, best=m == first, tied=m in tied) for m, text in texts.items()}
+    columns["mean"] = {
+        method: _points_and_interval(difference(trials, mean_accuracy, method, BASELINE))
+        for method in methods
+        if method != BASELINE and all(method in trial.curves for trial in trials)
+    }
+    return columns
+
+
+def standing(trials: Sequence[Trial], ranked: Sequence[str]) -> Columns:
+    """What each ranked method is over all experiments."""
+    others = [method for method in ranked if method != BASELINE]
+    lowest = {method: min(trials, key=lambda trial, m=method: gap(trial, m, BASELINE).mean) for method in others}  # type: ignore[misc]
+    tops = [best(trial) for trial in trials]
+    return {
+        "mean rank": {method: Cell(f"{mean:.2f}") for method, mean in mean_ranks(trials, ranked).items()},
+        f"minus {BASELINE}": {
+            method: _points_and_interval(difference(trials, mean_accuracy, method, BASELINE)) for method in others
+        },
+        "lowest": {m: Cell(_points(gap(trial, m, BASELINE)), trial.name) for m, trial in lowest.items()},
+        "best in": {method: Cell(f"{sum(method == first for first, _ in tops)}") for method in ranked},
+        "best or tied in": {
+            method: Cell(f"{sum(method in {first, *tied} for first, tied in tops)}") for method in ranked
+        },
+    }
+
+
+def rank_table(trials: Sequence[Trial], ranked: Sequence[str]) -> Columns:
+    """Mean ranks in each group; the best is bold, and those nearer to it than the critical difference are tied."""
+    columns: Columns = {}
+    for heading, group in groups(trials).items():
+        means = mean_ranks(group, ranked)
+        first = min(means.values())
+        critical = [critical_difference(len(ranked), n) for n in (len(group), len(pools_of(group)))]
+        columns[f"{heading} ({len(group)})"] = {
+            method: Cell(f"{mean:.2f}", best=mean == first, tied=0 < mean - first < critical[0])
+            for method, mean in means.items()
+        } | {name: Cell(f"{value:.2f}") for name, value in zip(CRITICAL, critical, strict=True)}
+    return columns
+
+
+def against(trials: Sequence[Trial], other: str) -> Columns:
+    """How often each method is above / not told apart from / below another, over the experiments that have both."""
+    columns: Columns = {}
+    for heading, group in groups(trials).items():
+        counts = {method: wins_ties_losses(group, method, other) for method in methods_of(group) if method != other}
+        texts = {method: " / ".join(map(str, found)) for method, found in counts.items() if any(found)}
+        columns[f"{heading} ({len(group)})"] = {method: Cell(text) for method, text in texts.items()}
+    return columns
+
+
+def labels_saved(trials: Sequence[Trial]) -> Columns:
+    """For each batch and share of the gap: labels saved; below it, how many runs get there, and of how many pairs."""
+    columns: Columns = {}
+    with_gap = [trial for trial in trials if trial.level(1.0) > 0]
+    for batch, share in product(sorted({trial.batch for trial in with_gap}), SHARES):
+        group = [trial for trial in with_gap if trial.batch == batch]
+        cells = columns[f"batch {batch}, {share:.0%}"] = {}
+        for method in methods_of(group):
+            runs = sum(len(trial.curves.get(method, ())) for trial in group)
+            there = np.count_nonzero(~np.isnan(numbers(group, partial(added_labels, share), method)))
+            reached = f"reached {there / runs:.0%}"
+            saved = savings(group, share, method, BASELINE)
+            pairs = np.count_nonzero(~np.isnan(saved))
+            told = Cell(_percent(bootstrap(saved)), f"{reached}, {pairs} pairs") if pairs else Cell("no pair", reached)
+            cells[method] = Cell("", reached) if method == BASELINE else told
+    return columns
+
+
+def likelihoods(trials: Sequence[Trial]) -> Columns:
+    """The mean difference to the baseline by batch, along the curve and at its end; the baseline has its own mean."""
+    columns: Columns = {}
+    for batch in sorted({trial.batch for trial in trials}):
+        group = [trial for trial in trials if trial.batch == batch]
+        for text, number in (("mean", mean_likelihood), ("final", final_likelihood)):
+            cells = columns[f"batch {batch}, {text}"] = {}
+            for method in methods_of(group):
+                found = difference(group, number, method, BASELINE)
+                own = bootstrap(numbers(group, number, BASELINE)).mean
+                told = f"({own:.3f})" if method == BASELINE else f"{_signed(found.mean, 3)}{_side(found)}"
+                cells[method] = Cell(told if found.count else "–")
+    return columns
+
+
+def selection_seconds(trials: Sequence[Trial]) -> Columns:
+    """By posterior and batch, over all rounds, seeds and pools: the median, and that of its share of the training."""
+    columns: Columns = {}
+    for posterior, batch in sorted({(trial.posterior, trial.batch) for trial in trials}):
+        group = [trial for trial in trials if (trial.posterior, trial.batch) == (posterior, batch)]
+        cells = columns[f"{posterior}, {batch}"] = {}
+        for method in methods_of(group):
+            runs = [one for trial in group for one in trial.curves.get(method, ())]
+            select, training = (np.concatenate([getattr(one, key) for one in runs]) for key in ("select", "training"))
+            known = ~np.isnan(select) & (training > 0)
+            if known.any():
+                taken = float(np.median(select[known]))
+                share = float(np.median(select[known] / training[known]))
+                cells[method] = Cell(f"{taken:.1f}" if taken >= 1 else f"{taken:.2g}", f"{share:.1%}")
+    return columns
+
+
+# Words
+
+
+def in_words(trials: Sequence[Trial], default: str | None) -> list[str]:
+    """What the tables say of the method of the best rank, and of the candidate; no more than that."""
+    ranked = ranked_of(trials)
+    means = mean_ranks(trials, ranked)
+    critical = critical_difference(len(ranked), len(trials))
+    near = [method for method in ranked[1:] if means[method] - means[ranked[0]] < critical]
+    named = ", ".join(near) if len(near) <= 6 else f"{len(near)} of the others"
+    sentences = [
+        f"Of {len(ranked)} methods, {ranked[0]} has the best mean rank over {len(trials)} experiments, "
+        f"{means[ranked[0]]:.2f}. The critical difference of ranks is {critical:.2f}: not told apart from it "
+        f"{'is' if len(near) < 2 else 'are'} {named or 'none'}."
+    ]
+    for method in dict.fromkeys([ranked[0], *([default] if default else [])]):
+        if method == BASELINE:
+            continue
+        what = f"{method}, the candidate for the default," if method == default else method
+        rank = f"has the mean rank {means[method]:.2f}, and " if method in means and method != ranked[0] else ""
+        found = difference(trials, mean_accuracy, method, BASELINE)
+        interval = f" (95% interval {_interval(found)})" if found.has_interval else ""
+        wins, ties, losses = wins_ties_losses(trials, method, BASELINE)
+        sentences.append(
+            f"{what} {rank}differs from {BASELINE} by {_signed(100 * found.mean, 2)} percent of accuracy{interval}: "
+            f"it is above in {wins} experiments, not told apart in {ties}, and below in {losses}."
+        )
+    return sentences
+
+
+def _points(found: Estimate) -> str:
+    """A difference of accuracies in percent, and on which side of zero its interval lies."""
+    return f"{_signed(100 * found.mean, 2)}{_side(found)}"
+
+
+def _points_and_interval(found: Estimate) -> Cell:
+    return Cell(_points(found), f"[{_interval(found)}]" if found.has_interval else "")
+
+
+def _interval(found: Estimate) -> str:
+    return f"{_signed(100 * found.low, 2)}, {_signed(100 * found.high, 2)}"
+
+
+def _percent(found: Estimate) -> str:
+    interval = f" [{_signed(100 * found.low, 0)}, {_signed(100 * found.high, 0)}]" if found.has_interval else ""
+    return f"{_signed(100 * found.mean, 0)}%{interval}{_side(found)}"
+
+
+def _side(found: Estimate) -> str:
+    return " ▲" if found.low > 0 else " ▼" if found.high < 0 else ""
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+z.{digits}f}".replace("-", "−")
