@@ -235,7 +235,7 @@ def test_logits_that_are_probabilities(typed, log_probs, tmp_path):
 
 
 def test_help_teaches_with_an_example(typed):
-    for command in ("select", "run"):
+    for command in ("select", "compare", "run"):
         done = typed(command, "--help")
         assert done.returncode == 0
         assert "Example:" in done.stdout

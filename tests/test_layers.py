@@ -18,7 +18,7 @@ WAIST = [
 SELECTION = [
     {"errors", "shapes"},
     {"information", "objective", "keys"},
-    {"scores"},
+    {"scores", "batch_measures"},
     {"objectives"},
     {"plan", "level"},
     {"shard"},
@@ -26,6 +26,7 @@ SELECTION = [
     {"candidates"},
     {"optimizers"},
     {"select"},
+    {"strategies", "compare"},
 ]
 MODEL = [
     {"errors", "shapes"},
@@ -45,7 +46,8 @@ BOTH = [
     {"experiment"},
     {"backends"},
     {"names", "tables", "array_files"},
-    {"store_commands", "experiment_commands"},
+    {"options", "store_commands", "experiment_commands"},
+    {"compare_command"},
     {"cli"},
     {"__main__"},
 ]

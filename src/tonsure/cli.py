@@ -1,6 +1,5 @@
-"""The command line: predict · store · select · run · report."""
+"""The command line: predict · store · select · compare · run · report."""
 
-import logging
 import sys
 import warnings
 from collections.abc import Iterator
@@ -12,8 +11,24 @@ from typing import Annotated, Any
 import typer
 
 from tonsure import array_files, names, tables
-from tonsure.errors import InputError, SelectionWarning, TonsureError
+from tonsure.compare_command import compare
+from tonsure.errors import SelectionWarning, TonsureError
 from tonsure.experiment_commands import report, run
+from tonsure.options import (
+    Among,
+    Device,
+    Exclude,
+    IdsColumn,
+    Key,
+    Memory,
+    PoolIds,
+    PredictionsFile,
+    Samples,
+    Verbose,
+    Verify,
+    logged,
+    rows_among,
+)
 from tonsure.select import select as select_rows
 from tonsure.shards import Backend
 from tonsure.store import Store
@@ -53,13 +68,7 @@ app.add_typer(store_app, name="store")
     "next.csv"
 )
 def select(
-    predictions: Annotated[
-        Path,
-        typer.Argument(
-            help="[N, K, C] for N items, K posterior samples, C classes: .npy .npz .pt .safetensors, or the folder of "
-            "a store"
-        ),
-    ],
+    predictions: PredictionsFile,
     count: Annotated[int, typer.Option("--count", "-k", help="How many rows to choose.")],
     objective: Annotated[
         str,
@@ -77,34 +86,21 @@ def select(
         ),
     ] = None,
     values: Annotated[Values, typer.Option(help="What the numbers are.")] = Values.LOG_PROBS,
-    key: Annotated[str | None, typer.Option(help="Which array of a file that holds several.")] = None,
-    ids: Annotated[
-        Path | None,
-        typer.Option(
-            help="Names of the items: one a line, or a column of a CSV file with a header. By default the store's."
-        ),
-    ] = None,
-    ids_column: Annotated[str | None, typer.Option(help="The column of the CSV file; by default its only one.")] = None,
+    key: Key = None,
+    ids: PoolIds = None,
+    ids_column: IdsColumn = None,
     out: Annotated[
         Path | None, typer.Option(help="Where to: .csv or .jsonl. By default CSV on the standard output.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the optimizer's draws.")] = 0,
-    among: Annotated[
-        Path | None,
-        typer.Option(
-            help="Choose only among these: a file of ids, or of rows where there are no ids, one a line; or a CSV file "
-            "with a column id or row, such as this command writes."
-        ),
-    ] = None,
-    exclude: Annotated[Path | None, typer.Option(help="Choose none of these, such as an earlier --out.")] = None,
-    samples: Annotated[str | None, typer.Option(help="Use only these posterior samples, from 0: 0-9,12.")] = None,
-    memory: Annotated[
-        str | None, typer.Option(help="What may be held beside the predictions: 4GB, 512MiB. It changes no result.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Where the work is done: cpu, cuda, cuda:1.")] = None,
+    among: Among = None,
+    exclude: Exclude = None,
+    samples: Samples = None,
+    memory: Memory = None,
+    device: Device = None,
     ray: Ray = None,
-    verify: Annotated[bool, typer.Option(help="Compare the checksums of a store first.")] = True,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is planned.")] = False,
+    verify: Verify = True,
+    verbose: Verbose = False,
 ) -> None:
     """Choose the rows of a pool to label next, from a model's predictions for it.
 
@@ -116,14 +112,14 @@ def select(
         tables.check_ending(out)
     pool = array_files.read_predictions(predictions, values.value, key, verify=verify)
     item_ids = tables.read_ids(ids, ids_column, len(pool)) if ids else pool.ids if isinstance(pool, Store) else None
-    with _logged(verbose):
+    with logged(verbose):
         selection = select_rows(
             pool,
             chosen_objective,
             count,
             by=chosen_optimizer,
             seed=seed,
-            among=_among(among, exclude, item_ids, len(pool)),
+            among=rows_among(among, exclude, item_ids, len(pool)),
             samples=names.samples(samples) if samples else None,
             memory=memory,
             device=names.device(device) if device else None,
@@ -140,33 +136,10 @@ def _backend(ray: str | None) -> Backend | None:
     return RayBackend(None if ray == "local" else ray)
 
 
-def _among(among: Path | None, exclude: Path | None, ids: list[str] | None, total: int) -> list[int] | None:
-    """The rows that may be chosen; None is all of them."""
-    if among is None and exclude is None:
-        return None
-    excluded = set(tables.read_rows(exclude, ids, total)) if exclude else set()
-    rows = tables.read_rows(among, ids, total) if among else range(total)
-    left = [row for row in rows if row not in excluded]
-    if not left:
-        raise InputError(f"--among and --exclude leave none of the {total} rows to choose from")
-    return left
-
-
-@contextmanager
-def _logged(verbose: bool) -> Iterator[None]:
-    """Shows on the standard error what the library logs, if that is wanted."""
-    logger, handler = logging.getLogger("tonsure"), logging.StreamHandler()
-    level = logger.level
-    if verbose:
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-
-
+app.command(
+    epilog="Example: what the methods would choose of predictions of shape [10000, 20, 10]:  tonsure compare "
+    "predictions.npy --count 100;  and mine.py in this folder beside them:  --methods 'all,mine:MyObjective'"
+)(compare)
 app.command(
     epilog="Example: tonsure run experiments/digits.py --seeds 3 && tonsure report runs/digits --open. Killed at any "
     "instant, the same command goes on where it stopped."

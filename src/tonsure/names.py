@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from tonsure import objectives, optimizers, scores
+from tonsure.compare import METHODS, Search
 from tonsure.errors import InputError
 from tonsure.models import BayesianModel
 from tonsure.objective import Objective
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 FULL = "full"
 """The scale of an experiment that has no other."""
 
+ALL = "all"
+"""The methods that are compared by default."""
+
 SCORES = ("bald", "entropy", "least_confidence", "margin", "variation_ratio", "mean_std")
 
 
@@ -42,9 +46,7 @@ def objective(text: str) -> Objective[Any, Any]:
     Raises:
         InputError: there is none of that name (the message suggests the nearest), or it does not take the settings.
     """
-    known = {name: getattr(objectives, name) for name in _classes(objectives, Objective) if name != "Pointwise"}
-    known |= {name: getattr(scores, name) for name in SCORES}
-    found = _made("objective", text, known)
+    found = _made("objective", text, _objectives())
     if callable(found) and not isinstance(found, Objective):
         found = Pointwise(found)
     if not isinstance(found, Objective):
@@ -59,6 +61,39 @@ def optimizer(text: str) -> Optimizer:
     if not isinstance(found, Optimizer):
         raise InputError(f"{text} is {found!r}, expected an optimizer")
     return found
+
+
+def methods(text: str) -> tuple[dict[str, Search] | None, dict[str, Search]]:
+    """``all,LBB,BatchBALD(labelings=4096, seed=1),bald@PowerSample(beta=3)``: what ``compare`` takes, as typed.
+
+    Each is a name of ``METHODS``, or an objective and, after ``@``, its optimizer, if not the default one.
+
+    Returns:
+        the ``methods`` and ``more`` of ``compare``: where ``all`` stands among them, the others are more.
+
+    Raises:
+        InputError: one is neither (the message suggests the nearest), or stands twice.
+    """
+    found: dict[str, Search] = {}
+    typed = [part.strip() for part in re.split(r",(?![^(]*\))", text)]  # settings have commas too
+    for name in typed:
+        if typed.count(name) > 1:
+            raise InputError(f"the methods {text!r} name {name!r} twice")
+        if name != ALL:
+            found[name] = _method(name)
+    return (None, found) if ALL in typed else (found, {})
+
+
+def _method(text: str) -> Search:
+    if text in METHODS:
+        return METHODS[text]
+    worth, at, search = text.partition("@")
+    if not at and ":" not in text:
+        name = text.partition("(")[0].strip()
+        if name not in _objectives():
+            known = dict.fromkeys([*METHODS, *_objectives()])
+            raise _unknown("method", name, list(known), "Objective(setting=1)@Optimizer(beta=3)")
+    return Search(objective(worth), optimizer(search) if at else None)
 
 
 def experiments(file: Path, scale: str = FULL, network: str | None = None) -> "list[Experiment]":
@@ -219,10 +254,7 @@ def _made(kind: str, text: str, known: dict[str, Any]) -> Any:
     elif name in known:
         thing = known[name]
     else:
-        lower = {other.lower(): other for other in known}
-        near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-        hint = f"; did you mean {lower[near[0]]}?" if near else "."
-        raise InputError(f"there is no {kind} {name!r}{hint} There are {', '.join(known)}, or my_module:{kind.title()}")
+        raise _unknown(kind, name, list(known), f"my_module:{kind.title()}")
     if not isinstance(thing, type):
         if settings is not None:
             raise InputError(f"{name} takes no settings, found {text!r}")
@@ -231,6 +263,13 @@ def _made(kind: str, text: str, known: dict[str, Any]) -> Any:
         return thing(**(settings or {}))
     except TypeError as error:
         raise InputError(f"{text!r} cannot be made: {error}") from error
+
+
+def _unknown(kind: str, name: str, known: list[str], own: str) -> InputError:
+    lower = {other.lower(): other for other in reversed(known)}  # of names alike the first
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    hint = f"; did you mean {lower[near[0]]}?" if near else "."
+    return InputError(f"there is no {kind} {name!r}{hint} There are {', '.join(known)}, or {own}")
 
 
 def _parsed(kind: str, text: str) -> tuple[str, dict[str, Any] | None]:
@@ -255,6 +294,11 @@ def _imported(path: str) -> Any:
         return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise InputError(f"{path} cannot be imported: {error}") from error
+
+
+def _objectives() -> dict[str, Any]:
+    known = {name: getattr(objectives, name) for name in _classes(objectives, Objective) if name != "Pointwise"}
+    return known | {name: getattr(scores, name) for name in SCORES}
 
 
 def _classes(package: ModuleType, base: type) -> list[str]:

@@ -108,7 +108,7 @@ def select(
         SelectionWarning: some of the picks had no positive gain, or the batch already told nearly all that K
             posterior samples can be told apart by (log K nats).
     """
-    part = _part(log_probs_N_K_C, among, samples, device)
+    part = checked_part(log_probs_N_K_C, among, samples, device)
     like = part.stored(torch.zeros(1, dtype=torch.int64))
     N, K, C = len(part), *like.shape[1:]
     if objective.samples_needed > K:
@@ -138,7 +138,7 @@ def select(
     return selection
 
 
-def _part(
+def checked_part(
     predictions: Predictions | Sequence[Predictions] | Store,
     among: Sequence[int] | Tensor | None,
     samples: Sequence[int] | Tensor | None,

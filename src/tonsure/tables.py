@@ -5,9 +5,11 @@ import io
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tonsure.compare import Batch, Comparison
 from tonsure.errors import InputError
 from tonsure.select import Selection
 from tonsure.whole_files import write_whole
@@ -95,14 +97,52 @@ def write_selection(selection: Selection, ids: list[str] | None, path: Path | No
 
     A file is written beside and renamed, so that there is never half of one. None is the standard output.
     """
-    lines = [
+    lines = _ranked(selection, ids)
+    if path is None:
+        sys.stdout.write(_csv(lines))
+    else:
+        _write(path, lines)
+
+
+def write_comparison(comparison: Comparison, ids: list[str] | None, path: Path) -> None:
+    """What every method chose, with its numbers, in the units of ``Batch``; written as ``write_selection`` does.
+
+    CSV: a line for every row chosen, with the method's name before it and its numbers, the same on all its lines,
+    after it. JSON lines: one for every method, with what it shares of its rows with each of them, and its rows.
+    """
+    lines: list[dict[str, Any]] = []
+    for name, batch in comparison.batches.items():
+        chosen = _ranked(batch.selection, ids)
+        if path.suffix == ".csv":
+            lines += [{"method": name} | line | _numbers(batch) for line in chosen]
+            continue
+        made_by = {"objective": repr(batch.method.objective), "by": repr(batch.method.by) if batch.method.by else None}
+        overlap = {other: comparison.overlap(name, other) for other in comparison.batches}
+        told = {"ceiling": comparison.ceiling, "overlap": overlap, "warnings": batch.warnings}
+        columns = {f"{key}s": [line[key] for line in chosen] for key in chosen[0] if key != "rank"}
+        lines.append({"method": name} | made_by | _numbers(batch) | told | columns)
+    _write(path, lines)
+
+
+def _ranked(selection: Selection, ids: list[str] | None) -> list[dict[str, Any]]:
+    return [
         {"rank": rank, "row": row, **({"id": ids[row]} if ids else {}), "gain": gain}
         for rank, (row, gain) in enumerate(zip(selection.rows.tolist(), selection.gains.tolist(), strict=True), start=1)
     ]
-    text = _json_lines(lines) if path is not None and path.suffix == ".jsonl" else _csv(lines)
-    if path is None:
-        sys.stdout.write(text)
-        return
+
+
+def _numbers(batch: Batch) -> dict[str, float | int]:
+    return {
+        "seed": batch.seed,
+        "seconds": batch.seconds,
+        "information": batch.information,
+        "standard_error": batch.standard_error,
+        "redundancy": batch.redundancy,
+    } | asdict(batch.averages)
+
+
+def _write(path: Path, lines: list[dict[str, Any]]) -> None:
+    text = _json_lines(lines) if path.suffix == ".jsonl" else _csv(lines)
     try:
         write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
     except OSError as error:
