@@ -33,14 +33,40 @@ from tonsure.networks import dense_network
 
 FEATURES = 128
 
-METHODS = {
+RIVALS = {
     "random": tn.Method(tn.Random()),
     "margin": tn.Method(tn.Pointwise(tn.margin)),
     "power-margin": tn.Method(tn.Pointwise(tn.margin), tn.PowerSample()),
+    "power-margin-3": tn.Method(tn.Pointwise(tn.margin), tn.PowerSample(3.0)),
     "entropy": tn.Method(tn.Pointwise(tn.entropy)),
     "BALD": tn.Method(tn.Pointwise(tn.bald)),
     "PowerBALD": tn.Method(tn.Pointwise(tn.bald), tn.PowerSample()),
+    "released-LBB": tn.Method(tn.ReleasedLBB()),
+    "released-PLBB": tn.Method(tn.ReleasedLBB(), tn.PowerSample(5.0)),
+    "CoreSet": tn.Method(tn.CoreSet()),
+    "BADGE": tn.Method(tn.BADGE()),
+    "TypiClust": tn.Method(tn.TypiClust()),
+    "ProbCover": tn.Method(tn.ProbCover()),
+    "BAIT": tn.Method(tn.BAIT(binary=True)),
+}
+
+CANDIDATES = {
     "LBB": tn.Method(tn.SecondOrderLBB()),
+    "PLBB": tn.Method(tn.SecondOrderLBB(), tn.PowerSample(5.0)),
+    "bounded": tn.Method(tn.SecondOrderBoundedLBB()),
+    "bounded-power": tn.Method(tn.SecondOrderBoundedLBB(), tn.PowerSample()),
+    "bounded-power-3": tn.Method(tn.SecondOrderBoundedLBB(), tn.PowerSample(3.0)),
+    "log-det": tn.Method(tn.LogDet()),
+    "k-means++": tn.Method(tn.Spread(), tn.StepwisePowerSample()),
+    "EPIG": tn.Method(tn.Targeted(tn.SecondOrderEPIG)),
+    "discounted-BALD-power": tn.Method(tn.Discounted(tn.bald), tn.PowerSample()),
+    "discounted-margin": tn.Method(tn.Discounted()),
+    "discounted-margin-power-3": tn.Method(tn.Discounted(), tn.PowerSample(3.0)),
+    "discounted-margin-4-power-2": tn.Method(tn.Discounted(strength=4.0), tn.PowerSample(2.0)),
+    "discounted-margin-4-power-4": tn.Method(tn.Discounted(strength=4.0), tn.PowerSample(4.0)),
+    "discounted-margin-16-power-2": tn.Method(tn.Discounted(strength=16.0), tn.PowerSample(2.0)),
+    "discounted-margin-16-power-4": tn.Method(tn.Discounted(strength=16.0), tn.PowerSample(4.0)),
+    "discounted-entropy-4-power-2": tn.Method(tn.Discounted(tn.entropy, 4.0), tn.PowerSample(2.0)),
 }
 
 
@@ -90,7 +116,7 @@ def experiment(scale: str) -> list[tn.Experiment]:
             name=f"{name}-{posterior}-{batch}",
             dataset=dataset,
             model=partial(model, 512 if name == "cifar100" else FEATURES, classes),
-            methods=METHODS,
+            methods=RIVALS | CANDIDATES,
             first=max(20, classes),
             batch=batch,
             until=max(20, classes) + added,

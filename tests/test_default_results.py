@@ -296,7 +296,7 @@ def test_full_supervision_is_read_and_checked(reading, tmp_path):
     found, said = reading.read_supervision(path)
     assert found == {"toy-dropout": 0.79, "far-away-dropout": 0.65}
     assert said == ["2 cores, no GPU; accuracy ± standard error over 5 seeds"] * 2
-    assert len(reading.read_supervision(DOCS / "results" / "full_supervision.txt")[0]) == 6
+    assert len(reading.read_supervision(DOCS / "results" / "full_supervision.txt")[0]) == 14
     for number, line in ((4, SUPERVISION.splitlines()[2]), (4, "toy-ensemble   0.79"), (4, "a  9  1.2 ± 0.1")):
         path.write_text(f"{SUPERVISION}{line}\n")
         with pytest.raises(RecordError, match=f"line {number}: expected POOL-POSTERIOR"):
