@@ -1,7 +1,7 @@
 import itertools
 import sys
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -290,8 +290,8 @@ def test_a_folder_that_cannot_be_made_is_named(small, tmp_path, no_work):
 
 
 def test_a_full_disk_leaves_nothing_behind(small, tmp_path, monkeypatch):
-    def full(file: BinaryIO, **_: object) -> None:
-        file.write(b"half")
+    def full(path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
         raise OSError("no space left")
 
     monkeypatch.setattr(np, "savez", full)
