@@ -16,6 +16,8 @@ from views import choose, random_view, view_of
 
 STRATEGIES = [
     tn.CoreSet(),
+    tn.Novelty(),
+    tn.Novelty(tn.entropy, strength=8.0, beta=1.0),
     tn.BADGE(),
     tn.TypiClust(),
     tn.TypiClust(neighbors=3, max_clusters=5),
