@@ -36,8 +36,8 @@ from tonsure.comparison import RESAMPLES, critical_difference
 from tonsure.errors import InputError, MissingExtraError, TonsureError
 
 DOCS = HERE.parent / "docs"
-DEFAULT: str | None = None
-"""The method that is a candidate for the default, to be compared with all others; None before there is one."""
+DEFAULT: str | None = "novelty"
+"""The method that is a candidate for the default, to be compared with all others; None where there is none."""
 
 HIGHLIGHTED = 6
 """So many methods have a color in the pictures, besides the baseline."""
@@ -48,7 +48,7 @@ def write_page(
     out: Path,
     *,
     half_of: Mapping[str, str] | None = None,
-    default: str | None = DEFAULT,
+    default: str | None = None,
     incomplete: bool = False,
 ) -> Path:
     """Writes ``evidence.md`` into ``out``, and its pictures into the folder ``default`` there."""
@@ -115,13 +115,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=DOCS, help="the folder of evidence.md; pictures go to its default/")
     parser.add_argument("--pack", type=Path, metavar="RUNS", help="pack finished runs into --records")
     parser.add_argument("--incomplete", action="store_true", help="keep experiments that not all methods have finished")
+    parser.add_argument("--default", default=DEFAULT, help="the candidate that all methods are compared with")
     words = parser.parse_args()
     try:
         if words.pack:
             for path in pack_finished(words.pack, words.records):
                 print(f"{path}  {path.stat().st_size:,} bytes")
         else:
-            print(write_page(words.records, words.out, incomplete=words.incomplete))
+            print(write_page(words.records, words.out, default=words.default, incomplete=words.incomplete))
     except TonsureError as error:
         parser.exit(2, f"error: {error}\n")
 

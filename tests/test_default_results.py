@@ -381,7 +381,7 @@ def test_the_command(page, runs, tmp_path, monkeypatch, capsys):
 
     archives, docs = tmp_path / "archives", tmp_path / "docs"
     assert re.fullmatch(r"(.*\.jsonl\.xz  [\d,]+ bytes\n){2}", call("--records", archives, "--pack", runs))
-    assert call("--records", archives, "--out", docs) == f"{docs}/evidence.md\n"
+    assert call("--records", archives, "--out", docs, "--default", "margin") == f"{docs}/evidence.md\n"
     with pytest.raises(SystemExit, match="2"):
         call("--records", tmp_path / "absent")
 
@@ -389,7 +389,7 @@ def test_the_command(page, runs, tmp_path, monkeypatch, capsys):
 def test_the_page_in_the_documentation_is_made_of_the_records_beside_it(page, tmp_path):
     if not list((DOCS / "default").glob("*.jsonl.xz")):
         pytest.skip("docs/default has no archives yet")
-    text = page.write_page(DOCS / "default", tmp_path).read_text()
+    text = page.write_page(DOCS / "default", tmp_path, default=page.DEFAULT, incomplete=True).read_text()
     assert text == (DOCS / "evidence.md").read_text()
     for picture in re.findall(r"\]\((default/[^)]+\.png)\)", text):
         assert (DOCS / picture).stat().st_size < 200_000, picture
