@@ -55,6 +55,22 @@ def mutual_information(
     return (apart_n_m - joint_entropy(log_probs_n_K_C.exp(), log_probs_m_K_C.exp())).clamp_min_(0)
 
 
+def shared_information(
+    probs_n_K_C: Float[Tensor, "n K C"], entropy_n: Float[Tensor, " n"], probs_m_K_C: Float[Tensor, "m K C"]
+) -> Float[Tensor, "n m"]:
+    """I(y_i; y_j), as ``mutual_information``, of items whose H[y_i] is known already; below 0 by rounding alone."""
+    entropy_m = -x_log_x(probs_m_K_C.mean(1)).sum(-1)
+    return entropy_n[:, None] + entropy_m - joint_entropy(probs_n_K_C, probs_m_K_C)
+
+
+def shared_by_chance(trace_n: Float[Tensor, " n"], trace_m: Float[Tensor, " m"], K: int) -> Float[Tensor, "n m"]:
+    """tr(G_i) tr(G_j) / (2(K − 1)): what two items seem to share, to second order, if nothing connects their samples.
+
+    The mean of ½⟨G_i, G_j⟩ over all ways to shuffle the samples of one of them (docs/methods/corrected-pairs.md).
+    """
+    return trace_n[:, None] * trace_m / (2 * (K - 1))
+
+
 def joint_entropy(probs_n_K_C: Float[Tensor, "n K C"], probs_m_K_C: Float[Tensor, "m K C"]) -> Float[Tensor, "n m"]:
     """H[y_i, y_j] = −Σ_cc' J_cc' log J_cc', J_cc' = mean_k p_ikc p_jkc', since labels are independent given θ.
 

@@ -6,7 +6,14 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from tonsure.information import bald_of, joint_entropy, merged_classes, trace_of_gram, x_log_x
+from tonsure.information import (
+    bald_of,
+    merged_classes,
+    shared_by_chance,
+    shared_information,
+    trace_of_gram,
+    x_log_x,
+)
 from tonsure.objective import Gains, Objective
 from tonsure.objectives.large_batch_bald import COARSE
 
@@ -59,10 +66,10 @@ class BoundedLBB(Objective[None, ShareNotes]):
         return ShareNotes(bald_n, -x_log_x(mean_n_C).sum(1), trace_of_gram(items, mean_n_C), torch.ones_like(bald_n))
 
     def next_notes(self, notes: ShareNotes, items: Tensor, chosen_m: Tensor) -> ShareNotes:
-        mean_m_C = chosen_m.mean(1)
-        pair_n_m = notes.entropy_n[:, None] - x_log_x(mean_m_C).sum(1) - joint_entropy(items, chosen_m)
+        pair_n_m = shared_information(items, notes.entropy_n, chosen_m)
         if self.corrected:
-            pair_n_m -= notes.trace_n[:, None] * trace_of_gram(chosen_m, mean_m_C) / (2 * (items.shape[1] - 1))
+            trace_m = trace_of_gram(chosen_m, chosen_m.mean(1))
+            pair_n_m -= shared_by_chance(notes.trace_n, trace_m, items.shape[1])
         share_n_m = pair_n_m.double() / notes.bald_n[:, None].clamp_min(TINY)
         return notes._replace(left_n=notes.left_n * (1 - share_n_m.clamp_(0, 1)).prod(1))
 

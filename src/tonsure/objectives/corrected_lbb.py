@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from tonsure.information import bald_of, joint_entropy, trace_of_gram, x_log_x
+from tonsure.information import bald_of, shared_by_chance, shared_information, trace_of_gram, x_log_x
 from tonsure.objective import Gains, Objective
 
 
@@ -46,9 +46,8 @@ class CorrectedLBB(Objective[None, CorrectedNotes]):
         )
 
     def next_notes(self, notes: CorrectedNotes, items: Tensor, chosen_m: Tensor) -> CorrectedNotes:
-        mean_m_C = chosen_m.mean(1)
-        pair_n_m = notes.entropy_n[:, None] - x_log_x(mean_m_C).sum(1) - joint_entropy(items, chosen_m)
-        chance_n_m = notes.trace_n[:, None] * trace_of_gram(chosen_m, mean_m_C) / (2 * (items.shape[1] - 1))
+        pair_n_m = shared_information(items, notes.entropy_n, chosen_m)
+        chance_n_m = shared_by_chance(notes.trace_n, trace_of_gram(chosen_m, chosen_m.mean(1)), items.shape[1])
         more_n = (pair_n_m - chance_n_m).clamp_min_(0).sum(1, dtype=torch.float64)
         return notes._replace(redundancy_n=notes.redundancy_n + more_n)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tonsure.errors import InputError
-from tonsure.information import bald_of, joint_entropy, merged_classes, x_log_x
+from tonsure.information import bald_of, merged_classes, shared_information, x_log_x
 from tonsure.objective import Gains, Objective
 
 COARSE = 10
@@ -58,9 +58,8 @@ class LargeBatchBALD(Objective[None, PairNotes]):
         return PairNotes(bald_n, -x_log_x(mean_n_C).sum(1), torch.zeros_like(bald_n))
 
     def next_notes(self, notes: PairNotes, items: Tensor, chosen_m: Tensor) -> PairNotes:
-        entropy_m = -x_log_x(chosen_m.mean(1)).sum(-1)
-        apart_n_m = notes.entropy_n[:, None] + entropy_m
-        more_n = (apart_n_m - joint_entropy(items, chosen_m)).clamp_min_(0).sum(1, dtype=torch.float64)
+        pair_n_m = shared_information(items, notes.entropy_n, chosen_m)
+        more_n = pair_n_m.clamp_min_(0).sum(1, dtype=torch.float64)
         return notes._replace(redundancy_n=notes.redundancy_n + more_n)
 
     def gain(self, state: None, notes: PairNotes, items: Tensor) -> Tensor:

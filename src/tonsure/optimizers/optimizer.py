@@ -22,6 +22,12 @@ class Optimizer(ABC):
         """Chooses k rows one after the other and gives each with the gain that it joined with."""
 
 
+def power_key(gain_n: Float64[Tensor, " n"], noise_n: Float64[Tensor, " n"], beta: float) -> Float64[Tensor, " n"]:
+    """β · log max(gain, 0) + noise: with Gumbel noise the largest is a draw ∝ gain^β."""
+    # The logarithm of this least gain is finite: rows without a gain are told apart by their noise.
+    return beta * gain_n.clamp_min(1e-30).log() + noise_n
+
+
 def gumbel_noise(rows: int, generator: torch.Generator) -> Float64[Tensor, " N"]:
     """One draw of the standard Gumbel distribution for every row.
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from tonsure.candidates import Candidates
 from tonsure.errors import InputError
-from tonsure.optimizers.optimizer import Optimizer, gumbel_noise
+from tonsure.optimizers.optimizer import Optimizer, gumbel_noise, power_key
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,6 @@ class StepwisePowerSample(Optimizer):
 
     def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         for _ in range(k):
-            # The logarithm of this least gain is finite: rows without a gain are told apart by their noise.
-            candidates.rank_by(
-                lambda gain_n, noise_n: self.beta * gain_n.clamp_min(1e-30).log() + noise_n,
-                gumbel_noise(len(candidates), generator),
-            )
+            candidates.rank_by(partial(power_key, beta=self.beta), gumbel_noise(len(candidates), generator))
             row = candidates.best()
             yield row, candidates.choose(row)

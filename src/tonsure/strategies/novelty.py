@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tonsure.errors import InputError
-from tonsure.optimizers.optimizer import gumbel_noise
+from tonsure.optimizers.optimizer import gumbel_noise, power_key
 from tonsure.scores import margin
 from tonsure.select import Selection
 from tonsure.strategies.strategy import Strategy, View, selected
@@ -70,7 +70,7 @@ class Novelty(Strategy):
         for _ in range(k):
             # An item without features of its own asks nothing of the layer.
             gain_n = score_n * (left_n / length_n.clamp_min(1e-12)).clamp(0, 1)
-            key_n = self.beta * gain_n.clamp_min(1e-30).log() + noise_n
+            key_n = power_key(gain_n, noise_n, self.beta)
             row = int(torch.where(open_n, key_n, -torch.inf).argmax())
             yield int(view.unlabeled_rows[row]), float(gain_n[row])
             open_n[row] = False
