@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -15,6 +16,8 @@ import torch
 from safetensors.torch import save_file
 
 import tonsure as tn
+from tonsure import objectives as tonsure_objectives
+from tonsure import optimizers as tonsure_optimizers
 from tonsure.cli import main
 
 
@@ -239,6 +242,19 @@ def test_help_teaches_with_an_example(typed):
         done = typed(command, "--help")
         assert done.returncode == 0
         assert "Example:" in done.stdout
+
+
+def test_help_names_all_that_can_be_typed_and_no_more(typed, log_probs, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")  # a narrow column cuts long names
+    told = set(re.findall(r"\w+", tonsure("select", "--help").stdout))
+    for package, base in ((tonsure_objectives, tn.Objective), (tonsure_optimizers, tn.Optimizer)):
+        names = {name for name, made in vars(package).items() if isinstance(made, type) and issubclass(made, base)}
+        untyped = {"Pointwise", "Optimizer", "EPIG", "SecondOrderEPIG", "VOptimal"}  # the last three need targets
+        assert names - untyped <= told
+    np.save(tmp_path / "p.npy", log_probs.numpy())
+    done = typed("select", tmp_path / "p.npy", "-k", 1, "--objective", "EPIG")
+    assert done.returncode == 2
+    assert "there is no objective 'EPIG'" in done.stderr
 
 
 def test_run_and_report(tmp_path):

@@ -73,16 +73,17 @@ def select(
     objective: Annotated[
         str,
         typer.Option(
-            help="What a batch is worth: LargeBatchBALD, SecondOrderLBB, BatchBALD, ReleasedLBB, Random; a score of "
-            "single items: bald, entropy, least_confidence, margin, variation_ratio, mean_std; or your own, "
+            help="What a batch is worth: LargeBatchBALD, SecondOrderLBB, BoundedLBB, SecondOrderBoundedLBB, "
+            "CorrectedLBB, LogDet, Discounted, Spread, BatchBALD, ReleasedLBB, Random; a score of single items: "
+            "bald, entropy, least_confidence, margin, variation_ratio, mean_std; or your own, "
             "my_module:MyObjective. Settings in parentheses: 'BatchBALD(labelings=4096)'."
         ),
     ] = "LargeBatchBALD",
     by: Annotated[
         str | None,
         typer.Option(
-            help="How it is searched for: LazyGreedy, Greedy, TopK, PowerSample, SoftmaxSample, SoftrankSample, "
-            "StochasticGreedy, Prefilter, 'PowerSample(beta=5)'. By default what suits the objective."
+            help="How it is searched for: LazyGreedy, Greedy, TopK, PowerSample, StepwisePowerSample, SoftmaxSample, "
+            "SoftrankSample, StochasticGreedy, Prefilter, 'PowerSample(beta=5)'. By default what suits the objective."
         ),
     ] = None,
     values: Annotated[Values, typer.Option(help="What the numbers are.")] = Values.LOG_PROBS,

@@ -25,6 +25,7 @@ from tonsure.errors import InputError
 from tonsure.models import BayesianModel
 from tonsure.objective import Objective
 from tonsure.objectives import Pointwise
+from tonsure.objectives.with_targets import WithTargets
 from tonsure.optimizers import Optimizer
 from tonsure.pool import as_inputs
 
@@ -297,7 +298,9 @@ def _imported(path: str) -> Any:
 
 
 def _objectives() -> dict[str, Any]:
-    known = {name: getattr(objectives, name) for name in _classes(objectives, Objective) if name != "Pointwise"}
+    # A score stands for itself, and targets cannot be typed.
+    unnamed = {"Pointwise", *_classes(objectives, WithTargets)}
+    known = {name: getattr(objectives, name) for name in _classes(objectives, Objective) if name not in unnamed}
     return known | {name: getattr(scores, name) for name in SCORES}
 
 
