@@ -27,6 +27,7 @@ from tonsure.options import (
     Verify,
     rows_among,
 )
+from tonsure.select import TOLD
 from tonsure.store import Store
 from tonsure.store_commands import Values
 
@@ -37,9 +38,6 @@ ENOUGH = 10_000
 """Columns that no table needs."""
 
 UNKNOWN = "–"
-
-TOLD = 0.98
-"""The share of log K from which on batches are not told apart by their information."""
 
 
 def compare(

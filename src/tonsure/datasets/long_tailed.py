@@ -1,5 +1,6 @@
 """A pool in which some classes are rare, as in most pools that nobody has looked at yet."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -31,7 +32,7 @@ class LongTailed:
         for c in range(C):
             rows = (whole.train_labels == c).nonzero()[:, 0]
             share = self.ratio ** (-c / max(C - 1, 1))
-            kept.append(rows[: -int(-len(rows) * share // 1)])
+            kept.append(rows[: math.ceil(len(rows) * share)])
         rows = torch.cat(kept).sort().values
         return replace(
             whole.with_train_rows(rows),
