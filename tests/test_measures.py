@@ -63,7 +63,7 @@ def test_calibration_error_same_as_bins_gone_through():
 
 def test_calibration_error_by_hand():
     # Confidences .9 (right), .8 (wrong), .6 (right), in two bins of ten: (.5, .6] and (.7, .8], (.8, .9].
-    log_probs = torch.tensor([[[0.9, 0.1]], [[0.8, 0.2]], [[0.4, 0.6]]], dtype=torch.float64).log()
+    log_probs = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]], dtype=torch.float64).log()
     labels = torch.tensor([0, 1, 1])
     assert measures.calibration_error_of(log_probs, labels, bins=10) == pytest.approx((0.1 + 0.8 + 0.4) / 3)
     # In one bin: two of three are right, where .7667 was promised.
@@ -71,7 +71,7 @@ def test_calibration_error_by_hand():
 
 
 def test_certain_predictions():
-    log_probs = torch.tensor([[[0.0, -torch.inf]], [[0.0, -torch.inf]]])
+    log_probs = torch.tensor([[0.0, -torch.inf], [0.0, -torch.inf]], dtype=torch.float64)
     right, half = torch.tensor([0, 0]), torch.tensor([0, 1])
     assert measures.negative_log_likelihood_of(log_probs, right) == 0
     assert measures.negative_log_likelihood_of(log_probs, half) == math.inf

@@ -17,7 +17,7 @@ from tonsure.pool import as_inputs
 from tonsure.predictions import predict
 
 Number = Callable[[Tensor, Tensor], float]
-"""From log_probs_n_K_C and labels_n to one number."""
+"""From log_mean_probs_n_C and labels_n to one number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,8 @@ class Measure:
                 f"test labels must be 0 to {classes - 1}, as the model has {classes} classes; "
                 f"found {int(self.labels.min())} to {int(self.labels.max())}"
             )
-        return {name: number(log_probs_n_K_C, self.labels) for name, number in self.numbers.items()}
+        log_mean_probs_n_C = log_mean_probs(log_probs_n_K_C)
+        return {name: number(log_mean_probs_n_C, self.labels) for name, number in self.numbers.items()}
 
     def __repr__(self) -> str:
         return f"Measure({', '.join(self.numbers)} on {len(self.inputs)} items)"
@@ -84,23 +85,25 @@ def log_mean_probs(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, "n 
     return log_probs_n_K_C.double().logsumexp(dim=1) - math.log(log_probs_n_K_C.shape[1])
 
 
-def accuracy_of(log_probs_n_K_C: Float[Tensor, "n K C"], labels_n: Int[Tensor, " n"]) -> float:
+def accuracy_of(log_mean_probs_n_C: Float[Tensor, "n C"], labels_n: Int[Tensor, " n"]) -> float:
     """1/n Σ_i [argmax_c p(c | x_i) = y_i]"""
-    return float((log_mean_probs(log_probs_n_K_C).argmax(dim=1) == labels_n).double().mean())
+    return float((log_mean_probs_n_C.argmax(dim=1) == labels_n).double().mean())
 
 
-def negative_log_likelihood_of(log_probs_n_K_C: Float[Tensor, "n K C"], labels_n: Int[Tensor, " n"]) -> float:
+def negative_log_likelihood_of(log_mean_probs_n_C: Float[Tensor, "n C"], labels_n: Int[Tensor, " n"]) -> float:
     """−1/n Σ_i log p(y_i | x_i)"""
-    return -float(log_mean_probs(log_probs_n_K_C).gather(1, labels_n.long()[:, None]).mean())
+    return -float(log_mean_probs_n_C.gather(1, labels_n.long()[:, None]).mean())
 
 
-def calibration_error_of(log_probs_n_K_C: Float[Tensor, "n K C"], labels_n: Int[Tensor, " n"], bins: int = 15) -> float:
+def calibration_error_of(
+    log_mean_probs_n_C: Float[Tensor, "n C"], labels_n: Int[Tensor, " n"], bins: int = 15
+) -> float:
     """Σ_b n_b/n |accuracy in b − mean confidence in b|,  b = ((j−1)/bins, j/bins]
 
     The confidence is the probability of the most probable class. Naeini, Cooper & Hauskrecht 2015; Guo et al.
     2017.
     """
-    log_confidence_n, predicted_n = log_mean_probs(log_probs_n_K_C).max(dim=1)
+    log_confidence_n, predicted_n = log_mean_probs_n_C.max(dim=1)
     confidence_n = log_confidence_n.exp()
     bin_n = (confidence_n * bins).ceil().long().clamp(1, bins) - 1
     # n_b cancels: what is left of a bin is the sum over its items of (right − confidence).
