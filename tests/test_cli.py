@@ -58,7 +58,7 @@ def test_every_kind_of_file_gives_the_rows_of_select(typed, log_probs, npy, tmp_
     torch.save(log_probs, tmp_path / "tensor.pt")
     torch.save({"pool": log_probs}, tmp_path / "dict.pt")
     save_file({"pool": log_probs.bfloat16()}, tmp_path / "tensors.safetensors")
-    expected = tn.select(log_probs, tn.LargeBatchBALD(), 3)
+    expected = tn.select(log_probs, k=3)
     for name, more in (
         ("predictions.npy", ()),
         ("one.npz", ()),
@@ -79,7 +79,7 @@ def test_every_kind_of_file_gives_the_rows_of_select(typed, log_probs, npy, tmp_
 def test_probabilities_and_logits(typed, log_probs, tmp_path):
     np.save(tmp_path / "probs.npy", log_probs.exp().numpy())
     np.save(tmp_path / "logits.npy", log_probs.numpy() + 3)
-    expected = tn.select(log_probs, tn.LargeBatchBALD(), 3).rows.tolist()
+    expected = tn.select(log_probs, k=3).rows.tolist()
     for values in ("probs", "logits"):
         done = typed("select", tmp_path / f"{values}.npy", "-k", 3, "--values", values)
         assert [int(row["row"]) for row in csv.DictReader(done.stdout.splitlines())] == expected
@@ -102,7 +102,7 @@ def test_ids_and_endings(typed, log_probs, npy, tmp_path):
     (tmp_path / "ids.txt").write_text("\n".join(names) + "\n")
     with (tmp_path / "ids.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["size", "path"], *([row, name] for row, name in enumerate(names))])
-    expected = [names[row] for row in tn.select(log_probs, tn.LargeBatchBALD(), 4).rows]
+    expected = [names[row] for row in tn.select(log_probs, k=4).rows]
     assert typed("select", npy, "-k", 4, "--ids", tmp_path / "ids.txt", "--out", tmp_path / "a.csv").stdout == ""
     rows = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
     assert [row["id"] for row in rows] == expected
@@ -223,7 +223,7 @@ def damaged(folder, log_probs):
 
 def test_bad_files_are_one_message_and_status_2(typed, log_probs, tmp_path):
     for name, message in damaged(tmp_path, log_probs).items():
-        done = typed("select", tmp_path / name, "-k", 2)
+        done = typed("select", tmp_path / name, "-k", 2, "--objective", "bald")
         assert done.returncode == 2, name
         assert message in done.stderr, name
         assert done.stderr.count("error: ") == 1

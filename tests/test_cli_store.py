@@ -119,7 +119,7 @@ def test_a_wrong_number_is_named_by_its_row_of_the_pool(typed, folder, log_probs
 
 
 def test_selecting_from_a_store(typed, folder, log_probs):
-    expected = tn.select(log_probs, tn.LargeBatchBALD(), 4)
+    expected = tn.select(log_probs, k=4)
     done = typed("select", "store", "-k", 4, cwd=folder)
     assert rows(done.stdout) == expected.rows.tolist()
     ids = [line["id"] for line in csv.DictReader(done.stdout.splitlines())]

@@ -47,6 +47,19 @@ def test_impossible_classes_are_exact(make_log_probs):
         torch.testing.assert_close(found.gains, expected.gains, atol=1e-12, rtol=0)
 
 
+def test_without_an_objective_it_is_the_default(make_log_probs):
+    log_probs = make_log_probs(60, K=10)
+    default = tn.Discounted(tn.margin, strength=16.0)
+    for options in ({}, {"seed": 3}):
+        expected = tn.select(log_probs, default, 6, by=tn.PowerSample(beta=4.0), **options).rows.tolist()
+        assert tn.select(log_probs, k=6, **options).rows.tolist() == expected
+    expected = tn.select(log_probs, default, 6, by=tn.Greedy()).rows.tolist()
+    assert tn.select(log_probs, k=6, by=tn.Greedy()).rows.tolist() == expected
+    assert len(tn.select(log_probs[:, :1], k=6)) == 6  # of one sample, too
+    with pytest.raises(tn.InputError, match="k is None, expected a whole number from 1 to N = 60"):
+        tn.select(log_probs)
+
+
 def test_the_default_optimizer_suits_the_objective(make_log_probs):
     log_probs = make_log_probs(60, K=40)
     for objective, by in (

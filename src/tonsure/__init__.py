@@ -62,6 +62,7 @@ from tonsure.store import write_store as write_store
 from tonsure.strategies import BADGE as BADGE
 from tonsure.strategies import BAIT as BAIT
 from tonsure.strategies import CoreSet as CoreSet
+from tonsure.strategies import FacilityLocation as FacilityLocation
 from tonsure.strategies import Novelty as Novelty
 from tonsure.strategies import ProbCover as ProbCover
 from tonsure.strategies import Strategy as Strategy

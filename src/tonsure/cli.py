@@ -71,14 +71,15 @@ def select(
     predictions: PredictionsFile,
     count: Annotated[int, typer.Option("--count", "-k", help="How many rows to choose.")],
     objective: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What a batch is worth: LargeBatchBALD, SecondOrderLBB, BoundedLBB, SecondOrderBoundedLBB, "
+            help="What a batch is worth. By default 'Discounted(strength=16)' by 'PowerSample(beta=4)', best by our "
+            "evidence. Others: LargeBatchBALD, SecondOrderLBB, BoundedLBB, SecondOrderBoundedLBB, "
             "CorrectedLBB, LogDet, Discounted, Spread, BatchBALD, ReleasedLBB, Random; a score of single items: "
             "bald, entropy, least_confidence, margin, variation_ratio, mean_std; or your own, "
             "my_module:MyObjective. Settings in parentheses: 'BatchBALD(labelings=4096)'."
         ),
-    ] = "LargeBatchBALD",
+    ] = None,
     by: Annotated[
         str | None,
         typer.Option(
@@ -107,7 +108,7 @@ def select(
 
     Writes their rank, row, id (if there are ids) and gain, in the order chosen.
     """
-    chosen_objective = names.objective(objective)
+    chosen_objective = names.objective(objective) if objective else None
     chosen_optimizer = names.optimizer(by) if by else None
     if out is not None:
         tables.check_ending(out)

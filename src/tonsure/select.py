@@ -19,6 +19,7 @@ from tonsure.checks import check_log_probs
 from tonsure.errors import InputError, SelectionWarning
 from tonsure.keys import TIE
 from tonsure.objective import Gains, Objective
+from tonsure.objectives import Discounted
 from tonsure.optimizers import LazyGreedy, Optimizer, PowerSample, TopK
 from tonsure.parts import Part
 from tonsure.plan import as_bytes, plan
@@ -26,6 +27,10 @@ from tonsure.shards import Backend, LocalBackend
 from tonsure.store import Store
 
 logger = logging.getLogger("tonsure")
+
+DEFAULT: Objective[Any, Any] = Discounted(strength=16.0)
+DEFAULT_BY: Optimizer = PowerSample(beta=4.0)
+"""What is used where no objective is named: the best of predictions alone by docs/evidence.md."""
 
 BEST_FOR = {
     Gains.EQUAL: PowerSample(),
@@ -64,8 +69,8 @@ class Selection:
 
 def select(
     log_probs_N_K_C: Predictions | Sequence[Predictions] | Store,
-    objective: Objective[Any, Any],
-    k: int,
+    objective: Objective[Any, Any] | None = None,
+    k: int | None = None,
     *,
     by: Optimizer | None = None,
     seed: int = 0,
@@ -86,10 +91,12 @@ def select(
         log_probs_N_K_C: log p(y = c | x_i, θ_k), nats: a tensor or an array of shape [N, K, C] in float16,
             bfloat16, float32 or float64, on the CPU or a GPU; −inf is an impossible class. Or a list of such parts,
             which together are the pool, in this order, on one device. Or a ``Store``, which is read where it lies.
-        objective: what a batch is worth, for example ``LargeBatchBALD()``.
-        k: how many rows, from 1 to N, or to the number of rows that may be chosen.
+        objective: what a batch is worth, for example ``LargeBatchBALD()``. None is ``DEFAULT``, the margin of the mean
+            prediction times the share of an item that the batch has left: best of the methods that see predictions
+            alone, by our evidence (docs/evidence.md).
+        k: how many rows, from 1 to N, or to the number of rows that may be chosen; to be given.
         by: the optimizer; by default the one that suits the objective: ``LazyGreedy()`` where gains depend on the
-            batch, ``TopK()`` where they do not, a uniform draw for ``Random()``.
+            batch, ``TopK()`` where they do not, a uniform draw for ``Random()``; without an objective ``DEFAULT_BY``.
         seed: of the optimizer's draws. (``BatchBALD`` has a seed of its own for its estimates.)
         among: the rows that may be chosen; None is all of them. The rows chosen are rows of the whole pool.
         samples: the posterior samples to use, from 0 to K − 1; None is all of them.
@@ -108,6 +115,8 @@ def select(
         SelectionWarning: some of the picks had no positive gain, or the batch already told nearly all that K
             posterior samples can be told apart by (log K nats).
     """
+    if objective is None:
+        objective, by = DEFAULT, by or DEFAULT_BY
     part = checked_part(log_probs_N_K_C, among, samples, device)
     like = part.stored(torch.zeros(1, dtype=torch.int64))
     N, K, C = len(part), *like.shape[1:]

@@ -3,6 +3,7 @@
 from tonsure.strategies.badge import BADGE
 from tonsure.strategies.bait import BAIT
 from tonsure.strategies.core_set import CoreSet
+from tonsure.strategies.facility_location import FacilityLocation
 from tonsure.strategies.novelty import Novelty
 from tonsure.strategies.prob_cover import ProbCover
 from tonsure.strategies.searched import Searched
@@ -10,4 +11,16 @@ from tonsure.strategies.strategy import Strategy, View
 from tonsure.strategies.targeted import Targeted
 from tonsure.strategies.typi_clust import TypiClust
 
-__all__ = ["BADGE", "BAIT", "CoreSet", "Novelty", "ProbCover", "Searched", "Strategy", "Targeted", "TypiClust", "View"]
+__all__ = [
+    "BADGE",
+    "BAIT",
+    "CoreSet",
+    "FacilityLocation",
+    "Novelty",
+    "ProbCover",
+    "Searched",
+    "Strategy",
+    "Targeted",
+    "TypiClust",
+    "View",
+]
