@@ -17,6 +17,8 @@ from views import choose, random_view, view_of
 STRATEGIES = [
     tn.CoreSet(),
     tn.Novelty(),
+    tn.FacilityLocation(),
+    tn.FacilityLocation(tn.bald, radius=2.0, most=9),
     tn.Novelty(tn.entropy, strength=8.0, beta=1.0),
     tn.BADGE(),
     tn.TypiClust(),

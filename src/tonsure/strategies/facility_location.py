@@ -27,50 +27,46 @@ LEAST = 1e-5
 
 @dataclass(frozen=True, repr=False)
 class FacilityLocation(Strategy):
-    """f(S) = Σ_j score(x_j) · max_{z ∈ L ∪ S} s(x_j, z),   s(x, z) = exp(−‖h_x − h_z‖² / r²) · (1 − a + a·⟨m_x, m_z⟩)
+    """f(S) = Σ_j score(x_j) · max_{z ∈ L ∪ S} exp(−‖h_j − h_z‖² / r²)
 
-    The score says where the model may be wrong, s(x, z) how much a label of z tells of x: their features h, centered
-    and divided by their lengths, lie near each other, and both are expected to be of the same class. m_x is the mean
-    prediction, divided by its length; that of a labeled row in L is its label. So a row is worth what it covers that is
-    undecided and not covered yet: neither an outlier nor a copy, of what is labeled or of the batch, gains much.
+    The score says where the model may be wrong; the rest, how much a label of z tells of x_j: h are features, centered
+    and divided by their lengths, and L is what is labeled. A row is worth what lies around it that is undecided and not
+    covered yet, so that neither an outlier nor a copy, of what is labeled or of the batch, gains much.
 
-    r² is ``radius`` times the median squared distance of a row to its (N / (labeled + k))-th neighbor: balls of that
-    size around all labels of the next round would hold the pool once.
+    r² is ``radius`` times the median squared distance of a row to its (N / (labeled + k))-th neighbor: so many rows
+    come to each label of the next round.
 
     Gains only fall: the rows are those of greedy search, with at least 1 − 1/e of the largest f (Nemhauser, Wolsey &
-    Fisher 1978), found lazily (Minoux 1978). Of a pool of more than ``most`` rows, so many are drawn in
-    proportion to the score, to be looked at; each then counts the same. So beside the features a selection holds
-    4·n² bytes and takes n²·(D + C) steps, n ≤ ``most``, however large the pool.
-    Source: ours, as a weighted form of facility location; that of filtered rows is of Wei, Iyer & Bilmes 2015.
+    Fisher 1978), found lazily (Minoux 1978). Of a pool of more rows than ``most``, so many are drawn in
+    proportion to the score, to be looked at; each of them then counts the same. So a selection looks at n ≤ ``most``
+    rows, however large the pool; it costs O(n²·D) and holds 4·n² bytes beside a copy of the features.
+    Source: ours, as a form of the facility location problem with weights. Wei, Iyer & Bilmes 2015 have it without,
+    for what is left of a pool after filtering by uncertainty.
 
     Args:
         score: a function of ``log_probs_n_K_C`` that gives [n] numbers, none negative.
         radius: the scale of r².
-        agreement: a, from 0 (features alone) to 1 (what is expected to be of other classes covers nothing).
-        most: how many unlabeled rows are looked at; k where that is more.
+        most: how many unlabeled rows are looked at; 8·k where that is more.
 
     Raises:
         InputError: a number is out of range.
     """
 
     score: Callable[[Tensor], Tensor] = margin
-    radius: float = 0.7
-    agreement: float = 0.5
-    most: int = 8192
+    radius: float = 1.0
+    most: int = 16_384
     needs_features: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 < self.radius < float("inf"):
             raise InputError(f"FacilityLocation: radius is {self.radius}, expected a finite number above 0")
-        if not 0 <= self.agreement <= 1:
-            raise InputError(f"FacilityLocation: agreement is {self.agreement}, expected a number from 0 to 1")
         if self.most < 1:
             raise InputError(f"FacilityLocation: most is {self.most}, expected at least 1")
 
     def __repr__(self) -> str:
         score = getattr(self.score, "__name__", self.score)
-        return f"FacilityLocation({score}, radius={self.radius}, agreement={self.agreement}, most={self.most})"
+        return f"FacilityLocation({score}, radius={self.radius}, most={self.most})"
 
     def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
         return selected(self, view, k, self._picks(view, k, generator))
@@ -78,29 +74,22 @@ class FacilityLocation(Strategy):
     def _picks(self, view: View, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         features_N_D = view.features().float()
         features_N_D = on_the_sphere(features_N_D - features_N_D.mean(0))
-        probs_n_C = view.mean_probs().float()
-        probs_n_C /= probs_n_C.norm(dim=1, keepdim=True)
         score_n = self.score(view.predictions()).float()
         looked_at = self._looked_at(score_n, k, generator)
         weight_n = score_n[looked_at] if len(looked_at) == len(score_n) else torch.ones_like(score_n[looked_at])
-
         rows = view.unlabeled_rows[looked_at.cpu()]
-        features_n_D, probs_n_C = features_N_D[rows], probs_n_C[looked_at]
-        label_m_C = torch.nn.functional.one_hot(view.labels_m.long(), probs_n_C.shape[1]).to(probs_n_C)
-        squared_radius = self._squared_radius(features_N_D, view, k, generator)
+        features_n_D, squared_radius = features_N_D[rows], self._squared_radius(features_N_D, view, k, generator)
 
-        def told(others_D: Float[Tensor, "m D"], others_C: Float[Tensor, "m C"]) -> Float[Tensor, "m n"]:
-            """s(x_j, z) for some z, and all rows that are looked at."""
-            near_m_n = squared_distances(others_D, features_n_D).div_(-squared_radius).exp_()
-            return near_m_n.mul_((others_C @ probs_n_C.T).mul_(self.agreement).add_(1 - self.agreement))
+        def told(some: Tensor) -> Float[Tensor, "m n"]:
+            """What labels of some rows would tell of those that are looked at."""
+            return squared_distances(features_N_D[some], features_n_D).div_(-squared_radius).exp_()
 
         covered_n = torch.zeros_like(weight_n)
-        for some in range(0, len(label_m_C), BLOCK):
-            labeled = view.labeled_rows[some : some + BLOCK]
-            covered_n = covered_n.maximum(told(features_N_D[labeled], label_m_C[some : some + BLOCK]).amax(0))
+        for some in view.labeled_rows.split(BLOCK):
+            covered_n = torch.cat([covered_n[None], told(some)]).amax(0)
         told_n_n = torch.empty(len(rows), len(rows)).to(weight_n)
-        for some in range(0, len(rows), BLOCK):
-            told_n_n[some : some + BLOCK] = told(features_n_D[some : some + BLOCK], probs_n_C[some : some + BLOCK])
+        for some, there in zip(rows.split(BLOCK), told_n_n.split(BLOCK), strict=True):
+            there.copy_(told(some))
 
         def gain(places: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
             return (told_n_n[places] - covered_n).clamp_min_(0) @ weight_n
@@ -125,9 +114,9 @@ class FacilityLocation(Strategy):
             gain_n[best] = -torch.inf
             fresh_n.zero_()
 
-    def _looked_at(self, score_n: Float[Tensor, " n"], k: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+    def _looked_at(self, score_n: Float[Tensor, " n"], k: int, generator: torch.Generator) -> Int[Tensor, " m"]:
         """All places, or so many that are drawn in proportion to the score."""
-        most = max(self.most, 4 * k)
+        most = max(self.most, 8 * k)
         if len(score_n) <= most:
             return torch.arange(len(score_n)).to(score_n.device)
         noise_n = gumbel_noise(len(score_n), generator).to(score_n.device)
