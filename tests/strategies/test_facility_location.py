@@ -15,7 +15,7 @@ def worth_by_hand(view, radius, k):
     features = [(row / row.norm()).tolist() for row in features]
     squared = [[math.dist(one, other) ** 2 for other in features] for one in features]
     labeled, unlabeled = view.labeled_rows.tolist(), view.unlabeled_rows.tolist()
-    neighbor = len(view) // (len(labeled) + k)
+    neighbor = min(len(view) // (len(labeled) + k), len(view) - 1)
     apart = sorted(sorted(squared[row])[neighbor] for row in unlabeled)
     squared_radius = radius * apart[(len(apart) - 1) // 2]
     scores = dict(zip(unlabeled, tn.margin(view.predictions()).tolist(), strict=True))
@@ -29,7 +29,9 @@ def worth_by_hand(view, radius, k):
     return worth
 
 
-@pytest.mark.parametrize(("N", "m", "k", "radius"), [(40, 6, 12, 0.7), (40, 6, 3, 2.0), (30, 0, 5, 0.7)])
+@pytest.mark.parametrize(
+    ("N", "m", "k", "radius"), [(40, 6, 12, 0.7), (40, 6, 3, 2.0), (30, 0, 5, 0.7), (9, 0, 1, 1.0)]
+)
 def test_it_is_greedy_in_what_the_docstring_says(N, m, k, radius):
     view = random_view(N, m, D=5)
     found = choose(tn.FacilityLocation(radius=radius), view, k)

@@ -8,7 +8,7 @@ import torch
 
 from tonsure.errors import InputError
 from tonsure.select import Selection
-from tonsure.strategies.distances import BLOCK, largest, squared_distances
+from tonsure.strategies.distances import BLOCK, largest, squared_distances, without_rounding
 from tonsure.strategies.strategy import Strategy, View, selected
 
 
@@ -41,9 +41,11 @@ class CoreSet(Strategy):
         nearest_n = torch.cat(
             [squared_distances(block, labeled_m_D).min(dim=1).values for block in features_n_D.split(BLOCK)]
         )
+        norms_n = features_n_D.square().sum(1)
         for _ in range(k):
             chosen = largest(nearest_n)
             yield int(view.unlabeled_rows[chosen]), float(nearest_n[chosen].sqrt())
-            distance_n = squared_distances(features_n_D, features_n_D[chosen : chosen + 1])[:, 0]
+            both_n = norms_n + norms_n[chosen]
+            distance_n = without_rounding(both_n - 2 * (features_n_D @ features_n_D[chosen]), both_n)
             nearest_n = nearest_n.minimum(distance_n)
             nearest_n[chosen] = -torch.inf

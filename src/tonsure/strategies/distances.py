@@ -17,7 +17,7 @@ BLOCK = 1024
 def squared_distances(features_n_D: Float[Tensor, "n D"], others_m_D: Float[Tensor, "m D"]) -> Float[Tensor, "n m"]:
     """‖x_i − z_j‖² = ‖x_i‖² + ‖z_j‖² − 2 ⟨x_i, z_j⟩"""
     norms_n_m = features_n_D.square().sum(1)[:, None] + others_m_D.square().sum(1)
-    return without_rounding(norms_n_m - 2 * features_n_D @ others_m_D.T, norms_n_m)
+    return without_rounding(norms_n_m - 2 * (features_n_D @ others_m_D.T), norms_n_m)
 
 
 def without_rounding(squared: Tensor, norms: Tensor) -> Tensor:

@@ -12,11 +12,14 @@ from tonsure.errors import InputError
 from tonsure.optimizers.optimizer import gumbel_noise, power_key
 from tonsure.scores import margin
 from tonsure.select import Selection
-from tonsure.strategies.distances import BLOCK, on_the_sphere, squared_distances
+from tonsure.strategies.distances import on_the_sphere
 from tonsure.strategies.strategy import Strategy, View, selected
 
 FRESH = 64
 """Rows whose gains are brought up to date at once."""
+
+BLOCK = 64
+"""Rows of the matrix that are made at once: what the caches of a processor hold."""
 
 ASKED = 256
 """So many rows are asked how far their neighbors are."""
@@ -82,7 +85,8 @@ class FacilityLocation(Strategy):
 
         def told(some: Tensor) -> Float[Tensor, "m n"]:
             """What labels of some rows would tell of those that are looked at."""
-            return squared_distances(features_N_D[some], features_n_D).div_(-squared_radius).exp_()
+            cosine_m_n = features_N_D[some] @ features_n_D.T
+            return cosine_m_n.sub_(1).clamp_max_(0).mul_(2 / squared_radius).exp_()
 
         covered_n = torch.zeros_like(weight_n)
         for some in view.labeled_rows.split(BLOCK):
@@ -126,13 +130,11 @@ class FacilityLocation(Strategy):
         self, features_N_D: Float[Tensor, "N D"], view: View, k: int, generator: torch.Generator
     ) -> float:
         """r²"""
-        N = len(view)
-        neighbor = max(1, N // (len(view.labeled_rows) + k))
+        neighbor = len(view) // (len(view.labeled_rows) + k)
         asked = view.unlabeled_rows[torch.randperm(len(view.unlabeled_rows), generator=generator)[:ASKED]]
-        squared_n = torch.cat(
-            [
-                squared_distances(features_N_D[some], features_N_D).kthvalue(min(1 + neighbor, N), dim=1).values
-                for some in asked.split(max(1, 2**24 // N))
-            ]
+        place = max(1, len(view) - neighbor)  # in ascending order, of which the last is the row itself
+        cosine_n = torch.cat(
+            [(features_N_D[some] @ features_N_D.T).kthvalue(place, dim=1).values for some in asked.split(BLOCK)]
         )
+        squared_n = 2 - 2 * cosine_n
         return self.radius * max(float(squared_n.median()), LEAST)
