@@ -85,6 +85,20 @@ def test_probabilities_and_logits(typed, log_probs, tmp_path):
         assert [int(row["row"]) for row in csv.DictReader(done.stdout.splitlines())] == expected
 
 
+def test_features_choose_by_facility_location(typed, log_probs, npy, tmp_path):
+    features = np.random.default_rng(0).normal(size=(30, 3))
+    np.save(tmp_path / "features.npy", features)
+    (tmp_path / "labeled.txt").write_text("4\n7\n")
+    among = [row for row in range(30) if row not in (4, 7)]
+    expected = tn.select(log_probs, k=3, features_N_D=features, among=among)
+    options = ("--features", tmp_path / "features.npy", "--exclude", tmp_path / "labeled.txt")
+    done = typed("select", npy, "-k", 3, *options)
+    assert [int(row["row"]) for row in csv.DictReader(done.stdout.splitlines())] == expected.rows.tolist()
+    done = typed("select", npy, "-k", 3, *options, "--objective", "bald")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected no objective" in done.stderr
+
+
 def test_probabilities_that_storage_has_rounded(typed, log_probs, tmp_path):
     save_file({"probs": log_probs.exp().bfloat16()}, tmp_path / "probs.safetensors")
     assert typed("select", tmp_path / "probs.safetensors", "-k", 3, "--values", "probs").returncode == 0

@@ -205,3 +205,33 @@ def test_samples_are_a_part_of_the_posterior(make_log_probs):
 def test_rows_and_samples_that_are_not_there(make_log_probs, options, message):
     with pytest.raises(tn.InputError, match=message):
         tn.select(make_log_probs(), LBB, **{"k": 2, **options})
+
+
+def test_with_features_it_is_facility_location(make_log_probs):
+    log_probs, features = make_log_probs(60, K=5), torch.randn(60, 4, generator=torch.Generator().manual_seed(1))
+    unlabeled = torch.arange(60)[torch.arange(60) % 7 != 3]
+    labeled = torch.arange(3, 60, 7)
+    view = tn.View(labeled, labeled % 3, unlabeled, features, log_probs[unlabeled])
+    expected = tn.FacilityLocation().choose(view, 9, torch.Generator().manual_seed(2))
+    for given in (features, features.numpy(), features.double()):
+        found = tn.select(log_probs, k=9, features_N_D=given, among=unlabeled, seed=2, block=7)
+        assert found.rows.tolist() == expected.rows.tolist()
+        torch.testing.assert_close(found.gains, expected.gains)
+    assert len(tn.select([log_probs[:20], log_probs[20:].numpy()], k=9, features_N_D=features)) == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"objective": LBB}, "expected no objective"),
+        ({"by": tn.TopK()}, "expected no by"),
+        ({"memory": "1GB"}, "expected no memory"),
+        ({"features_N_D": torch.zeros(39, 2)}, r"shape \[39, 2\], expected 40 rows"),
+        ({"features_N_D": torch.full((40, 2), torch.nan)}, "row 0 holds nan"),
+        ({"features_N_D": np.zeros((40, 2), int)}, "the features are int64"),
+        ({"k": 41}, "k is 41"),
+    ],
+)
+def test_features_that_cannot_be_used(make_log_probs, options, message):
+    with pytest.raises(tn.InputError, match=message):
+        tn.select(make_log_probs(40), **{"k": 3, "features_N_D": torch.zeros(40, 2)} | options)

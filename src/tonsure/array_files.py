@@ -42,9 +42,9 @@ def read_predictions(
     return Store.open(path, verify=verify)
 
 
-def read_numbers(path: Path, key: str | None = None) -> Tensor:
+def read_numbers(path: Path, key: str | None = None, what: str = "predictions") -> Tensor:
     """The floating-point numbers in a file, as they are there; arguments and errors as of ``read_predictions``."""
-    return as_tensor(_read_array(path, key, "predictions"))
+    return as_tensor(_read_array(path, key, what), what)
 
 
 def read_inputs(path: Path, key: str | None = None) -> Tensor:

@@ -15,7 +15,7 @@ from tonsure.errors import InputError
 Predictions = Tensor | NDArray[Any]
 
 
-def as_tensor(predictions: Predictions) -> Tensor:
+def as_tensor(predictions: Predictions, what: str = "predictions") -> Tensor:
     """A tensor on the same memory; NumPy has no bfloat16 of its own, but knows that of ``ml_dtypes`` by name.
 
     Raises:
@@ -30,7 +30,7 @@ def as_tensor(predictions: Predictions) -> Tensor:
         if array.dtype.name == "bfloat16":
             return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
         if array.dtype.name not in ("float16", "float32", "float64"):
-            raise InputError(f"the predictions are {array.dtype}, expected float16, bfloat16, float32 or float64")
+            raise InputError(f"the {what} are {array.dtype}, expected float16, bfloat16, float32 or float64")
         return torch.from_numpy(array)
 
 

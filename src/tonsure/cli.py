@@ -87,6 +87,13 @@ def select(
             "SoftrankSample, StochasticGreedy, Prefilter, 'PowerSample(beta=5)'. By default what suits the objective."
         ),
     ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="[N, D], what the last layer of the model is given: then, without --objective, FacilityLocation "
+            "chooses, best of all methods by our evidence. What --exclude names counts as labeled."
+        ),
+    ] = None,
     values: Annotated[Values, typer.Option(help="What the numbers are.")] = Values.LOG_PROBS,
     key: Key = None,
     ids: PoolIds = None,
@@ -120,6 +127,7 @@ def select(
             chosen_objective,
             count,
             by=chosen_optimizer,
+            features_N_D=array_files.read_numbers(features, what="features") if features else None,
             seed=seed,
             among=rows_among(among, exclude, item_ids, len(pool)),
             samples=names.samples(samples) if samples else None,

@@ -21,7 +21,7 @@ from tonsure.keys import TIE
 from tonsure.objective import Gains, Objective
 from tonsure.objectives import Discounted
 from tonsure.optimizers import LazyGreedy, Optimizer, PowerSample, TopK
-from tonsure.parts import Part
+from tonsure.parts import Part, as_log_probs
 from tonsure.plan import as_bytes, plan
 from tonsure.shards import Backend, LocalBackend
 from tonsure.store import Store
@@ -39,6 +39,9 @@ BEST_FOR = {
     Gains.FREE: LazyGreedy(),
 }
 """The optimizer for an objective when none is named: the exact one that is fastest, or a draw where all are equal."""
+
+SCORED = 4096
+"""Rows that are scored at a time where features are given."""
 
 TOLD = 0.98
 """The share of its ceiling at which an objective has nothing left to tell items apart by."""
@@ -73,6 +76,7 @@ def select(
     k: int | None = None,
     *,
     by: Optimizer | None = None,
+    features_N_D: Predictions | None = None,
     seed: int = 0,
     among: Sequence[int] | Tensor | None = None,
     samples: Sequence[int] | Tensor | None = None,
@@ -97,6 +101,9 @@ def select(
         k: how many rows, from 1 to N, or to the number of rows that may be chosen; to be given.
         by: the optimizer; by default the one that suits the objective: ``LazyGreedy()`` where gains depend on the
             batch, ``TopK()`` where they do not, a uniform draw for ``Random()``; without an objective ``DEFAULT_BY``.
+        features_N_D: what the last layer of the model is given, for every row of the pool, in memory. With features,
+            and without an objective, it is ``FacilityLocation()`` that chooses, the best of all methods by our
+            evidence; rows that may not be chosen (``among``) count as labeled.
         seed: of the optimizer's draws. (``BatchBALD`` has a seed of its own for its estimates.)
         among: the rows that may be chosen; None is all of them. The rows chosen are rows of the whole pool.
         samples: the posterior samples to use, from 0 to K − 1; None is all of them.
@@ -109,15 +116,20 @@ def select(
     Raises:
         InputError: the predictions are no log-probabilities of this shape (the message names the first offending
             row), K is too small for the objective, k is out of range, a row or sample is not there, or the memory is
-            too small (the message says how much is needed).
+            too small (the message says how much is needed). Or features are given together with what cannot use them.
 
     Warns:
         SelectionWarning: some of the picks had no positive gain, or the batch already told nearly all that K
             posterior samples can be told apart by (log K nats).
     """
+    part = checked_part(log_probs_N_K_C, among, samples, device)
+    if features_N_D is not None:
+        for name, given in (("objective", objective), ("by", by), ("memory", memory), ("backend", backend)):
+            if given is not None:
+                raise InputError(f"with features it is FacilityLocation() that chooses, in memory: expected no {name}")
+        return _by_features(part, as_tensor(features_N_D, "features"), k, seed, block or SCORED)
     if objective is None:
         objective, by = DEFAULT, by or DEFAULT_BY
-    part = checked_part(log_probs_N_K_C, among, samples, device)
     like = part.stored(torch.zeros(1, dtype=torch.int64))
     N, K, C = len(part), *like.shape[1:]
     if objective.samples_needed > K:
@@ -145,6 +157,22 @@ def select(
     selection = Selection(rows if part.rows is None else part.rows.cpu()[rows], gains, error)
     _warn(selection, objective, like)
     return selection
+
+
+def _by_features(part: Part, features_N_D: Tensor, k: Any, seed: int, block: int) -> Selection:
+    from tonsure.strategies import FacilityLocation, View  # strategies search by this module
+
+    method = FacilityLocation()
+    rows_N = torch.arange(sum(map(len, part.pieces)))
+    unlabeled_rows = rows_N if part.rows is None else part.rows.cpu()
+    labeled_rows = rows_N[~torch.isin(rows_N, unlabeled_rows)]
+    unknown_m = torch.full_like(labeled_rows, -1)
+    view = View(labeled_rows, unknown_m, unlabeled_rows, features_N_D.to(part.works_on))
+    view.check_count(k)
+    scores = [
+        method.score(as_log_probs(part.stored(rows), torch.float32)) for rows in torch.arange(len(part)).split(block)
+    ]
+    return method.choose_by_score(view, torch.cat(scores), k, torch.Generator().manual_seed(seed))
 
 
 def checked_part(

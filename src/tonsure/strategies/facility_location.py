@@ -72,12 +72,19 @@ class FacilityLocation(Strategy):
         return f"FacilityLocation({score}, radius={self.radius}, most={self.most})"
 
     def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
-        return selected(self, view, k, self._picks(view, k, generator))
+        return self.choose_by_score(view, self.score(view.predictions()), k, generator)
 
-    def _picks(self, view: View, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+    def choose_by_score(
+        self, view: View, score_n: Float[Tensor, " n"], k: int, generator: torch.Generator
+    ) -> Selection:
+        """The same where the scores of the unlabeled rows are known, and the view holds no predictions."""
+        return selected(self, view, k, self._picks(view, score_n.float(), k, generator))
+
+    def _picks(
+        self, view: View, score_n: Float[Tensor, " n"], k: int, generator: torch.Generator
+    ) -> Iterator[tuple[int, float]]:
         features_N_D = view.features().float()
         features_N_D = on_the_sphere(features_N_D - features_N_D.mean(0))
-        score_n = self.score(view.predictions()).float()
         looked_at = self._looked_at(score_n, k, generator)
         weight_n = score_n[looked_at] if len(looked_at) == len(score_n) else torch.ones_like(score_n[looked_at])
         rows = view.unlabeled_rows[looked_at.cpu()]
