@@ -25,6 +25,19 @@ typed = test_cli.typed
 FEW = {"random": METHODS["random"], "BALD": METHODS["BALD"], "LBB": METHODS["LBB"]}
 
 
+def test_with_features_facility_location_is_compared_too(make_log_probs, typed, tmp_path):
+    log_probs, features = make_log_probs(40, K=5), np.random.default_rng(0).normal(size=(40, 3))
+    found = compare(log_probs, 6, FEW, features_N_D=features, among=range(35), memory="1GB")
+    assert list(found.batches) == [*FEW, "facility-location"]
+    batch = found.batches["facility-location"]
+    expected = tn.select(log_probs, k=6, features_N_D=features, among=range(35), seed=batch.seed)
+    assert batch.selection.rows.tolist() == expected.rows.tolist()
+    np.save(tmp_path / "predictions.npy", log_probs.float().numpy())
+    np.save(tmp_path / "features.npy", features)
+    shown = typed("compare", tmp_path / "predictions.npy", "-k", 6, "--features", tmp_path / "features.npy").stdout
+    assert "facility-location" in shown
+
+
 # Measures
 
 

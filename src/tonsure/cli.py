@@ -18,6 +18,7 @@ from tonsure.options import (
     Among,
     Device,
     Exclude,
+    Features,
     IdsColumn,
     Key,
     Memory,
@@ -87,13 +88,7 @@ def select(
             "SoftrankSample, StochasticGreedy, Prefilter, 'PowerSample(beta=5)'. By default what suits the objective."
         ),
     ] = None,
-    features: Annotated[
-        Path | None,
-        typer.Option(
-            help="[N, D], what the last layer of the model is given: then, without --objective, FacilityLocation "
-            "chooses, best of all methods by our evidence. What --exclude names counts as labeled."
-        ),
-    ] = None,
+    features: Features = None,
     values: Annotated[Values, typer.Option(help="What the numbers are.")] = Values.LOG_PROBS,
     key: Key = None,
     ids: PoolIds = None,

@@ -20,7 +20,6 @@ from tonsure.errors import InputError, SelectionWarning
 from tonsure.objective import Objective
 from tonsure.objectives import (
     BatchBALD,
-    Discounted,
     LargeBatchBALD,
     LogDet,
     Pointwise,
@@ -31,15 +30,21 @@ from tonsure.objectives import (
 from tonsure.optimizers import Optimizer, PowerSample
 from tonsure.plan import as_bytes, plan
 from tonsure.scores import bald, entropy, margin
-from tonsure.select import Selection, checked_part, select  # one door: what it refuses, and how, is the same here
+from tonsure.select import (
+    DEFAULT,
+    DEFAULT_BY,
+    Selection,
+    checked_part,
+    select,
+)  # one door: what it refuses, and how, is the same here
 from tonsure.store import Store
 
 
 @dataclass(frozen=True)
 class Search:
-    """A method that needs predictions alone: an objective, and its optimizer (None: the default one)."""
+    """An objective, and its optimizer (None: the default one); or neither, as ``select`` then chooses by itself."""
 
-    objective: Objective[Any, Any]
+    objective: Objective[Any, Any] | None = None
     by: Optimizer | None = None
 
 
@@ -55,9 +60,12 @@ METHODS: Mapping[str, Search] = {
     "PLBB": Search(LargeBatchBALD(), PowerSample(beta=5.0)),
     "bounded-LBB": Search(SecondOrderBoundedLBB()),
     "log-det": Search(LogDet()),
-    "discounted-margin": Search(Discounted(), PowerSample(beta=3.0)),
+    "discounted-margin": Search(DEFAULT, DEFAULT_BY),
 }
 """What is compared by default, by the names to pick it by; a new method is one line."""
+
+BY_FEATURES: Mapping[str, Search] = {"facility-location": Search()}
+"""What is compared besides where features are given."""
 
 LIMITS: Mapping[str, tuple[int, int, int]] = {"BatchBALD": (50, 20, 3 * 10**8)}
 """k, C and k·N·K·C up to which a slow method is compared by default: beyond, it may take minutes on a CPU."""
@@ -123,6 +131,7 @@ def compare(
     methods: Mapping[str, Search] | None = None,
     *,
     more: Mapping[str, Search] | None = None,
+    features_N_D: Predictions | None = None,
     seed: int = 0,
     among: Sequence[int] | Tensor | None = None,
     samples: Sequence[int] | Tensor | None = None,
@@ -139,6 +148,8 @@ def compare(
         k: how many rows each method chooses.
         methods: by name; None is ``METHODS``, without those that would be slow (``LIMITS``).
         more: methods to compare besides.
+        features_N_D: as for ``select``; with them, ``FacilityLocation()`` is compared besides, which is not held to the
+            ``memory``.
         seed: of the draws. Each method has its own, made of this one and its name: draws in common would make the
             batches of two methods look alike.
         among: as for ``select``, like all that follow.
@@ -151,6 +162,7 @@ def compare(
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= N:
         raise InputError(f"k is {k!r}, expected a whole number from 1 to N = {N}")
     wanted = dict(METHODS if methods is None else methods) | dict(more or {})
+    wanted |= {} if features_N_D is None else BY_FEATURES
     limited = {name for name in LIMITS if methods is None and name not in (more or {})}
     left_out = {name: reason for name in wanted if (reason := _reason(name, wanted[name], limited, int(k), N, K, C))}
     compared = {name: method for name, method in wanted.items() if name not in left_out}
@@ -159,7 +171,8 @@ def compare(
         raise InputError(f"there is no method to compare ({reasons or 'none was given'})")
     if memory is not None:
         for method in compared.values():
-            plan(part, method.objective, int(k), as_bytes(memory))
+            if method.objective is not None:
+                plan(part, method.objective, int(k), as_bytes(memory))
 
     # Before the first method, so that all of them find what the system has read of a file.
     pool = averages(part)
@@ -169,7 +182,10 @@ def compare(
         progress.set_postfix_str(name)
         own_seed = seed + zlib.crc32(name.encode())
         choose = partial(select, log_probs_N_K_C, method.objective, k, by=method.by, seed=own_seed)
-        selection, seconds, told = _watched(partial(choose, among=among, samples=samples, memory=memory, device=device))
+        choose = partial(choose, among=among, samples=samples, device=device)
+        by_features = features_N_D is not None and method.objective is None
+        more_options = {"features_N_D": features_N_D} if by_features else {"memory": memory}
+        selection, seconds, told = _watched(partial(choose, **more_options))
         chosen = replace(part, rows=selection.rows.to(part.pieces[0].device).sort().values)
         information = joint_information(chosen, seed)
         batches[name] = Batch(
@@ -180,7 +196,7 @@ def compare(
 
 def _reason(name: str, method: Search, limited: set[str], k: int, N: int, K: int, C: int) -> str | None:
     """Why a method is not compared; None where it is."""
-    needed = method.objective.samples_needed
+    needed = 1 if method.objective is None else method.objective.samples_needed
     if needed > K:
         return f"it compares posterior samples with each other and needs at least {needed}, but K = {K}"
     if name not in limited or all(

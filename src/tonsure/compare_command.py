@@ -18,6 +18,7 @@ from tonsure.options import (
     Among,
     Device,
     Exclude,
+    Features,
     IdsColumn,
     Key,
     Memory,
@@ -51,6 +52,7 @@ def compare(
             "'all,BatchBALD(labelings=4096),entropy@PowerSample(beta=3)'."
         ),
     ] = names.ALL,
+    features: Features = None,
     values: Annotated[Values, typer.Option(help="What the numbers are.")] = Values.LOG_PROBS,
     key: Key = None,
     ids: PoolIds = None,
@@ -80,6 +82,7 @@ def compare(
         count,
         chosen,
         more=more,
+        features_N_D=array_files.read_numbers(features, what="features") if features else None,
         seed=seed,
         among=rows_among(among, exclude, item_ids, len(pool)),
         samples=names.samples(samples) if samples else None,

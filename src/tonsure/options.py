@@ -18,6 +18,13 @@ PredictionsFile = Annotated[
         "store"
     ),
 ]
+Features = Annotated[
+    Path | None,
+    typer.Option(
+        help="[N, D], what the last layer of the model is given: for FacilityLocation, best of all methods by our "
+        "evidence. What --exclude names counts as labeled."
+    ),
+]
 Key = Annotated[str | None, typer.Option(help="Which array of a file that holds several.")]
 PoolIds = Annotated[
     Path | None,
