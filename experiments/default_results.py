@@ -1,4 +1,4 @@
-"""The page of evidence for a default method, docs/evidence.md and its pictures, from the records of default.py.
+"""The pages docs/evidence.md and docs/choose.md, with their pictures, from the records of default.py.
 
 python experiments/default_results.py --pack runs                 # the finished runs of runs/, into docs/default/
 python experiments/default_results.py                             # the page, from the archives in docs/default/
@@ -14,15 +14,18 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from default_results_pictures import critical_difference_picture, learning_curves
+from default_choose import FEATURES, sees, situations
+from default_results_pictures import critical_difference_picture, differences, learning_curves
 from default_results_runs import BASELINE, HERE, Trial, halves, pack_finished, pools_of, read_evidence
 from default_results_tables import (
     CRITICAL,
     against,
+    difference,
     in_order,
     in_words,
     labels_saved,
     likelihoods,
+    mean_accuracy,
     mean_ranks,
     overview,
     rank_table,
@@ -32,11 +35,11 @@ from default_results_tables import (
 )
 from results import markdown
 
-from tonsure.comparison import RESAMPLES, critical_difference
+from tonsure.comparison import RESAMPLES, Estimate, critical_difference
 from tonsure.errors import InputError, MissingExtraError, TonsureError
 
 DOCS = HERE.parent / "docs"
-DEFAULT: str | None = "novelty"
+DEFAULT: str | None = "facility-location"
 """The method that is a candidate for the default, to be compared with all others; None where there is none."""
 
 HIGHLIGHTED = 6
@@ -51,7 +54,7 @@ def write_page(
     default: str | None = None,
     incomplete: bool = False,
 ) -> Path:
-    """Writes ``evidence.md`` into ``out``, and its pictures into the folder ``default`` there."""
+    """Writes ``evidence.md`` and ``choose.md`` into ``out``, and their pictures into the folder ``default`` there."""
     try:
         import matplotlib  # noqa: F401
         import scipy.stats  # noqa: F401
@@ -92,10 +95,27 @@ def write_page(
         "no_gap": [trial.name for trial in trials if not trial.level(1.0) > 0],
         "apart": max(trial.apart for trial in trials),
     }
-    text = page.get_template("default_results.md.jinja").render(told)
-    text = re.sub(r"\n{3,}", "\n\n", text.strip())
-    (out / "evidence.md").write_text(f"{text}\n", encoding="utf-8")
+    kinds = sees()
+    choosing = {
+        "situations": situations(trials, kinds),
+        "pools": list(pools_of(trials)),
+        "seeds": counted(trials),
+    }
+    shown = [method for method in methods if method != BASELINE]
+    of_batch = {batch: _differences(trials, batch, shown) for batch in sorted({trial.batch for trial in trials})}
+    with_features = [method for method in shown if kinds.get(method) == FEATURES]
+    (pictures / "choose.png").write_bytes(differences(of_batch, shown, with_features))
+    for template, name in (("default_results.md.jinja", "evidence.md"), ("default_choose.md.jinja", "choose.md")):
+        text = re.sub(r"\n{3,}", "\n\n", page.get_template(template).render(told | choosing).strip())
+        (out / name).write_text(f"{text}\n", encoding="utf-8")
     return out / "evidence.md"
+
+
+def _differences(trials: Sequence[Trial], batch: int, methods: Sequence[str]) -> dict[str, Estimate]:
+    """To the baseline, of the methods that are in all experiments with batches of this size."""
+    group = [trial for trial in trials if trial.batch == batch]
+    everywhere = [method for method in methods if all(method in trial.curves for trial in group)]
+    return {method: difference(group, mean_accuracy, method, BASELINE) for method in everywhere}
 
 
 def said(trials: Sequence[Trial], key: str) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from default_results_runs import BASELINE, Trial
 
 from tonsure import figures
+from tonsure.comparison import Estimate
 
 DPI = 120
 INKS = 96  # so few colors that a picture of thirty methods stays below 200 kB
@@ -87,6 +88,29 @@ def _draw(axes: figures.Axes, trial: Trial, method: str, highlighted: Sequence[s
     style = {"color": figures.color(place), "linestyle": figures.DASHES[place % len(figures.DASHES)], "linewidth": 1.3}
     marker, every = figures.MARKERS[place % len(figures.MARKERS)], max(1, len(mean) // 6)
     return axes.plot(trial.labels, mean, marker=marker, markevery=every, markersize=3.5, **style)[0]
+
+
+def differences(
+    of_batch: Mapping[int, Mapping[str, Estimate]], methods: Sequence[str], highlighted: Sequence[str]
+) -> bytes:
+    """PNG: a panel for each batch, a line for each method: its difference to the baseline in percent, with interval."""
+    height = 0.24 * len(methods) + 0.9
+    with _png(height) as (figure, png):
+        panels = figure.subplots(1, len(of_batch), sharey=True, squeeze=False)[0]
+        figure.subplots_adjust(0.15, 0.5 / height, 0.99, 1 - 0.35 / height, wspace=0.08)
+        for axes, (batch, found) in zip(panels, of_batch.items(), strict=True):
+            axes.set_title(f"batches of {batch}")
+            axes.axvline(0, color=figures.GRAY, linewidth=0.9)
+            for place, method in enumerate(methods):
+                if method in found:
+                    one, ink = found[method], figures.color(4) if method in highlighted else figures.color(5)
+                    axes.plot([100 * one.low, 100 * one.high], [place, place], color=ink, linewidth=1.6)
+                    axes.plot([100 * one.mean], [place], color=ink, marker="o", markersize=4.5)
+            axes.set_yticks(range(len(methods)), methods)
+            axes.tick_params(length=2)
+            axes.set_ylim(len(methods) - 0.5, -0.5)
+        figure.supxlabel(f"mean accuracy minus that of {BASELINE}, percent", fontsize=9, y=0.0, va="bottom")
+    return png.getvalue()
 
 
 @contextmanager

@@ -271,6 +271,12 @@ def in_words(trials: Sequence[Trial], default: str | None) -> list[str]:
     return sentences
 
 
+def in_percent(found: Estimate) -> str:
+    """A difference of accuracies, and its interval where it has one."""
+    interval = f" [{_interval(found)}]" if found.has_interval else ""
+    return f"{_signed(100 * found.mean, 2)}{interval}"
+
+
 def _points(found: Estimate) -> str:
     """A difference of accuracies in percent, and on which side of zero its interval lies."""
     return f"{_signed(100 * found.mean, 2)}{_side(found)}"

@@ -24,7 +24,8 @@ def test_snippets_run(page, make_log_probs, capsys, tmp_path, monkeypatch):
     digits = Digits().load()
     rows = tn.balanced_rows(digits.train_labels, 20, seed=0)
     names = {
-        "log_probs_N_K_C": make_log_probs(200, K=20, C=10),
+        "log_probs_N_K_C": make_log_probs(1200, K=20, C=10),
+        "features": torch.randn(1200, 8, generator=torch.Generator().manual_seed(0)),
         "log_probs_n_K_C": make_log_probs(20),
         "images": digits.train_inputs,
         "first_labels": {int(row): int(digits.train_labels[row]) for row in rows},
