@@ -66,11 +66,15 @@ def test_where_the_model_is_certain_nothing_needs_to_be_covered():
     """Undecided are only the rows from 30 on."""
     probs = torch.tensor([[1.0, 0.0]] * 30 + [[0.5, 0.5]] * 10)
     view = random_view(40, 0, log_probs_N_K_C=probs.log()[:, None])
-    with pytest.warns(tn.SelectionWarning, match="only 10 of the 20 picks have a positive gain"):
-        found = choose(tn.FacilityLocation(radius=1e-6), view, 20)
-    assert sorted(found.rows[:10].tolist()) == list(range(30, 40))
-    assert found.gains[10:].tolist() == [0.0] * 10
-    assert len(set(found.rows.tolist())) == 20
+    drawn = set()
+    for seed in range(3):
+        with pytest.warns(tn.SelectionWarning, match="only 10 of the 20 picks have a positive gain"):
+            found = choose(tn.FacilityLocation(radius=1e-6), view, 20, seed)
+        assert sorted(found.rows[:10].tolist()) == list(range(30, 40))
+        assert found.gains[10:].tolist() == [0.0] * 10
+        assert len(set(found.rows.tolist())) == 20
+        drawn.add(tuple(found.rows[10:].tolist()))
+    assert len(drawn) == 3  # the rest is drawn
 
 
 def test_of_many_rows_some_are_drawn_by_their_score():
