@@ -259,5 +259,5 @@ def pack_finished(runs: Path, into: Path) -> list[Path]:
             for path in finished:
                 (Path(beside) / path.name).symlink_to(path.resolve())
             packed.append(into / f"{folder.name}{ENDING}")
-            pack(Path(beside), packed[-1])
+            pack(Path(beside), packed[-1], thin=True)
     return packed

@@ -119,6 +119,33 @@ def quick_model():
     return tn.MCDropout(network, samples=4, training=tn.Training(iterations=3))
 
 
+def test_a_thin_archive_keeps_what_tables_are_made_of(folder, tmp_path):
+    pack(folder, tmp_path / "toy.jsonl.xz")
+    pack(folder, tmp_path / "thin.jsonl.xz", thin=True)
+    whole, thin = (read_study(tmp_path / f"{name}.jsonl.xz") for name in ("toy", "thin"))
+    assert metrics_table(thin) == metrics_table(whole)
+    assert costs_table(thin) == costs_table(whole)
+    assert [run.finished for run in thin.runs] == [run.finished for run in whole.runs]
+    for one, other in zip(thin.runs, whole.runs, strict=True):
+        for record, kept in zip(one.rounds, other.rounds, strict=True):
+            if one.finished:
+                assert record["rows"] == len(kept["rows"])
+                assert kept.keys() - record.keys() == {"labels", "gains"}
+            else:  # it is to go on
+                assert record == kept
+
+
+def test_a_finished_run_out_of_a_thin_archive_is_not_run_again(tmp_path):
+    runs, back = tmp_path / "runs", tmp_path / "back"
+    experiment = replace(small_experiment.experiment, until=small_experiment.experiment.first + 5)
+    tn.run(experiment, runs, seeds=[0], methods=["random"])
+    pack(runs, tmp_path / "thin.jsonl.xz", thin=True)
+    unpack(tmp_path / "thin.jsonl.xz", back)
+    before = (back / "random-seed0.jsonl").read_bytes()
+    tn.run(experiment, back, seeds=[0], methods=["random"])
+    assert (back / "random-seed0.jsonl").read_bytes() == before
+
+
 def test_a_run_out_of_an_archive_goes_on_to_the_same_records(tmp_path):
     experiment = replace(small_experiment.experiment, model=quick_model, until=30)
     whole, cut, again = (tmp_path / name for name in ("whole", "cut", "again"))

@@ -347,7 +347,8 @@ def test_the_page_is_made_of_the_records_alone(page, reading, runs, tmp_path):
 
     def made(records, name):
         path = page.write_page(records, tmp_path / name, half_of=HALVES)
-        return {file.name: file.read_bytes() for file in [path, *sorted((tmp_path / name / "default").iterdir())]}
+        files = [path, path.with_name("choose.md"), *sorted((tmp_path / name / "default").iterdir())]
+        return {file.name: file.read_bytes() for file in files}
 
     archives = tmp_path / "archives"
     assert len(reading.pack_finished(runs, archives)) == 2
@@ -357,7 +358,44 @@ def test_the_page_is_made_of_the_records_alone(page, reading, runs, tmp_path):
     run = runs / "toy-dropout-20" / "margin-seed0.jsonl"
     run.write_text(run.read_text().replace('"accuracy":0.56,', '"accuracy":0.41,'))
     changed = made(runs, "third")
-    assert [name for name in first if first[name] != changed[name]] == ["evidence.md", "toy.png"]
+    differ = [name for name in first if first[name] != changed[name]]
+    assert differ == ["evidence.md", "choose.md", "choose.png", "toy.png"]
+
+
+def test_the_best_of_each_kind_in_each_situation(page, reading, runs):
+    """margin is above by 0.05 in the one experiment, and below by as much in the other; BALD by 0.02, 0 and −0.01."""
+    import default_choose
+
+    trials = reading.read_evidence(runs, HALVES).trials
+    kinds = {"random": "predictions", "margin": "features", "BALD": "predictions"}
+    found = {row["situation"]: row for row in default_choose.situations(trials, kinds)}
+    assert list(found) == [
+        "all",
+        "batches of 100",
+        "dropout, K = 50",
+        "an ensemble, K = 5",
+        "images",
+        "ten classes at most",
+    ]
+    assert found["all"]["experiments"] == "2"
+    assert found["dropout, K = 50"]["features"] == "**margin** +5.00 [+5.00, +5.00]"
+    assert found["an ensemble, K = 5"]["features"] == "**margin** −5.00 [−5.00, −5.00]"
+    assert found["an ensemble, K = 5"]["predictions"] == "**BALD** +0.00 [+0.00, +0.00]"
+    assert found["dropout, K = 50"]["predictions"].startswith("**BALD** +0.33 [")
+    both = default_choose.situations(trials, dict.fromkeys(kinds, "features"))
+    assert both[0]["features"] == "**BALD** +0.17 [−0.50, +1.00]<br>≈ margin"
+    assert both[0]["predictions"] == "–"
+
+
+def test_what_methods_see(page):
+    import default_choose
+
+    kinds = default_choose.sees()
+    for kind, methods in {
+        "features": ("facility-location", "novelty", "BADGE", "CoreSet", "TypiClust", "ProbCover", "BAIT"),
+        "predictions": ("random", "margin", "discounted-margin", "EPIG", "BALD", "BatchBALD", "released-LBB"),
+    }.items():
+        assert {kinds[method] for method in methods} == {kind}
 
 
 def test_only_finished_runs_are_packed(reading, runs, tmp_path, capsys):
@@ -391,5 +429,6 @@ def test_the_page_in_the_documentation_is_made_of_the_records_beside_it(page, tm
         pytest.skip("docs/default has no archives yet")
     text = page.write_page(DOCS / "default", tmp_path, default=page.DEFAULT, incomplete=True).read_text()
     assert text == (DOCS / "evidence.md").read_text()
+    assert (tmp_path / "choose.md").read_text() == (DOCS / "choose.md").read_text()
     for picture in re.findall(r"\]\((default/[^)]+\.png)\)", text):
         assert (DOCS / picture).stat().st_size < 200_000, picture
