@@ -21,6 +21,7 @@ from default_results_tables import (
     CRITICAL,
     against,
     difference,
+    goals,
     in_order,
     in_words,
     labels_saved,
@@ -79,7 +80,7 @@ def write_page(
 
     page = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     tables = (overview, standing, rank_table, against, labels_saved, likelihoods, selection_seconds)
-    page.globals |= {part.__name__: part for part in (*tables, pools_of, in_words, said, counted, markdown)}
+    page.globals |= {part.__name__: part for part in (*tables, pools_of, in_words, goals, said, counted, markdown)}
     told = {
         "trials": trials,
         "ranked": ranked,

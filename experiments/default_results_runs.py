@@ -5,6 +5,7 @@ An experiment is called POOL-POSTERIOR-BATCH, such as ag-news-ensemble-100.
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -130,6 +131,7 @@ def read_evidence(folder: Path, half_of: Mapping[str, str], incomplete: bool = F
     """
     supervised, supervision = read_supervision(folder / "full_supervision.txt")
     trials, left_out = [], []
+    never: Counter[str] = Counter()
     for place in sorted(folder.glob("*")):
         found = NAME.fullmatch(name := place.name.removesuffix(ENDING))
         if not found or (place.name == name and not place.is_dir()):
@@ -158,6 +160,7 @@ def read_evidence(folder: Path, half_of: Mapping[str, str], incomplete: bool = F
             left_out.append(f"{name}, as not yet finished by {', '.join(absent)}")
         else:
             trials.append(trial)
+            never.update(method for method in study.places if not _has_finished(study, method))
             left_out += [f"of {name}: {runs}" for runs in _runs_left_out(study, trial)]
     if not trials:
         raise RecordError(
@@ -165,6 +168,9 @@ def read_evidence(folder: Path, half_of: Mapping[str, str], incomplete: bool = F
             f"POOL-POSTERIOR-BATCH, with finished runs of all methods; "
             f"{'left out: ' + '; '.join(left_out) if left_out else 'found none'}"
         )
+    if never:
+        counted = (f"{method} (in {count} of {len(trials)})" for method, count in never.items())
+        left_out.insert(0, f"without any run, though the experiments name them: {', '.join(counted)}")
     halves_of = [*dict.fromkeys(half_of.values()), "other"]
     order = {pool: place for place, pool in enumerate(half_of)}
     trials.sort(
@@ -200,6 +206,11 @@ def _finished(study: Study) -> dict[str, Any]:
     }
 
 
+def _has_finished(study: Study, method: str) -> bool:
+    """Whether a run of the method is finished."""
+    return any(run.finished for run in study.measured.get(method, ()))
+
+
 def _runs_left_out(study: Study, trial: Trial) -> Iterator[str]:
     """Methods, and seeds of each, that were begun or expected and are not among what is compared."""
     finished = {(run.method, run.seed) for run in study.runs if run.finished}
@@ -211,6 +222,7 @@ def _runs_left_out(study: Study, trial: Trial) -> Iterator[str]:
                 if ((method, seed) in finished) == wanted and not (method in trial.curves and seed in trial.seeds)
             ]
             for method in study.places
+            if _has_finished(study, method)
         }
         told = [
             f"{method} (seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))})"

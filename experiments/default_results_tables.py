@@ -271,6 +271,38 @@ def in_words(trials: Sequence[Trial], default: str | None) -> list[str]:
     return sentences
 
 
+def goals(trials: Sequence[Trial], default: str) -> list[str]:
+    """What was asked of a default, and what the candidate does: a sentence each, of all experiments that have it."""
+    group = [trial for trial in trials if default in trial.curves]
+    beaten = [trial.name for trial in group if default not in {best(trial)[0], *best(trial)[1]}]
+    means = mean_ranks(trials, ranked_of(trials))
+    others = [mean for method, mean in means.items() if method != default]
+    runs = [one for trial in group for one in trial.curves[default]]
+    select, training = (np.concatenate([getattr(one, key) for one in runs]) for key in ("select", "training"))
+    share = float(np.nanmedian(select / np.where(training > 0, training, np.nan)))
+    with_gap = [trial for trial in group if trial.level(1.0) > 0]
+    saved = savings(with_gap, SHARES[-1], default, BASELINE) if with_gap else np.array([[np.nan]])
+    pairs = int(np.count_nonzero(~np.isnan(saved)))
+    sentences = [
+        f"Best or tied for best in every experiment: {len(group) - len(beaten)} of {len(group)}"
+        + (f"; a method is above in {', '.join(beaten)}." if beaten else "."),
+    ]
+    if default in means and others:
+        sentences.append(f"The best mean rank: {means[default]:.2f}, of the others at best {min(others):.2f}.")
+    if pairs:
+        sentences.append(
+            f"30% fewer labels than {BASELINE} to {SHARES[-1]:.0%} of the gap: {_percent(bootstrap(saved))}, by "
+            f"{pairs} pairs of runs that both get there, of {sum(len(trial.seeds) for trial in with_gap)}."
+        )
+    taken = float(np.nanmedian(select))
+    sentences.append(
+        f"A selection in 5% of a training round (fit and predict): the median share is {share:.0%}. These rounds are "
+        f"short, {float(np.nanmedian(training)):.2f} s in the median, and a selection takes {taken:.2f} s however long "
+        f"they are: it is 5% of a round of {taken / 0.05:.0f} s."
+    )
+    return sentences
+
+
 def in_percent(found: Estimate) -> str:
     """A difference of accuracies, and its interval where it has one."""
     interval = f" [{_interval(found)}]" if found.has_interval else ""
