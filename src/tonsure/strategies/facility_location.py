@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -102,28 +103,14 @@ class FacilityLocation(Strategy):
         for some, there in zip(rows.split(BLOCK), told_n_n.split(BLOCK), strict=True):
             there.copy_(told(some))
 
-        def gain(places: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
-            return (told_n_n[places] - covered_n).clamp_min_(0) @ weight_n
-
-        gain_n = torch.cat([gain(places) for places in torch.arange(len(rows)).split(BLOCK)])
-        fresh_n = torch.ones_like(gain_n, dtype=torch.bool)
-        for taken in range(k):
-            while True:
-                first = gain_n.topk(min(FRESH, len(rows) - taken)).indices
-                if fresh_n[first[0]]:
-                    break
-                stale = first[~fresh_n[first]]
-                gain_n[stale], fresh_n[stale] = gain(stale), True
-            best = int(first[0])
-            if gain_n[best] <= 0:  # nothing is left to cover
-                left = (gain_n > -torch.inf).nonzero()[:, 0].cpu()
-                for place in left[torch.randperm(len(left), generator=generator)[: k - taken]].tolist():
-                    yield int(rows[place]), 0.0
-                return
-            yield int(rows[best]), float(gain_n[best])
-            covered_n = covered_n.maximum(told_n_n[best])
-            gain_n[best] = -torch.inf
-            fresh_n.zero_()
+        open_n = torch.ones(len(rows), dtype=torch.bool)
+        for place, gain in islice(_lazy_greedy(told_n_n, covered_n, weight_n), k):
+            yield int(rows[place]), gain
+            open_n[place] = False
+        # Where nothing is left to cover, the rest is drawn.
+        left = rows[open_n]
+        for place in torch.randperm(len(left), generator=generator)[: k - int((~open_n).sum())]:
+            yield int(left[place]), 0.0
 
     def _looked_at(self, score_n: Float[Tensor, " n"], k: int, generator: torch.Generator) -> Int[Tensor, " m"]:
         """All places, or so many that are drawn in proportion to the score."""
@@ -145,3 +132,28 @@ class FacilityLocation(Strategy):
         )
         squared_n = 2 - 2 * cosine_n
         return self.radius * max(float(squared_n.median()), LEAST)
+
+
+def _lazy_greedy(
+    told_n_n: Float[Tensor, "n n"], covered_n: Float[Tensor, " n"], weight_n: Float[Tensor, " n"]
+) -> Iterator[tuple[int, float]]:
+    """The places that cover most of what is left, each with what it adds, until nothing adds any."""
+
+    def gain(places: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+        return (told_n_n[places] - covered_n).clamp_min_(0) @ weight_n
+
+    gain_n = torch.cat([gain(places) for places in torch.arange(len(weight_n)).split(BLOCK)])
+    open_n, fresh_n = torch.ones(2, len(gain_n), dtype=torch.bool, device=gain_n.device)
+    while True:
+        first = gain_n.topk(min(FRESH, len(gain_n))).indices
+        best = int(first[0])
+        if not fresh_n[best]:
+            stale = first[~fresh_n[first]]
+            gain_n[stale], fresh_n[stale] = gain(stale), True
+        elif gain_n[best] <= 0:
+            return
+        else:
+            yield best, float(gain_n[best])
+            covered_n = covered_n.maximum(told_n_n[best])
+            open_n[best], gain_n[best] = False, -torch.inf
+            fresh_n = ~open_n
