@@ -2,10 +2,9 @@
 
 tonsure run experiments/default.py --scale choose --seeds 10 --jobs 2        (then --scale confirm)
 
-Methods are to be chosen on one half of the pools and confirmed on the other, which has not been looked at yet. All
-networks are dense ones, on features that were learned without labels: the last layers of a model, as they are trained
-on top of frozen features today. Methods of one seed share the first labels, the initial weights, and for a number of
-labels the randomness of training.
+Methods are chosen on one half of the pools and confirmed on the other. All networks are dense ones, on features that
+were learned without labels: the last layers of a model, as they are trained on top of frozen features today. Methods of
+one seed share the first labels, the initial weights, and for a number of labels the randomness of training.
 """
 
 from functools import partial
