@@ -17,7 +17,7 @@ WAIST = [
 ]
 SELECTION = [
     {"errors", "shapes"},
-    {"information", "objective", "keys"},
+    {"information", "objective", "keys", "distances"},
     {"scores", "batch_measures"},
     {"objectives"},
     {"plan", "level"},
@@ -25,6 +25,7 @@ SELECTION = [
     {"shards"},
     {"candidates"},
     {"optimizers"},
+    {"facilities"},
     {"select"},
     {"strategies", "compare"},
 ]

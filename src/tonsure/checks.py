@@ -36,6 +36,19 @@ def check_log_probs(shards: Sequence[Tensor]) -> None:
         raise InputError(f"the pool is empty: the predictions have shape {tuple(shards[0].shape)}, N is 0")
 
 
+def check_features(features_N_D: Tensor) -> None:
+    """Features are finite floating-point numbers [N, D].
+
+    Raises:
+        InputError: they are not; the message names the first row with nan or infinity.
+    """
+    found = f"features_N_D are {features_N_D.dtype} of shape {list(features_N_D.shape)}"
+    if features_N_D.ndim != 2 or features_N_D.shape[1] == 0 or not features_N_D.is_floating_point():
+        raise InputError(f"{found}, expected floating-point numbers [N, D]")
+    if (wrong := ~features_N_D.isfinite().all(dim=1)).any():
+        raise InputError(f"{found}; row {int(wrong.nonzero()[0])} holds nan or infinity")
+
+
 def _kind(shard: Tensor) -> tuple[int, int, str, str]:
     return *shard.shape[1:], str(shard.dtype), str(shard.device)
 

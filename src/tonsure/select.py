@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,14 +15,16 @@ from tqdm import tqdm
 
 from tonsure.arrays import Predictions, as_tensor, release_mapped
 from tonsure.candidates import Candidates
-from tonsure.checks import check_log_probs
+from tonsure.checks import check_features, check_log_probs
 from tonsure.errors import InputError, SelectionWarning
+from tonsure.facilities import facilities
 from tonsure.keys import TIE
 from tonsure.objective import Gains, Objective
 from tonsure.objectives import Discounted
 from tonsure.optimizers import LazyGreedy, Optimizer, PowerSample, TopK
 from tonsure.parts import Part, as_log_probs
 from tonsure.plan import as_bytes, plan
+from tonsure.scores import margin
 from tonsure.shards import Backend, LocalBackend
 from tonsure.store import Store
 
@@ -123,25 +125,25 @@ def select(
             posterior samples can be told apart by (log K nats).
     """
     part = checked_part(log_probs_N_K_C, among, samples, device)
+    like = part.stored(torch.zeros(1, dtype=torch.int64))
+    N, K, C = len(part), *like.shape[1:]
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= N:
+        raise InputError(f"k is {k!r}, expected a whole number from 1 to N = {N}")
+    if block is not None and block < 1:
+        raise InputError(f"block is {block}, expected at least 1")
     if features_N_D is not None:
         for name, given in (("objective", objective), ("by", by), ("memory", memory), ("backend", backend)):
             if given is not None:
                 raise InputError(f"with features it is FacilityLocation() that chooses, in memory: expected no {name}")
-        return _by_features(part, as_tensor(features_N_D, "features"), k, seed, block or SCORED)
+        return _by_features(part, as_tensor(features_N_D, "features"), int(k), seed, block or SCORED)
     if objective is None:
         objective, by = DEFAULT, by or DEFAULT_BY
-    like = part.stored(torch.zeros(1, dtype=torch.int64))
-    N, K, C = len(part), *like.shape[1:]
     if objective.samples_needed > K:
         raise InputError(
             f"{objective} compares posterior samples with each other and needs at least "
             f"{objective.samples_needed}, but the predictions have shape {(N, K, C)}: K = {K}. With one sample use a "
             "score of the mean prediction, such as Pointwise(entropy) or Pointwise(margin)."
         )
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= N:
-        raise InputError(f"k is {k!r}, expected a whole number from 1 to N = {N}")
-    if block is not None and block < 1:
-        raise InputError(f"block is {block}, expected at least 1")
 
     planned = plan(part, objective, int(k), None if memory is None else as_bytes(memory), block)
     logger.info("%s", planned)
@@ -149,30 +151,42 @@ def select(
     with run.start(part, objective, planned) as shards:
         candidates = Candidates(shards, objective)
         search = (by or BEST_FOR[objective.gains]).search(candidates, int(k), torch.Generator().manual_seed(seed))
-        # tqdm writes to a terminal only (disable=None), and only when there is something to wait for.
-        picks = list(tqdm(search, total=int(k), desc="select", unit="row", disable=None, leave=False, delay=1))
+        found = _gathered(search, int(k))
         error = candidates.standard_error()
-    rows = torch.tensor([row for row, _ in picks])
-    gains = torch.tensor([gain for _, gain in picks], dtype=torch.float64)
-    selection = Selection(rows if part.rows is None else part.rows.cpu()[rows], gains, error)
+    selection = Selection(found.rows if part.rows is None else part.rows.cpu()[found.rows], found.gains, error)
     _warn(selection, objective, like)
     return selection
 
 
-def _by_features(part: Part, features_N_D: Tensor, k: Any, seed: int, block: int) -> Selection:
-    from tonsure.strategies import FacilityLocation, View  # strategies search by this module
-
-    method = FacilityLocation()
+def _by_features(part: Part, features_N_D: Tensor, k: int, seed: int, block: int) -> Selection:
+    """What ``FacilityLocation()`` chooses."""
     rows_N = torch.arange(sum(map(len, part.pieces)))
+    if len(features_N_D) != len(rows_N):
+        raise InputError(
+            f"features_N_D have the shape {list(features_N_D.shape)}, expected {len(rows_N)} rows, as the predictions"
+        )
+    check_features(features_N_D)
     unlabeled_rows = rows_N if part.rows is None else part.rows.cpu()
     labeled_rows = rows_N[~torch.isin(rows_N, unlabeled_rows)]
-    unknown_m = torch.full_like(labeled_rows, -1)
-    view = View(labeled_rows, unknown_m, unlabeled_rows, features_N_D.to(part.works_on))
-    view.check_count(k)
-    scores = [
-        method.score(as_log_probs(part.stored(rows), torch.float32)) for rows in torch.arange(len(part)).split(block)
-    ]
-    return method.choose_by_score(view, torch.cat(scores), k, torch.Generator().manual_seed(seed))
+    scores = [margin(as_log_probs(part.stored(rows), torch.float32)) for rows in torch.arange(len(part)).split(block)]
+    features_N_D, generator = features_N_D.to(part.works_on), torch.Generator().manual_seed(seed)
+    selection = _gathered(facilities(features_N_D, torch.cat(scores), labeled_rows, unlabeled_rows, k, generator), k)
+    if selection.positive < k:
+        warnings.warn(
+            f"only {selection.positive} of the {k} picks have a positive gain: the others cover nothing that is "
+            "undecided. Label fewer.",
+            SelectionWarning,
+            stacklevel=3,
+        )
+    return selection
+
+
+def _gathered(search: Iterable[tuple[int, float]], k: int) -> Selection:
+    # tqdm writes to a terminal only (disable=None), and only when there is something to wait for.
+    picks = list(tqdm(search, total=k, desc="select", unit="row", disable=None, leave=False, delay=1))
+    return Selection(
+        torch.tensor([row for row, _ in picks]), torch.tensor([gain for _, gain in picks], dtype=torch.float64)
+    )
 
 
 def checked_part(

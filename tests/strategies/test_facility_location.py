@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import tonsure as tn
-from tonsure.strategies import facility_location
+from tonsure import facilities
 from views import choose, random_view, view_of
 
 
@@ -47,8 +47,8 @@ def test_batches_are_searched_lazily_and_in_blocks_to_the_same_rows(monkeypatch)
     view = random_view(300, 20, D=6)
     expected = choose(tn.FacilityLocation(), view, 60)
     for fresh, block in ((1, 7), (5, 64), (300, 300)):
-        monkeypatch.setattr(facility_location, "FRESH", fresh)
-        monkeypatch.setattr(facility_location, "BLOCK", block)
+        monkeypatch.setattr(facilities, "FRESH", fresh)
+        monkeypatch.setattr(facilities, "BLOCK", block)
         assert choose(tn.FacilityLocation(), view, 60).rows.tolist() == expected.rows.tolist()
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import tonsure as tn
+from tonsure.distances import on_the_sphere
 from tonsure.strategies import prob_cover
 from tonsure.strategies.clusters import clusters_of
-from tonsure.strategies.distances import on_the_sphere
 from views import choose, random_view, view_of
 
 

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from tonsure.distances import without_rounding
 from tonsure.select import Selection
-from tonsure.strategies.distances import without_rounding
 from tonsure.strategies.strategy import Strategy, View, selected
 
 

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from tonsure.distances import largest
 from tonsure.errors import InputError
 from tonsure.select import Selection
-from tonsure.strategies.distances import largest
 from tonsure.strategies.strategy import Strategy, View, selected
 
 LARGEST = 4096

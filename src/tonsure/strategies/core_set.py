@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import torch
 
+from tonsure.distances import BLOCK, largest, squared_distances, without_rounding
 from tonsure.errors import InputError
 from tonsure.select import Selection
-from tonsure.strategies.distances import BLOCK, largest, squared_distances, without_rounding
 from tonsure.strategies.strategy import Strategy, View, selected
 
 

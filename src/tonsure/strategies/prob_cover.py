@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tonsure.distances import BLOCK, on_the_sphere
 from tonsure.errors import InputError
 from tonsure.select import Selection
 from tonsure.shapes import Rows
 from tonsure.strategies.clusters import clusters_of
-from tonsure.strategies.distances import BLOCK, on_the_sphere
 from tonsure.strategies.strategy import Strategy, View, selected
 
 BELOW = 1 - 1e-4

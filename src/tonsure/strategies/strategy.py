@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from tqdm import tqdm
 
-from tonsure.checks import check_log_probs
+from tonsure.checks import check_features, check_log_probs
 from tonsure.errors import InputError, SelectionWarning
 from tonsure.select import Selection
 
@@ -60,7 +60,7 @@ class View:
                     f"labeled and {n} are not"
                 )
         if self.features_N_D is not None:
-            _check_features(self.features_N_D)
+            check_features(self.features_N_D)
 
     def __len__(self) -> int:
         return len(self.labeled_rows) + len(self.unlabeled_rows)
@@ -155,14 +155,6 @@ def selected(strategy: Strategy, view: View, k: int, picks: Iterable[tuple[int, 
             stacklevel=3,
         )
     return selection
-
-
-def _check_features(features_N_D: Tensor) -> None:
-    found = f"features_N_D are {features_N_D.dtype} of shape {list(features_N_D.shape)}"
-    if features_N_D.ndim != 2 or features_N_D.shape[1] == 0 or not features_N_D.is_floating_point():
-        raise InputError(f"{found}, expected floating-point numbers [N, D]")
-    if (wrong := ~features_N_D.isfinite().all(dim=1)).any():
-        raise InputError(f"{found}; row {int(wrong.nonzero()[0])} holds nan or infinity")
 
 
 def _given(name: str, tensor: Tensor | None) -> Tensor:

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from tonsure.distances import BLOCK, on_the_sphere, squared_distances
 from tonsure.errors import InputError
 from tonsure.select import Selection
 from tonsure.strategies.clusters import clusters_of
-from tonsure.strategies.distances import BLOCK, on_the_sphere, squared_distances
 from tonsure.strategies.strategy import Strategy, View, selected
 
 LEAST = 5

@@ -1,0 +1,118 @@
+"""Facilities: the rows near which most of what is undecided lies. The search of ``FacilityLocation``."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tonsure.distances import on_the_sphere
+from tonsure.optimizers.optimizer import gumbel_noise, power_key
+
+RADIUS = 1.0
+MOST = 16_384
+
+FRESH = 64
+"""Rows whose gains are brought up to date at once."""
+
+BLOCK = 64
+"""Rows of the matrix that are made at once: what the caches of a processor hold."""
+
+ASKED = 256
+"""So many rows are asked how far their neighbors are."""
+
+LEAST = 1e-5
+"""Of r²: squared distances on the sphere in float32 are known no better."""
+
+
+def facilities(
+    features_N_D: Float[Tensor, "N D"],
+    score_n: Float[Tensor, " n"],
+    labeled_rows: Tensor,
+    unlabeled_rows: Tensor,
+    k: int,
+    generator: torch.Generator,
+    *,
+    radius: float = RADIUS,
+    most: int = MOST,
+) -> Iterator[tuple[int, float]]:
+    """k of the unlabeled rows, each with what it adds; ``FacilityLocation`` says to what.
+
+    Args:
+        score_n: of the unlabeled rows.
+    """
+    features_N_D = features_N_D.float()
+    features_N_D = on_the_sphere(features_N_D - features_N_D.mean(0))
+    score_n, every = score_n.float(), max(most, 8 * k) >= len(score_n)
+    looked_at = torch.arange(len(score_n)) if every else _drawn(score_n, max(most, 8 * k), generator)
+    weight_n = score_n[looked_at] if every else torch.ones_like(score_n[looked_at])
+    rows = unlabeled_rows[looked_at]
+    features_n_D = features_N_D[rows]
+    squared_radius = radius * _squared_distance(features_N_D, labeled_rows, unlabeled_rows, k, generator)
+
+    def told(some: Tensor) -> Float[Tensor, "m n"]:
+        """What labels of some rows would tell of those that are looked at."""
+        cosine_m_n = features_N_D[some] @ features_n_D.T
+        return cosine_m_n.sub_(1).clamp_max_(0).mul_(2 / squared_radius).exp_()
+
+    covered_n = torch.zeros_like(weight_n)
+    for some in labeled_rows.split(BLOCK):
+        covered_n = torch.cat([covered_n[None], told(some)]).amax(0)
+    told_n_n = torch.empty(len(rows), len(rows)).to(weight_n)
+    for some, there in zip(rows.split(BLOCK), told_n_n.split(BLOCK), strict=True):
+        there.copy_(told(some))
+
+    open_n = torch.ones(len(rows), dtype=torch.bool)
+    for place, gain in islice(_lazy_greedy(told_n_n, covered_n, weight_n), k):
+        yield int(rows[place]), gain
+        open_n[place] = False
+    # Where nothing is left to cover, the rest is drawn.
+    left = rows[open_n]
+    for place in torch.randperm(len(left), generator=generator)[: k - int((~open_n).sum())].tolist():
+        yield int(left[place]), 0.0
+
+
+def _drawn(score_n: Float[Tensor, " n"], count: int, generator: torch.Generator) -> Tensor:
+    """So many places, in proportion to the score."""
+    noise_n = gumbel_noise(len(score_n), generator).to(score_n.device)
+    return power_key(score_n.double(), noise_n, 1.0).topk(count).indices.sort().values.cpu()
+
+
+def _squared_distance(
+    features_N_D: Float[Tensor, "N D"], labeled_rows: Tensor, unlabeled_rows: Tensor, k: int, generator: torch.Generator
+) -> float:
+    """Of a row to its (N / (labeled + k))-th neighbor, the median over some rows."""
+    N = len(features_N_D)
+    neighbor = N // (len(labeled_rows) + k)
+    asked = unlabeled_rows[torch.randperm(len(unlabeled_rows), generator=generator)[:ASKED]]
+    place = max(1, N - neighbor)  # in ascending order, of which the last is the row itself
+    cosine_n = torch.cat(
+        [(features_N_D[some] @ features_N_D.T).kthvalue(place, dim=1).values for some in asked.split(BLOCK)]
+    )
+    return max(float((2 - 2 * cosine_n).median()), LEAST)
+
+
+def _lazy_greedy(
+    told_n_n: Float[Tensor, "n n"], covered_n: Float[Tensor, " n"], weight_n: Float[Tensor, " n"]
+) -> Iterator[tuple[int, float]]:
+    """The places that cover most of what is left, each with what it adds, until nothing adds any."""
+
+    def gain(places: Tensor) -> Float[Tensor, " b"]:
+        return (told_n_n[places] - covered_n).clamp_min_(0) @ weight_n
+
+    gain_n = torch.cat([gain(places) for places in torch.arange(len(weight_n)).split(BLOCK)])
+    open_n, fresh_n = torch.ones(2, len(gain_n), dtype=torch.bool, device=gain_n.device)
+    while True:
+        first = gain_n.topk(min(FRESH, len(gain_n))).indices
+        best = int(first[0])
+        if not fresh_n[best]:
+            stale = first[~fresh_n[first]]
+            gain_n[stale], fresh_n[stale] = gain(stale), True
+        elif gain_n[best] <= 0:
+            return
+        else:
+            yield best, float(gain_n[best])
+            covered_n = covered_n.maximum(told_n_n[best])
+            open_n[best], gain_n[best] = False, -torch.inf
+            fresh_n = ~open_n
