@@ -90,6 +90,7 @@ def write_page(
         "baseline": BASELINE,
         "critical_rows": list(CRITICAL),
         "default": default,
+        "incomplete": incomplete,
         "highlighted": highlighted,
         "resamples": RESAMPLES,
         "unranked": {m: sum(m in trial.curves for trial in trials) for m in methods if m not in ranked},
@@ -104,6 +105,7 @@ def write_page(
     }
     shown = [method for method in methods if method != BASELINE]
     of_batch = {batch: _differences(trials, batch, shown) for batch in sorted({trial.batch for trial in trials})}
+    shown = [method for method in shown if any(method in found for found in of_batch.values())]
     with_features = [method for method in shown if kinds.get(method) == FEATURES]
     (pictures / "choose.png").write_bytes(differences(of_batch, shown, with_features))
     for template, name in (("default_results.md.jinja", "evidence.md"), ("default_choose.md.jinja", "choose.md")):
