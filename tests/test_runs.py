@@ -108,7 +108,13 @@ def test_processes_end_with_their_parent(tmp_path, number):
     (tmp_path / "program.py").write_text(PROGRAM)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     parent = subprocess.Popen(
-        [sys.executable, "program.py", str(tmp_path)], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "program.py", str(tmp_path)],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts the tests in the background lets them ignore interrupts, and all that they start.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )
     while len(list(tmp_path.glob("*.begun"))) < 2 and parent.poll() is None:
         time.sleep(0.05)
