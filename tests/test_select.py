@@ -224,9 +224,10 @@ def test_with_features_it_is_facility_location(make_log_probs):
     ("options", "message"),
     [
         ({"objective": LBB}, "expected no objective"),
-        ({"by": tn.TopK()}, "expected no by"),
+        ({"by": tn.TopK()}, r"expected no by, found TopK\(\)"),
         ({"memory": "1GB"}, "expected no memory"),
         ({"features_N_D": torch.zeros(39, 2)}, r"shape \[39, 2\], expected 40 rows"),
+        ({"features_N_D": torch.zeros(())}, r"shape \[\], expected floating-point numbers \[N, D\]"),
         ({"features_N_D": torch.full((40, 2), torch.nan)}, "row 0 holds nan"),
         ({"features_N_D": np.zeros((40, 2), int)}, "the features are int64"),
         ({"k": 41}, "k is 41"),

@@ -30,13 +30,9 @@ from tonsure.objectives import (
 from tonsure.optimizers import Optimizer, PowerSample
 from tonsure.plan import as_bytes, plan
 from tonsure.scores import bald, entropy, margin
-from tonsure.select import (
-    DEFAULT,
-    DEFAULT_BY,
-    Selection,
-    checked_part,
-    select,
-)  # one door: what it refuses, and how, is the same here
+
+# One door: what select refuses, and how, is the same here.
+from tonsure.select import DEFAULT, DEFAULT_BY, Selection, checked_part, select
 from tonsure.store import Store
 
 

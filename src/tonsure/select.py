@@ -134,7 +134,9 @@ def select(
     if features_N_D is not None:
         for name, given in (("objective", objective), ("by", by), ("memory", memory), ("backend", backend)):
             if given is not None:
-                raise InputError(f"with features it is FacilityLocation() that chooses, in memory: expected no {name}")
+                raise InputError(
+                    f"with features it is FacilityLocation() that chooses, in memory: expected no {name}, found {given}"
+                )
         return _by_features(part, as_tensor(features_N_D, "features"), int(k), seed, block or SCORED)
     if objective is None:
         objective, by = DEFAULT, by or DEFAULT_BY
@@ -151,7 +153,7 @@ def select(
     with run.start(part, objective, planned) as shards:
         candidates = Candidates(shards, objective)
         search = (by or BEST_FOR[objective.gains]).search(candidates, int(k), torch.Generator().manual_seed(seed))
-        found = _gathered(search, int(k))
+        found = gathered(search, int(k))
         error = candidates.standard_error()
     selection = Selection(found.rows if part.rows is None else part.rows.cpu()[found.rows], found.gains, error)
     _warn(selection, objective, like)
@@ -161,16 +163,16 @@ def select(
 def _by_features(part: Part, features_N_D: Tensor, k: int, seed: int, block: int) -> Selection:
     """What ``FacilityLocation()`` chooses."""
     rows_N = torch.arange(sum(map(len, part.pieces)))
+    check_features(features_N_D)
     if len(features_N_D) != len(rows_N):
         raise InputError(
             f"features_N_D have the shape {list(features_N_D.shape)}, expected {len(rows_N)} rows, as the predictions"
         )
-    check_features(features_N_D)
     unlabeled_rows = rows_N if part.rows is None else part.rows.cpu()
     labeled_rows = rows_N[~torch.isin(rows_N, unlabeled_rows)]
     scores = [margin(as_log_probs(part.stored(rows), torch.float32)) for rows in torch.arange(len(part)).split(block)]
     features_N_D, generator = features_N_D.to(part.works_on), torch.Generator().manual_seed(seed)
-    selection = _gathered(facilities(features_N_D, torch.cat(scores), labeled_rows, unlabeled_rows, k, generator), k)
+    selection = gathered(facilities(features_N_D, torch.cat(scores), labeled_rows, unlabeled_rows, k, generator), k)
     if selection.positive < k:
         warnings.warn(
             f"only {selection.positive} of the {k} picks have a positive gain: the others cover nothing that is "
@@ -181,8 +183,11 @@ def _by_features(part: Part, features_N_D: Tensor, k: int, seed: int, block: int
     return selection
 
 
-def _gathered(search: Iterable[tuple[int, float]], k: int) -> Selection:
-    # tqdm writes to a terminal only (disable=None), and only when there is something to wait for.
+def gathered(search: Iterable[tuple[int, float]], k: int) -> Selection:
+    """The picks of a search, k of them, as a selection; with progress.
+
+    tqdm writes to a terminal only (disable=None), and only when there is something to wait for.
+    """
     picks = list(tqdm(search, total=k, desc="select", unit="row", disable=None, leave=False, delay=1))
     return Selection(
         torch.tensor([row for row, _ in picks]), torch.tensor([gain for _, gain in picks], dtype=torch.float64)

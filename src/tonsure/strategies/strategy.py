@@ -9,11 +9,10 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
-from tqdm import tqdm
 
 from tonsure.checks import check_features, check_log_probs
 from tonsure.errors import InputError, SelectionWarning
-from tonsure.select import Selection
+from tonsure.select import Selection, gathered
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,10 +142,7 @@ def selected(strategy: Strategy, view: View, k: int, picks: Iterable[tuple[int, 
         SelectionWarning: some of the picks had no positive gain.
     """
     view.check_count(k)
-    # tqdm writes to a terminal only (disable=None), and only when there is something to wait for.
-    found = list(tqdm(picks, desc="select", total=k, unit="row", disable=None, leave=False, delay=1))
-    rows, gains = zip(*found, strict=True)
-    selection = Selection(torch.tensor(rows), torch.tensor(gains, dtype=torch.float64))
+    selection = gathered(picks, k)
     if selection.positive < k:
         warnings.warn(
             f"only {selection.positive} of the {k} picks have a positive gain under {strategy}: by its measure the "
