@@ -102,6 +102,7 @@ def write_page(
         "situations": situations(trials, kinds),
         "pools": list(pools_of(trials)),
         "seeds": counted(trials),
+        "fewer": fewer_seeds(trials, methods),
     }
     shown = [method for method in methods if method != BASELINE]
     of_batch = {batch: _differences(trials, batch, shown) for batch in sorted({trial.batch for trial in trials})}
@@ -126,10 +127,19 @@ def said(trials: Sequence[Trial], key: str) -> list[str]:
     return list(dict.fromkeys(text for trial in trials for text in trial.facts.get(key, [])))
 
 
-def counted(trials: Sequence[Trial]) -> str:
-    """How many seeds the experiments have: "10", or "8 to 10"."""
-    counts = sorted({len(trial.seeds) for trial in trials})
+def counted(trials: Sequence[Trial], method: str = BASELINE) -> str:
+    """How many seeds the experiments have of a method: "10", or "8 to 10"."""
+    counts = sorted({len(trial.curves[method]) for trial in trials if method in trial.curves})
     return " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+
+
+def fewer_seeds(trials: Sequence[Trial], methods: Sequence[str]) -> dict[str, list[str]]:
+    """Of the methods with other seeds than the baseline: how many, and who."""
+    found: dict[str, list[str]] = {}
+    for method in methods:
+        if any(list(trial.curves[method]) != trial.seeds for trial in trials if method in trial.curves):
+            found.setdefault(counted(trials, method), []).append(method)
+    return found
 
 
 def main() -> None:

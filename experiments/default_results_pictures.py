@@ -81,7 +81,9 @@ def learning_curves(trials: Sequence[Trial], highlighted: Sequence[str]) -> byte
 
 
 def _draw(axes: figures.Axes, trial: Trial, method: str, highlighted: Sequence[str]) -> Any:
-    mean = np.mean([one.accuracy for one in trial.curves[method]], axis=0)
+    own, base = trial.curves[method], trial.curves[BASELINE]
+    gain = np.mean([one.accuracy - base[seed].accuracy for seed, one in own.items()], axis=0)
+    mean = np.mean([one.accuracy for one in base.values()], axis=0) + gain
     if method not in highlighted:
         return axes.plot(trial.labels, mean, color=figures.FAINT, linewidth=0.9)[0]
     place = highlighted.index(method)

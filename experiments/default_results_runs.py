@@ -28,6 +28,9 @@ BASELINE = "random"
 STEPS = ("fit", "predict", "select")
 NAME = re.compile(r"(?P<pool>.+)-(?P<posterior>dropout|ensemble)-(?P<batch>\d+)")
 SUPERVISED = re.compile(r"(?P<name>\S+)\s+[\d,]+  (?P<accuracy>[01]\.\d+) ± (?:\d+\.\d+|nan)")
+LEAST = 3
+"""A method takes part in an experiment from so many seeds on, or from as many as the most complete one has."""
+
 HEADINGS = re.compile(r".*; accuracy ± standard error over \d+ seeds|all of the pool labeled +labels  accuracy")
 
 
@@ -55,7 +58,7 @@ class Curves:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """An experiment, its name taken apart, with the seeds that all of its methods have finished."""
+    """An experiment, its name taken apart, with the finished runs of its methods: of some, with fewer seeds."""
 
     name: str
     pool: str
@@ -63,21 +66,24 @@ class Trial:
     batch: int
     half: str
     labels: Array  # [rounds]
-    seeds: Sequence[int]
-    curves: Mapping[str, Sequence[Curves]]  # method -> a run for each seed
+    curves: Mapping[str, Mapping[int, Curves]]  # method -> seed -> its run
     facts: Mapping[str, Sequence[str]]
     supervised: float = np.nan  # the accuracy with the whole pool labeled
 
+    @property
+    def seeds(self) -> list[int]:
+        return list(self.curves[BASELINE])
+
     @cached_property
     def start(self) -> float:
-        """The accuracy with the first labels, the mean over methods and seeds."""
-        return float(np.mean([one.accuracy[0] for runs in self.curves.values() for one in runs]))
+        """The accuracy with the first labels, which all methods share: the mean over the seeds of the baseline."""
+        return float(np.mean([one.accuracy[0] for one in self.curves[BASELINE].values()]))
 
     @property
     def apart(self) -> float:
         """How far the first accuracies of a seed, which should be equal, are from each other."""
-        first = np.array([[one.accuracy[0] for one in runs] for runs in self.curves.values()])
-        return float(np.ptp(first, axis=0).max())
+        first = [[runs[seed].accuracy[0] for runs in self.curves.values() if seed in runs] for seed in self.seeds]
+        return float(max(map(np.ptp, first)))
 
     def level(self, share: float) -> float:
         """The accuracy at a share of the gap between the start and full supervision; nan where there is no gap."""
@@ -85,7 +91,7 @@ class Trial:
         return self.start + share * gap if gap > 0 else np.nan
 
     def scores(self, number: "Number", method: str) -> Scores:
-        return {seed: number(self, one) for seed, one in zip(self.seeds, self.curves[method], strict=True)}
+        return {seed: number(self, one) for seed, one in self.curves[method].items()}
 
 
 Number = Callable[[Trial, Curves], float]
@@ -184,24 +190,19 @@ def _measured(place: Path) -> bool:
 
 
 def _finished(study: Study) -> dict[str, Any]:
-    """The seeds that every method has finished, and their curves.
-
-    A method with less than half as many seeds as the most complete one is no reason to leave out the seeds that it
-    lacks: it is left out itself, as is any that does not have them all.
-    """
+    """The curves of each method, by seed: of the methods that have enough, the seeds that the baseline has too."""
     runs = {m: {r.seed: r for r in found if r.finished} for m, found in study.measured.items()}
-    most = max(map(len, runs.values()))
-    shared = [set(of_seeds) for of_seeds in runs.values() if of_seeds and 2 * len(of_seeds) >= most]
-    seeds = sorted(set.intersection(*shared)) if shared else []
-    runs = {m: of_seeds for m, of_seeds in runs.items() if seeds and set(seeds) <= set(of_seeds)}
-    used = [of_seeds[seed] for of_seeds in runs.values() for seed in seeds]
+    seeds = sorted(runs.get(BASELINE, {}))
+    paired = {m: {seed: of_seeds[seed] for seed in seeds if seed in of_seeds} for m, of_seeds in runs.items()}
+    enough = min(LEAST, len(seeds))
+    runs = {m: of_seeds for m, of_seeds in paired.items() if seeds and len(of_seeds) >= enough}
+    used = [run for of_seeds in runs.values() for run in of_seeds.values()]
     for run in used:
         if run.labeled != used[0].labeled:
             raise RecordError(f"{used[0].path} and {run.path} were not measured at the same numbers of labels")
     return {
-        "seeds": seeds,
         "labels": np.array(used[0].labeled if used else [], dtype=float),
-        "curves": {method: [Curves.of(of_seeds[seed]) for seed in seeds] for method, of_seeds in runs.items()},
+        "curves": {m: {seed: Curves.of(run) for seed, run in of_seeds.items()} for m, of_seeds in runs.items()},
         "facts": provenance(replace(study, runs=used)) if used else {},
     }
 
@@ -212,22 +213,16 @@ def _has_finished(study: Study, method: str) -> bool:
 
 
 def _runs_left_out(study: Study, trial: Trial) -> Iterator[str]:
-    """Methods, and seeds of each, that were begun or expected and are not among what is compared."""
-    finished = {(run.method, run.seed) for run in study.runs if run.finished}
-    for what, wanted in (("unfinished", False), ("finished, but not by all others", True)):
-        found = {
-            method: [
-                seed
-                for seed in study.seeds
-                if ((method, seed) in finished) == wanted and not (method in trial.curves and seed in trial.seeds)
-            ]
-            for method in study.places
-            if _has_finished(study, method)
-        }
+    """Runs that were begun and are not among what is compared, by method."""
+    for what, wanted in (("unfinished", False), ("finished, but of too few seeds, or without a pair", True)):
+        found: dict[str, list[int]] = {}
+        for run in study.runs:
+            if run.finished == wanted and run.seed not in trial.curves.get(run.method, {}):
+                found.setdefault(run.method, []).append(run.seed)
         told = [
-            f"{method} (seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))})"
-            for method, seeds in found.items()
-            if seeds
+            f"{method} (seed{'s' * (len(found[method]) > 1)} {', '.join(map(str, sorted(found[method])))})"
+            for method in study.places
+            if method in found
         ]
         if told:
             yield f"{what}: {', '.join(told)}"

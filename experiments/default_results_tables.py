@@ -62,8 +62,10 @@ def gap(trial: Trial, method: str, other: str) -> Estimate:
 
 @cache
 def best(trial: Trial) -> tuple[str | None, set[str]]:
-    """The method of the highest mean accuracy, and those that are tied with it."""
-    return best_and_tied(accuracies(trial), compare=paired_bootstrap)
+    """The method that is highest above the baseline, and those that are tied with it."""
+    base = accuracies(trial)[BASELINE]
+    above = {m: {seed: one - base[seed] for seed, one in own.items()} for m, own in accuracies(trial).items()}
+    return best_and_tied(above, compare=paired_bootstrap)
 
 
 # Of several experiments
@@ -117,8 +119,11 @@ def savings(trials: Sequence[Trial], share: float, method: str, other: str) -> A
 
 
 def mean_ranks(trials: Sequence[Trial], methods: Sequence[str]) -> dict[str, float]:
-    """Over the experiments, by the mean accuracy averaged over seeds, 1 the highest; only these methods compete."""
-    places = [ranks([np.mean(list(accuracies(trial)[m].values())) for m in methods]) for trial in trials]
+    """Over the experiments, by the paired difference to the baseline, 1 the highest; only these methods compete.
+
+    With the same seeds, that is the order of the mean accuracies; with fewer, a method is not ranked by its seeds.
+    """
+    places = [ranks([gap(trial, method, BASELINE).mean for method in methods]) for trial in trials]
     return dict(zip(methods, np.mean(places, axis=0).tolist(), strict=True))
 
 
@@ -231,7 +236,7 @@ def selection_seconds(trials: Sequence[Trial]) -> Columns:
         group = [trial for trial in trials if (trial.posterior, trial.batch) == (posterior, batch)]
         cells = columns[f"{posterior}, {batch}"] = {}
         for method in methods_of(group):
-            runs = [one for trial in group for one in trial.curves.get(method, ())]
+            runs = [one for trial in group for one in trial.curves.get(method, {}).values()]
             select, training = (np.concatenate([getattr(one, key) for one in runs]) for key in ("select", "training"))
             known = ~np.isnan(select) & (training > 0)
             if known.any():
@@ -277,12 +282,15 @@ def goals(trials: Sequence[Trial], default: str) -> list[str]:
     beaten = [trial.name for trial in group if default not in {best(trial)[0], *best(trial)[1]}]
     means = mean_ranks(trials, ranked_of(trials))
     others = [mean for method, mean in means.items() if method != default]
-    runs = [one for trial in group for one in trial.curves[default]]
+    runs = [one for trial in group for one in trial.curves[default].values()]
     select, training = (np.concatenate([getattr(one, key) for one in runs]) for key in ("select", "training"))
     share = float(np.nanmedian(select / np.where(training > 0, training, np.nan)))
     with_gap = [trial for trial in group if trial.level(1.0) > 0]
     saved = savings(with_gap, SHARES[-1], default, BASELINE) if with_gap else np.array([[np.nan]])
-    pairs = int(np.count_nonzero(~np.isnan(saved)))
+    pairs, runs_with_gap = int(np.count_nonzero(~np.isnan(saved))), sum(len(t.curves[default]) for t in with_gap)
+    there = {m: ~np.isnan(numbers(with_gap, partial(added_labels, SHARES[-1]), m)) for m in (default, BASELINE)}
+    alone = np.count_nonzero(there[default] & ~there[BASELINE])
+    not_there = np.count_nonzero(there[BASELINE] & ~there[default])
     sentences = [
         f"Best or tied for best in every experiment: {len(group) - len(beaten)} of {len(group)}"
         + (f"; a method is above in {', '.join(beaten)}." if beaten else "."),
@@ -292,7 +300,8 @@ def goals(trials: Sequence[Trial], default: str) -> list[str]:
     if pairs:
         sentences.append(
             f"30% fewer labels than {BASELINE} to {SHARES[-1]:.0%} of the gap: {_percent(bootstrap(saved))}, by "
-            f"{pairs} pairs of runs that both get there, of {sum(len(trial.seeds) for trial in with_gap)}."
+            f"{pairs} pairs of runs that both get there, of {runs_with_gap}. In {alone} more {default} gets there and "
+            f"{BASELINE} does not, in {not_there} the other way around."
         )
     taken = float(np.nanmedian(select))
     sentences.append(

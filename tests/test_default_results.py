@@ -19,7 +19,7 @@ from tonsure.errors import InputError, RecordError
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 DOCS = EXPERIMENTS.parent / "docs"
-OF_SEED = (0.0, 0.02, -0.02)
+OF_SEED = (0.0, 0.02, -0.02, 0.04)
 SAME, ABOVE, BELOW, LEVEL = (0.0, 0.0, 0.0), (0.06, 0.06, 0.06), (-0.06, -0.06, -0.06), (0.024, -0.012, 0.0)
 HALVES = {"toy": "choose", "far-away": "confirm"}
 SUPERVISION = """\
@@ -238,9 +238,9 @@ def test_likelihoods_by_hand(tables, trials):
 
 
 def test_what_is_not_finished_is_left_out_and_named(page, tables, reading, runs, tmp_path):
-    """margin lacks seed 2, so that all do without; slow has only one seed, and stands aside itself."""
-    (runs / "toy-dropout-20" / "margin-seed2.jsonl").unlink()
+    """slow has one seed where random has three: too few."""
     write_run(runs / "toy-dropout-20", "slow", 0, [0.4, 0.9, 0.9, 0.9], experiment="toy-dropout-20", methods=["slow"])
+    write_run(runs / "toy-dropout-20", "BALD", 3, [0.4], experiment="toy-dropout-20", methods=["BALD"], finished=False)
     methods = ["random", "margin", "late"]
     write_experiment(runs, "toy-ensemble-20", methods=methods, random=SAME, margin=SAME)
     write_run(runs / "toy-ensemble-20", "late", 0, [0.4], experiment="toy-ensemble-20", methods=methods, finished=False)
@@ -248,13 +248,13 @@ def test_what_is_not_finished_is_left_out_and_named(page, tables, reading, runs,
     (runs / "toy-dropout-7").mkdir()
     evidence = reading.read_evidence(runs, HALVES)
     assert [(trial.name, trial.seeds) for trial in evidence.trials] == [
-        ("toy-dropout-20", [0, 1]),
+        ("toy-dropout-20", [0, 1, 2]),
         ("far-away-ensemble-100", [0, 1, 2]),
     ]
     assert list(evidence.trials[0].curves) == ["random", "margin", "BALD"]
     assert evidence.left_out == [
-        "of toy-dropout-20: unfinished: margin (seed 2), slow (seeds 1, 2)",
-        "of toy-dropout-20: finished, but not by all others: random (seed 2), BALD (seed 2), slow (seed 0)",
+        "of toy-dropout-20: unfinished: BALD (seed 3)",
+        "of toy-dropout-20: finished, but of too few seeds, or without a pair: slow (seed 0)",
         "toy-dropout-7, as not one round is measured",
         "toy-ensemble-20, as not yet finished by late",
         "toy-ensemble-500, as there is no finished run of random to compare with",
@@ -263,12 +263,33 @@ def test_what_is_not_finished_is_left_out_and_named(page, tables, reading, runs,
     assert [trial.name for trial in kept][1] == "toy-ensemble-20"
     assert set(tables.ranked_of(kept)) == {"random", "margin"}
     assert tables.in_order(kept)[2:] == ["BALD"]
-    # BALD minus random: 0.02 and -0.01 under the two seeds of the one, zero in the other, nothing in the third.
-    assert tables.difference(kept, tables.mean_accuracy, "BALD", "random").mean == pytest.approx(0.0025)
+    # BALD minus random: 0.02, -0.01 and 0 under the seeds of the one, zero in the other, nothing in the third.
+    assert tables.difference(kept, tables.mean_accuracy, "BALD", "random").mean == pytest.approx(0.01 / 6)
     text = page.write_page(runs, tmp_path / "docs", half_of=HALVES, incomplete=True).read_text()
     assert "Not ranked, as not in every experiment: BALD (in 2 of 3)." in text
     assert "**Left out**, as not finished:" in text
-    assert "- of toy-dropout-20: unfinished: margin (seed 2), slow (seeds 1, 2)" in text
+    assert "- of toy-dropout-20: unfinished: BALD (seed 3)" in text
+
+
+def test_methods_of_fewer_seeds_are_compared_by_the_seeds_they_have(page, tables, reading, runs, tmp_path):
+    """Seed 3 is 0.04 better for all: BALD, which has it, is +0.045, but higher by itself than margin with +0.05."""
+    four = {"random": (0.0,) * 4, "BALD": (0.054,) * 4}
+    for path in [*runs.glob("toy-dropout-20/random-*"), *runs.glob("toy-dropout-20/BALD-*")]:
+        path.unlink()
+    write_experiment(runs, "toy-dropout-20", methods=["random", "margin", "BALD"], **four)
+    (trial, other) = reading.read_evidence(runs, HALVES).trials
+    assert (trial.seeds, list(trial.curves["margin"])) == ([0, 1, 2, 3], [0, 1, 2])
+    own = {method: np.mean(list(trial.scores(tables.mean_accuracy, method).values())) for method in trial.curves}
+    assert own == pytest.approx({"random": 0.56, "margin": 0.60, "BALD": 0.605})
+    assert tables.gap(trial, "margin", "random").mean == pytest.approx(0.05)
+    assert tables.best(trial) == ("margin", set())
+    assert tables.mean_ranks([trial], [*four, "margin"]) == {"random": 3.0, "BALD": 2.0, "margin": 1.0}
+    assert trial.start == pytest.approx(0.41)
+    assert page.counted([trial, other]) == "3 to 4"
+    assert page.fewer_seeds([trial, other], ["margin", "BALD", "random"]) == {"3": ["margin"]}
+    assert page.counted([trial, other], "BALD") == "3 to 4"
+    text = page.write_page(runs, tmp_path / "docs", half_of=HALVES).read_text()
+    assert "- Seeds: 3 to 4; 3 of margin." in text
 
 
 def test_other_records_are_refused(reading, runs, tmp_path):
@@ -398,7 +419,11 @@ def test_what_was_asked_of_a_default(tables, reading, runs):
     (runs / "full_supervision.txt").write_text(SUPERVISION.replace("0.790", "0.650"))
     told = " ".join(tables.goals(reading.read_evidence(runs, HALVES).trials, "margin"))
     assert "to 90% of the gap: +" in told
-    assert "by 3 pairs of runs that both get there, of 3." in told
+    assert "by 3 pairs of runs that both get there, of 3. In 0 more margin gets there and random does not" in told
+    (runs / "full_supervision.txt").write_text(SUPERVISION.replace("0.790", "0.770"))
+    told = " ".join(tables.goals(reading.read_evidence(runs, HALVES).trials, "margin"))
+    # 0.733: margin ends at 0.76, 0.78 and 0.74; random at 0.72 with seed 1, at most.
+    assert "30% fewer" not in told
 
 
 def test_methods_without_a_run_are_named_once(reading, runs):
