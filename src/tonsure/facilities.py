@@ -1,7 +1,7 @@
 """Facilities: the rows near which most of what is undecided lies. The search of ``FacilityLocation``."""
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import combinations_with_replacement, islice
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,10 @@ FRESH = 64
 """Rows whose gains are brought up to date at once."""
 
 BLOCK = 64
-"""Rows of the matrix that are made at once: what the caches of a processor hold."""
+"""Rows that are compared with all others at once: what the caches of a processor hold."""
+
+TILE = 512
+"""As many rows and columns of a matrix are made at once, for the same reason."""
 
 ASKED = 256
 """So many rows are asked how far their neighbors are."""
@@ -51,17 +54,15 @@ def facilities(
     features_n_D = features_N_D[rows]
     squared_radius = radius * _squared_distance(features_N_D, labeled_rows, unlabeled_rows, k, generator)
 
-    def told(some: Tensor) -> Float[Tensor, "m n"]:
-        """What labels of some rows would tell of those that are looked at."""
-        cosine_m_n = features_N_D[some] @ features_n_D.T
-        return cosine_m_n.sub_(1).clamp_max_(0).mul_(2 / squared_radius).exp_()
-
     covered_n = torch.zeros_like(weight_n)
     for some in labeled_rows.split(BLOCK):
-        covered_n = torch.cat([covered_n[None], told(some)]).amax(0)
+        told_m_n = _told(features_N_D[some], features_n_D, squared_radius)
+        covered_n = torch.cat([covered_n[None], told_m_n]).amax(0)
     told_n_n = torch.empty(len(rows), len(rows)).to(weight_n)
-    for some, there in zip(rows.split(BLOCK), told_n_n.split(BLOCK), strict=True):
-        there.copy_(told(some))
+    spans = [slice(first, first + TILE) for first in range(0, len(rows), TILE)]
+    for some, others in combinations_with_replacement(spans, 2):
+        tile = _told(features_n_D[some], features_n_D[others], squared_radius)
+        told_n_n[some, others], told_n_n[others, some] = tile, tile.T  # it is symmetric
 
     open_n = torch.ones(len(rows), dtype=torch.bool)
     for place, gain in islice(_lazy_greedy(told_n_n, covered_n, weight_n), k):
@@ -71,6 +72,13 @@ def facilities(
     left = rows[open_n]
     for place in torch.randperm(len(left), generator=generator)[: k - int((~open_n).sum())].tolist():
         yield int(left[place]), 0.0
+
+
+def _told(
+    features_m_D: Float[Tensor, "m D"], features_n_D: Float[Tensor, "n D"], squared_radius: float
+) -> Float[Tensor, "m n"]:
+    """exp(−‖h − h'‖² / r²): what a label of each of the one would tell of each of the others."""
+    return (features_m_D @ features_n_D.T).sub_(1).clamp_max_(0).mul_(2 / squared_radius).exp_()
 
 
 def _drawn(score_n: Float[Tensor, " n"], count: int, generator: torch.Generator) -> Tensor:

@@ -46,9 +46,10 @@ def test_it_is_greedy_in_what_the_docstring_says(N, m, k, radius):
 def test_batches_are_searched_lazily_and_in_blocks_to_the_same_rows(monkeypatch):
     view = random_view(300, 20, D=6)
     expected = choose(tn.FacilityLocation(), view, 60)
-    for fresh, block in ((1, 7), (5, 64), (300, 300)):
+    for fresh, block, tile in ((1, 7, 11), (5, 64, 100), (300, 300, 300)):
         monkeypatch.setattr(facilities, "FRESH", fresh)
         monkeypatch.setattr(facilities, "BLOCK", block)
+        monkeypatch.setattr(facilities, "TILE", tile)
         assert choose(tn.FacilityLocation(), view, 60).rows.tolist() == expected.rows.tolist()
 
 
