@@ -1,14 +1,14 @@
 """Which method should be the default: ten pools, two posteriors, batches of 10, 100 and 500.
 
 tonsure run experiments/default.py --scale choose --seeds 10 --jobs 2        (then --scale confirm)
-tonsure run experiments/default.py --scale saved --jobs 2 --out runs/saved
+tonsure run experiments/default.py --scale saved --jobs 2 --out runs/saved        (and --scale pixels, runs/pixels)
 
 Methods are chosen on one half of the pools and confirmed on the other. All networks are dense ones, on features that
 were learned without labels: the last layers of a model, as they are trained on top of frozen features today. Methods of
 one seed share the first labels, the initial weights, and for a number of labels the randomness of training.
 
 Under the scale "saved" two methods go on until random has closed 90% of the gap to full supervision, for the count of
-the labels that are saved on the way.
+the labels that are saved on the way. Under "pixels" small convolutional networks learn their features as they go.
 """
 
 from functools import partial
@@ -32,7 +32,7 @@ from tonsure.datasets import (
     Repeated,
     Subset,
 )
-from tonsure.networks import dense_network
+from tonsure.networks import dense_network, mnist_network
 
 FEATURES = 128
 
@@ -125,6 +125,21 @@ def ensemble(inputs: int, classes: int) -> tn.BayesianModel:
     return tn.Ensemble(partial(dense_network, inputs, classes, (128,), 0.0), members=5, training=training())
 
 
+def pixels_dropout() -> tn.BayesianModel:
+    network = mnist_network(channels=(8, 16), hidden=64, dropout=0.25)
+    return tn.MCDropout(network, samples=50, training=training())
+
+
+def pixels_ensemble() -> tn.BayesianModel:
+    network = partial(mnist_network, channels=(8, 16), hidden=64, dropout=0.0)
+    return tn.Ensemble(network, members=5, training=training())
+
+
+PIXELS = {
+    "mnist": Subset(MNIST(), train=8000, test=2000),
+    "fashion-mnist": Subset(FashionMNIST(), train=8000, test=2000),
+}
+
 POSTERIORS = {"dropout": dropout, "ensemble": ensemble}
 
 
@@ -137,6 +152,21 @@ def experiment(scale: str) -> list[tn.Experiment]:
             for name, batches in SAVED.items()
             for posterior in POSTERIORS
             for batch, added in batches
+        ]
+    if scale == "pixels":
+        return [
+            tn.Experiment(
+                name=f"{name}-{posterior}-100",
+                dataset=dataset,
+                model=model,
+                methods={method: all_methods[method] for method in ("random", "discounted-margin", CANDIDATE)},
+                first=20,
+                batch=100,
+                until=520,
+                seeds=tuple(range(10)),
+            )
+            for name, dataset in PIXELS.items()
+            for posterior, model in (("dropout", pixels_dropout), ("ensemble", pixels_ensemble))
         ]
     pools = {"choose": CHOOSE, "confirm": CONFIRM}[scale]
     return [
