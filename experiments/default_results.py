@@ -16,7 +16,16 @@ from pathlib import Path
 
 from default_choose import FEATURES, sees, situations
 from default_results_pictures import critical_difference_picture, differences, learning_curves
-from default_results_runs import BASELINE, HERE, Trial, halves, pack_finished, pools_of, read_evidence
+from default_results_runs import (
+    BASELINE,
+    HERE,
+    Trial,
+    halves,
+    pack_finished,
+    pools_of,
+    read_evidence,
+    read_further,
+)
 from default_results_tables import (
     CRITICAL,
     against,
@@ -31,6 +40,7 @@ from default_results_tables import (
     overview,
     rank_table,
     ranked_of,
+    saved_by_pool,
     selection_seconds,
     standing,
 )
@@ -42,6 +52,9 @@ from tonsure.errors import InputError, MissingExtraError, TonsureError
 DOCS = HERE.parent / "docs"
 DEFAULT: str | None = "facility-location"
 """The method that is a candidate for the default, to be compared with all others; None where there is none."""
+
+FURTHER = ("saved", "pixels")
+"""Folders inside that of the records: scales of default.py with questions of their own."""
 
 HIGHLIGHTED = 6
 """So many methods have a color in the pictures, besides the baseline."""
@@ -63,8 +76,10 @@ def write_page(
     except ImportError as error:
         raise MissingExtraError("the page of evidence", "report") from error
 
-    evidence = read_evidence(records, halves() if half_of is None else half_of, incomplete)
+    half_of = halves() if half_of is None else half_of
+    evidence = read_evidence(records, half_of, incomplete)
     trials = evidence.trials
+    saved_trials, pixel_trials = (read_further(records / name, half_of) for name in FURTHER)
     ranked, methods = ranked_of(trials), in_order(trials)
     if default is not None and default not in methods:
         raise InputError(f"no run of the candidate {default} is finished: there are {', '.join(methods)}")
@@ -79,10 +94,15 @@ def write_page(
         (pictures / f"{pool}.png").write_bytes(learning_curves(of_pool, highlighted))
 
     page = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    tables = (overview, standing, rank_table, against, labels_saved, likelihoods, selection_seconds)
-    page.globals |= {part.__name__: part for part in (*tables, pools_of, in_words, goals, said, counted, markdown)}
+    tables = (overview, standing, rank_table, against, labels_saved, saved_by_pool, likelihoods, selection_seconds)
+    page.globals |= {
+        part.__name__: part for part in (*tables, pools_of, in_words, in_order, goals, said, counted, markdown)
+    }
     told = {
         "trials": trials,
+        "saved_trials": saved_trials,
+        "pixel_trials": pixel_trials,
+        "all_trials": [*trials, *saved_trials, *pixel_trials],
         "ranked": ranked,
         "methods": methods,
         "left_out": evidence.left_out,

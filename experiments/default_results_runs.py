@@ -121,21 +121,29 @@ def halves() -> dict[str, str]:
     return found
 
 
-def read_evidence(folder: Path, half_of: Mapping[str, str], incomplete: bool = False) -> Evidence:
+def read_further(folder: Path, half_of: Mapping[str, str]) -> list[Trial]:
+    """The experiments of a folder inside that of the records; none where there is no such folder."""
+    return read_evidence(folder, half_of, True, folder.parent).trials if folder.is_dir() else []
+
+
+def read_evidence(
+    folder: Path, half_of: Mapping[str, str], incomplete: bool = False, beside: Path | None = None
+) -> Evidence:
     """All experiments of ``folder``, as archives or as folders of records, by half, pool, posterior and batch.
 
     Other files, and folders that are not called as an experiment of this page, are passed over.
 
     Args:
         half_of: the half of each pool; others belong to a half of their own, "other".
-        incomplete: keep experiments with methods that no seed has in common with the others, or none at all yet.
+        incomplete: keep experiments with methods that have too few seeds, or none at all yet.
+        beside: where full_supervision.txt is, if not in the same folder.
 
     Raises:
         RecordError: nothing can be compared, an experiment is not called as its file, or the runs of one were not
             measured at the same numbers of labels.
         InputError: as ``read_study``.
     """
-    supervised, supervision = read_supervision(folder / "full_supervision.txt")
+    supervised, supervision = read_supervision((beside or folder) / "full_supervision.txt")
     trials, left_out = [], []
     never: Counter[str] = Counter()
     for place in sorted(folder.glob("*")):

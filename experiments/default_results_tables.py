@@ -214,6 +214,26 @@ def labels_saved(trials: Sequence[Trial]) -> Columns:
     return columns
 
 
+def saved_by_pool(trials: Sequence[Trial], method: str) -> Columns:
+    """By batch and posterior, what the method saves at the last share of the gap; below it, how many labels are added.
+
+    The last row is the mean over the pools.
+    """
+    columns: Columns = {}
+    for batch, posterior in sorted({(trial.batch, trial.posterior) for trial in trials}):
+        group = [trial for trial in trials if (trial.batch, trial.posterior) == (batch, posterior)]
+        cells = columns[f"batch {batch}, {posterior}"] = {}
+        for trial in group:
+            added = [numbers([trial], partial(added_labels, SHARES[-1]), m)[0] for m in (BASELINE, method)]
+            both = ~np.isnan(added[0]) & ~np.isnan(added[1])
+            told = " → ".join(f"{one[both].mean():,.0f}" for one in added) if both.any() else "no pair"
+            saved = savings([trial], SHARES[-1], method, BASELINE)
+            pairs = f"{told}, {np.count_nonzero(both)} of {both.size}" if not both.all() else told
+            cells[trial.pool] = Cell(_percent(bootstrap(saved)) if both.any() else "–", pairs)
+        cells["mean"] = Cell(_percent(bootstrap(savings(group, SHARES[-1], method, BASELINE))))
+    return columns
+
+
 def likelihoods(trials: Sequence[Trial]) -> Columns:
     """The mean difference to the baseline by batch, along the curve and at its end; the baseline has its own mean."""
     columns: Columns = {}
@@ -276,8 +296,15 @@ def in_words(trials: Sequence[Trial], default: str | None) -> list[str]:
     return sentences
 
 
-def goals(trials: Sequence[Trial], default: str) -> list[str]:
-    """What was asked of a default, and what the candidate does: a sentence each, of all experiments that have it."""
+def goals(
+    trials: Sequence[Trial], default: str, saved_trials: Sequence[Trial] = (), pixel_trials: Sequence[Trial] = ()
+) -> list[str]:
+    """What was asked of a default, and what the candidate does: a sentence each, of all experiments that have it.
+
+    Args:
+        saved_trials: those that go on until the baseline has closed the gap.
+        pixel_trials: those of networks that learn from pixels.
+    """
     group = [trial for trial in trials if default in trial.curves]
     beaten = [trial.name for trial in group if default not in {best(trial)[0], *best(trial)[1]}]
     means = mean_ranks(trials, ranked_of(trials))
@@ -303,12 +330,31 @@ def goals(trials: Sequence[Trial], default: str) -> list[str]:
             f"{pairs} pairs of runs that both get there, of {runs_with_gap}. In {alone} more {default} gets there and "
             f"{BASELINE} does not, in {not_there} the other way around."
         )
+    if saved_trials:
+        saved = savings(saved_trials, SHARES[-1], default, BASELINE)
+        by_batch = {
+            batch: savings([t for t in saved_trials if t.batch == batch], SHARES[-1], default, BASELINE)
+            for batch in sorted({trial.batch for trial in saved_trials})
+        }
+        sentences.append(
+            f"The same where runs go on until {BASELINE} gets there, in {len(saved_trials)} experiments "
+            f"([below](#until-the-gap-is-closed)): {_percent(bootstrap(saved))}; in batches of "
+            + ", of ".join(f"{batch} {_percent(bootstrap(found))}" for batch, found in by_batch.items())
+            + "."
+        )
     taken = float(np.nanmedian(select))
     sentences.append(
         f"A selection in 5% of a training round (fit and predict): the median share is {share:.0%}. These rounds are "
         f"short, {float(np.nanmedian(training)):.2f} s in the median, and a selection takes {taken:.2f} s however long "
         f"they are: it is 5% of a round of {taken / 0.05:.0f} s."
     )
+    if pixel_trials:
+        runs = [one for trial in pixel_trials for one in trial.curves[default].values()]
+        select, training = (np.concatenate([getattr(one, key) for one in runs]) for key in ("select", "training"))
+        sentences.append(
+            f"The same where small convolutional networks learn from pixels ([below](#networks-that-learn-from-pixels))"
+            f": {float(np.nanmedian(select / training)):.1%} of a round of {float(np.nanmedian(training)):.0f} s."
+        )
     return sentences
 
 

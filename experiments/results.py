@@ -174,9 +174,9 @@ def _reach(gap: Estimate) -> str:
     return f"{gap.mean:+.3f}{interval}{side}".replace("-", "−") if gap.count else ""
 
 
-def markdown(columns: Columns, methods: Sequence[str]) -> str:
+def markdown(columns: Columns, methods: Sequence[str], of: str = "method") -> str:
     """A table with a row for each method; the best of a column is bold, and what is tied with it has the mark ≈."""
-    rows = [["method", *columns], ["---", *["--:"] * len(columns)]]
+    rows = [[of, *columns], ["---", *["--:"] * len(columns)]]
     rows += [[method, *(_cell(cells.get(method)) for cells in columns.values())] for method in methods]
     return "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in rows)
 

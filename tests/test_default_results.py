@@ -426,6 +426,28 @@ def test_what_was_asked_of_a_default(tables, reading, runs):
     assert "30% fewer" not in told
 
 
+def test_runs_that_go_on_and_networks_of_pixels_have_their_own_tables(page, tables, reading, runs, tmp_path):
+    """90% of the gap are at 0.625: after 45, 41 and 49 labels by random, after 33, 29 and 37 by margin."""
+    (runs / "full_supervision.txt").write_text(SUPERVISION.replace("0.790", "0.650"))
+    write_experiment(runs / "saved", "toy-dropout-20", random=SAME, margin=ABOVE)
+    write_experiment(runs / "saved", "toy-dropout-100", random=(0.0,) * 4, margin=(-0.06,) * 4)
+    (runs / "saved" / "toy-dropout-100" / "margin-seed0.jsonl").unlink()
+    write_experiment(runs / "pixels", "toy-dropout-20", random=SAME, margin=BELOW)
+    saved = reading.read_further(runs / "saved", HALVES)
+    columns = tables.saved_by_pool(saved, "margin")
+    assert texts(columns["batch 20, dropout"])["toy"] == ("+27% [+24, +29] ▲", "45 → 33")
+    assert texts(columns["batch 20, dropout"])["mean"] == ("+27% [+24, +29] ▲", "")
+    # The start is 0.41. Seeds 1 and 3 of margin reach 0.626 after 53.2 and 49.2 labels, random after 41.2 and 37.2.
+    assert texts(columns["batch 100, dropout"])["toy"] == ("−31% [−32, −29] ▼", "39 → 51, 2 of 4")
+    text = page.write_page(runs, tmp_path / "docs", half_of=HALVES, default="margin").read_text()
+    assert "in 2 experiments ([below](#until-the-gap-is-closed)): −2% [" in text
+    assert "in batches of 20 +27% [+24, +29] ▲, of 100 −31% [−32, −29] ▼." in text
+    assert "| toy | +27% [+24, +29] ▲<br>45 → 33 |" in text
+    assert "([below](#networks-that-learn-from-pixels)): 22.2% of a round of 2 s." in text
+    assert "| margin | −5.00 ▼ | −5.00 ▼<br>[−5.00, −5.00] |" in text.split("## Networks that learn")[1]
+    assert reading.read_further(runs / "absent", HALVES) == []
+
+
 def test_methods_without_a_run_are_named_once(reading, runs):
     for path in runs.glob("*/*.jsonl"):
         path.write_text(path.read_text().replace('"BALD"]', '"BALD","LBB"]'))
