@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -24,6 +24,25 @@ def test_classes_get_rarer_by_equal_factors():
     assert data.train_inputs[:, 0].diff().min() > 0  # in the order of the pool
     assert len(data.test_labels) == 7
     assert "for training 195 of these, the last class 16 times rarer" in data.description
+    assert "drawn with seed 0" in data.description
+
+
+def test_the_order_of_the_pool_tells_nothing_of_the_classes():
+    """Of 2,500 items the rare class keeps 125, which lie all over the pool, and others with another seed."""
+
+    class Two(Items):
+        def load(self):
+            data = super().load()
+            labels = torch.arange(5000) % 2
+            return replace(data, train_inputs=torch.arange(5000.0)[:, None], train_labels=labels, classes=("0", "1"))
+
+    data = LongTailed(Two(), ratio=20.0).load()
+    rare = data.train_inputs[data.train_labels == 1, 0]
+    assert len(rare) == 125
+    assert abs(float(rare.mean()) - 2500) < 4 * 5000 / 12**0.5 / 125**0.5
+    other = LongTailed(Two(), ratio=20.0, seed=1).load()
+    assert not torch.equal(other.train_inputs, data.train_inputs)
+    assert torch.equal(LongTailed(Two(), ratio=20.0).load().train_inputs, data.train_inputs)
 
 
 def test_a_ratio_of_one_keeps_all_and_one_class_is_left_alone():

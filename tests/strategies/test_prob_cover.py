@@ -29,10 +29,16 @@ def test_same_as_by_hand(delta, block, monkeypatch):
     found, balls, rows = choose(tn.ProbCover(delta), view, 12), inside(view, delta), view.labeled_rows.tolist()
     for row, gain in zip(found.rows.tolist(), found.gains.tolist(), strict=True):
         gains = [covered(balls, [*rows, other]) - covered(balls, rows) for other in range(60)]
-        assert gain == max(gains)
-        if gain:
-            assert row == gains.index(gain)
+        assert gain == max(gains) == gains[row]
         rows.append(row)
+
+
+def test_ties_are_drawn_whatever_the_order_of_the_pool():
+    """Ten copies of one direction, ten of another: either way each of the twenty comes first about equally often."""
+    view = view_of(torch.tensor([[1.0, 0.0]] * 10 + [[0.0, 1.0]] * 10), [])
+    firsts = torch.tensor([int(choose(tn.ProbCover(0.5), view, 2, seed).rows[0]) for seed in range(400)])
+    counts = firsts.bincount(minlength=20)
+    assert float((counts - 20).square().sum() / 20) < 43.8  # χ² with 19 degrees of freedom, 0.999
 
 
 def test_near_to_the_best_cover():
@@ -50,7 +56,7 @@ def test_the_rest_is_drawn():
     for seed in range(4):
         with pytest.warns(tn.SelectionWarning, match="only 1 of the 5 picks have a positive gain"):
             found = choose(tn.ProbCover(0.5), view, 5, seed)
-        assert int(found.rows[0]) == 10
+        assert int(found.rows[0]) >= 10
         assert found.gains.tolist() == [10, 0, 0, 0, 0]
         seen.add(tuple(found.rows.tolist()))
     assert len(seen) == 4

@@ -11,16 +11,19 @@ from tonsure.errors import InputError
 
 @dataclass(frozen=True)
 class LongTailed:
-    """Of class c the first ⌈n_c · ratio^(−c / (C − 1))⌉ training items: from all of class 0 down to one of ``ratio``.
+    """Of class c ⌈n_c · ratio^(−c / (C − 1))⌉ training items, drawn: from all of class 0 down to one of ``ratio``.
 
-    The test set stays as it is. Cui, Jia, Lin, Song & Belongie 2019, section 5.1 (long-tailed CIFAR).
+    They stay in the order of the dataset, which then says no more of their classes than it did. The test set stays as
+    it is. Cui, Jia, Lin, Song & Belongie 2019, section 5.1 (long-tailed CIFAR).
 
     Args:
         ratio: how many times rarer the last class is kept than the first; 1 keeps all.
+        seed: decides which items are kept.
     """
 
     dataset: Loader
     ratio: float = 20.0
+    seed: int = 0
 
     def load(self) -> Dataset:
         """Raises: as the dataset, and InputError for a ratio below 1."""
@@ -28,16 +31,18 @@ class LongTailed:
             raise InputError(f"ratio is {self.ratio}, expected a finite number of at least 1")
         whole = self.dataset.load()
         C = len(whole.classes)
+        generator = torch.Generator().manual_seed(self.seed)
         kept: list[torch.Tensor] = []
         for c in range(C):
             rows = (whole.train_labels == c).nonzero()[:, 0]
             share = self.ratio ** (-c / max(C - 1, 1))
-            kept.append(rows[: math.ceil(len(rows) * share)])
+            order = torch.randperm(len(rows), generator=generator)
+            kept.append(rows[order[: math.ceil(len(rows) * share)]])
         rows = torch.cat(kept).sort().values
         return replace(
             whole.with_train_rows(rows),
             description=(
                 f"{whole.description}; for training {len(rows):,} of these, the last class {self.ratio:g} times rarer "
-                "than the first, by equal factors from class to class"
+                f"than the first, by equal factors from class to class, drawn with seed {self.seed}"
             ),
         )

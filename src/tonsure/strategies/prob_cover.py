@@ -24,8 +24,9 @@ BELOW = 1 - 1e-4
 class ProbCover(Strategy):
     """x_t = arg max_x |{z not covered : ‖h(x) − h(z)‖ ≤ δ}|,   covered: within δ of a labeled or chosen row
 
-    Features are divided by their lengths. Ties go to the lowest row. A gain is how many rows of the pool the ball adds
-    to what is covered; when all are covered, the rest is drawn uniformly, with gains of 0.
+    Features are divided by their lengths. Ties, which are many, are drawn: the lowest row would let the order of the
+    pool choose. A gain is how many rows of the pool the ball adds to what is covered; when all are covered, the rest is
+    drawn uniformly, with gains of 0.
 
     No graph is kept: a row's distances to all others are computed for its first count, once more when it is covered,
     and once for δ. So N² · D three times, and beside the features stand a copy of them and the distances of one block.
@@ -76,7 +77,9 @@ class ProbCover(Strategy):
                 for place in torch.randperm(len(left), generator=generator)[: k - taken]:
                     yield int(left[place]), 0.0
                 return
-            row = worth_N.where(open_N, -1).argmax()  # the first of the largest
+            worth_of_open_N = worth_N.where(open_N, -1)
+            best = (worth_of_open_N == worth_of_open_N.max()).nonzero()[:, 0]
+            row = best[int(torch.randint(len(best), (), generator=generator))]
             (inside_1_N,) = _balls(features_N_D, row[None], delta)
             added_N = inside_1_N[0] & ~covered_N
             yield int(row), float(added_N.sum())
