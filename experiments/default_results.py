@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from default_choose import FEATURES, sees, situations
+from default_goals import goals
 from default_results_pictures import critical_difference_picture, differences, learning_curves
 from default_results_runs import (
     BASELINE,
@@ -30,7 +31,6 @@ from default_results_tables import (
     CRITICAL,
     against,
     difference,
-    goals,
     in_order,
     in_words,
     labels_saved,

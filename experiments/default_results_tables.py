@@ -118,6 +118,14 @@ def savings(trials: Sequence[Trial], share: float, method: str, other: str) -> A
     return 1 - own / np.where(others > 0, others, np.nan)
 
 
+def seconds(trials: Sequence[Trial], method: str) -> tuple[Array, Array]:
+    """To select and to train, of all rounds of a method that say both."""
+    runs = [one for trial in trials for one in trial.curves.get(method, {}).values()]
+    select, training = (np.concatenate([getattr(one, key) for one in runs]) for key in ("select", "training"))
+    known = ~np.isnan(select) & (training > 0)
+    return select[known], training[known]
+
+
 def mean_ranks(trials: Sequence[Trial], methods: Sequence[str]) -> dict[str, float]:
     """Over the experiments, by the paired difference to the baseline, 1 the highest; only these methods compete.
 
@@ -209,7 +217,7 @@ def labels_saved(trials: Sequence[Trial]) -> Columns:
             reached = f"reached {there / runs:.0%}"
             saved = savings(group, share, method, BASELINE)
             pairs = np.count_nonzero(~np.isnan(saved))
-            told = Cell(_percent(bootstrap(saved)), f"{reached}, {pairs} pairs") if pairs else Cell("no pair", reached)
+            told = Cell(percent(bootstrap(saved)), f"{reached}, {pairs} pairs") if pairs else Cell("no pair", reached)
             cells[method] = Cell("", reached) if method == BASELINE else told
     return columns
 
@@ -229,8 +237,8 @@ def saved_by_pool(trials: Sequence[Trial], method: str) -> Columns:
             told = " → ".join(f"{one[both].mean():,.0f}" for one in added) if both.any() else "no pair"
             saved = savings([trial], SHARES[-1], method, BASELINE)
             pairs = f"{told}, {np.count_nonzero(both)} of {both.size}" if not both.all() else told
-            cells[trial.pool] = Cell(_percent(bootstrap(saved)) if both.any() else "–", pairs)
-        cells["mean"] = Cell(_percent(bootstrap(savings(group, SHARES[-1], method, BASELINE))))
+            cells[trial.pool] = Cell(percent(bootstrap(saved)) if both.any() else "–", pairs)
+        cells["mean"] = Cell(percent(bootstrap(savings(group, SHARES[-1], method, BASELINE))))
     return columns
 
 
@@ -256,12 +264,9 @@ def selection_seconds(trials: Sequence[Trial]) -> Columns:
         group = [trial for trial in trials if (trial.posterior, trial.batch) == (posterior, batch)]
         cells = columns[f"{posterior}, {batch}"] = {}
         for method in methods_of(group):
-            runs = [one for trial in group for one in trial.curves.get(method, {}).values()]
-            select, training = (np.concatenate([getattr(one, key) for one in runs]) for key in ("select", "training"))
-            known = ~np.isnan(select) & (training > 0)
-            if known.any():
-                taken = float(np.median(select[known]))
-                share = float(np.median(select[known] / training[known]))
+            select, training = seconds(group, method)
+            if len(select):
+                taken, share = float(np.median(select)), float(np.median(select / training))
                 cells[method] = Cell(f"{taken:.1f}" if taken >= 1 else f"{taken:.2g}", f"{share:.1%}")
     return columns
 
@@ -296,68 +301,6 @@ def in_words(trials: Sequence[Trial], default: str | None) -> list[str]:
     return sentences
 
 
-def goals(
-    trials: Sequence[Trial], default: str, saved_trials: Sequence[Trial] = (), pixel_trials: Sequence[Trial] = ()
-) -> list[str]:
-    """What was asked of a default, and what the candidate does: a sentence each, of all experiments that have it.
-
-    Args:
-        saved_trials: those that go on until the baseline has closed the gap.
-        pixel_trials: those of networks that learn from pixels.
-    """
-    group = [trial for trial in trials if default in trial.curves]
-    beaten = [trial.name for trial in group if default not in {best(trial)[0], *best(trial)[1]}]
-    means = mean_ranks(trials, ranked_of(trials))
-    others = [mean for method, mean in means.items() if method != default]
-    runs = [one for trial in group for one in trial.curves[default].values()]
-    select, training = (np.concatenate([getattr(one, key) for one in runs]) for key in ("select", "training"))
-    share = float(np.nanmedian(select / np.where(training > 0, training, np.nan)))
-    with_gap = [trial for trial in group if trial.level(1.0) > 0]
-    saved = savings(with_gap, SHARES[-1], default, BASELINE) if with_gap else np.array([[np.nan]])
-    pairs, runs_with_gap = int(np.count_nonzero(~np.isnan(saved))), sum(len(t.curves[default]) for t in with_gap)
-    there = {m: ~np.isnan(numbers(with_gap, partial(added_labels, SHARES[-1]), m)) for m in (default, BASELINE)}
-    alone = np.count_nonzero(there[default] & ~there[BASELINE])
-    not_there = np.count_nonzero(there[BASELINE] & ~there[default])
-    sentences = [
-        f"Best or tied for best in every experiment: {len(group) - len(beaten)} of {len(group)}"
-        + (f"; a method is above in {', '.join(beaten)}." if beaten else "."),
-    ]
-    if default in means and others:
-        sentences.append(f"The best mean rank: {means[default]:.2f}, of the others at best {min(others):.2f}.")
-    if pairs:
-        sentences.append(
-            f"30% fewer labels than {BASELINE} to {SHARES[-1]:.0%} of the gap: {_percent(bootstrap(saved))}, by "
-            f"{pairs} pairs of runs that both get there, of {runs_with_gap}. In {alone} more {default} gets there and "
-            f"{BASELINE} does not, in {not_there} the other way around."
-        )
-    if saved_trials:
-        saved = savings(saved_trials, SHARES[-1], default, BASELINE)
-        by_batch = {
-            batch: savings([t for t in saved_trials if t.batch == batch], SHARES[-1], default, BASELINE)
-            for batch in sorted({trial.batch for trial in saved_trials})
-        }
-        sentences.append(
-            f"The same where runs go on until {BASELINE} gets there, in {len(saved_trials)} experiments "
-            f"([below](#until-the-gap-is-closed)): {_percent(bootstrap(saved))}; in batches of "
-            + ", of ".join(f"{batch} {_percent(bootstrap(found))}" for batch, found in by_batch.items())
-            + "."
-        )
-    taken = float(np.nanmedian(select))
-    sentences.append(
-        f"A selection in 5% of a training round (fit and predict): the median share is {share:.0%}. These rounds are "
-        f"short, {float(np.nanmedian(training)):.2f} s in the median, and a selection takes {taken:.2f} s however long "
-        f"they are: it is 5% of a round of {taken / 0.05:.0f} s."
-    )
-    if pixel_trials:
-        runs = [one for trial in pixel_trials for one in trial.curves[default].values()]
-        select, training = (np.concatenate([getattr(one, key) for one in runs]) for key in ("select", "training"))
-        sentences.append(
-            f"The same where small convolutional networks learn from pixels ([below](#networks-that-learn-from-pixels))"
-            f": {float(np.nanmedian(select / training)):.1%} of a round of {float(np.nanmedian(training)):.0f} s."
-        )
-    return sentences
-
-
 def in_percent(found: Estimate) -> str:
     """A difference of accuracies, and its interval where it has one."""
     interval = f" [{_interval(found)}]" if found.has_interval else ""
@@ -377,7 +320,8 @@ def _interval(found: Estimate) -> str:
     return f"{_signed(100 * found.low, 2)}, {_signed(100 * found.high, 2)}"
 
 
-def _percent(found: Estimate) -> str:
+def percent(found: Estimate) -> str:
+    """A share, its interval where it has one, and on which side of zero that lies."""
     interval = f" [{_signed(100 * found.low, 0)}, {_signed(100 * found.high, 0)}]" if found.has_interval else ""
     return f"{_signed(100 * found.mean, 0)}%{interval}{_side(found)}"
 

@@ -38,7 +38,7 @@ def page():
         import default_results
 
         yield default_results
-    for name in {name for name in sys.modules if name == "results" or name.startswith("default_results")} - before:
+    for name in {name for name in sys.modules if name == "results" or name.startswith("default_")} - before:
         del sys.modules[name]
 
 
@@ -408,20 +408,20 @@ def test_the_best_of_each_kind_in_each_situation(page, reading, runs):
     assert both[0]["predictions"] == "–"
 
 
-def test_what_was_asked_of_a_default(tables, reading, runs):
+def test_what_was_asked_of_a_default(page, reading, runs):
     trials = reading.read_evidence(runs, HALVES).trials
-    told = " ".join(tables.goals(trials, "margin"))
+    told = " ".join(page.goals(trials, "margin"))
     assert "every experiment: 1 of 2; a method is above in far-away-ensemble-100." in told
     assert "The best mean rank: 2.00, of the others at best 1.75." in told
     # 0.751 is more than random reaches, which ends at 0.7.
     assert "pairs" not in told
     assert "30% fewer" not in told
     (runs / "full_supervision.txt").write_text(SUPERVISION.replace("0.790", "0.650"))
-    told = " ".join(tables.goals(reading.read_evidence(runs, HALVES).trials, "margin"))
+    told = " ".join(page.goals(reading.read_evidence(runs, HALVES).trials, "margin"))
     assert "to 90% of the gap: +" in told
     assert "by 3 pairs of runs that both get there, of 3. In 0 more margin gets there and random does not" in told
     (runs / "full_supervision.txt").write_text(SUPERVISION.replace("0.790", "0.770"))
-    told = " ".join(tables.goals(reading.read_evidence(runs, HALVES).trials, "margin"))
+    told = " ".join(page.goals(reading.read_evidence(runs, HALVES).trials, "margin"))
     # 0.733: margin ends at 0.76, 0.78 and 0.74; random at 0.72 with seed 1, at most.
     assert "30% fewer" not in told
 
