@@ -118,15 +118,16 @@ def write_page(
         "apart": max(trial.apart for trial in trials),
     }
     kinds = sees()
+    shown = [method for method in methods if method != BASELINE]
+    of_batch = {batch: _differences(trials, batch, shown) for batch in sorted({trial.batch for trial in trials})}
+    shown = [method for method in shown if any(method in found for found in of_batch.values())]
     choosing = {
         "situations": situations(trials, kinds),
         "pools": list(pools_of(trials)),
         "seeds": counted(trials),
+        "fewer_shown": fewer_seeds(trials, shown),
         "fewer": fewer_seeds(trials, methods),
     }
-    shown = [method for method in methods if method != BASELINE]
-    of_batch = {batch: _differences(trials, batch, shown) for batch in sorted({trial.batch for trial in trials})}
-    shown = [method for method in shown if any(method in found for found in of_batch.values())]
     with_features = [method for method in shown if kinds.get(method) == FEATURES]
     (pictures / "choose.png").write_bytes(differences(of_batch, shown, with_features))
     for template, name in (("default_results.md.jinja", "evidence.md"), ("default_choose.md.jinja", "choose.md")):

@@ -420,10 +420,13 @@ def test_what_was_asked_of_a_default(page, reading, runs):
     told = " ".join(page.goals(reading.read_evidence(runs, HALVES).trials, "margin"))
     assert "to 90% of the gap: +" in told
     assert "by 3 pairs of runs that both get there, of 3. In 0 more margin gets there and random does not" in told
-    (runs / "full_supervision.txt").write_text(SUPERVISION.replace("0.790", "0.770"))
+    (runs / "full_supervision.txt").write_text(SUPERVISION.replace("0.790", "0.745"))
     told = " ".join(page.goals(reading.read_evidence(runs, HALVES).trials, "margin"))
-    # 0.733: margin ends at 0.76, 0.78 and 0.74; random at 0.72 with seed 1, at most.
-    assert "30% fewer" not in told
+    # 0.7105: margin ends at 0.76, 0.78 and 0.74; random at 0.7, 0.72 and 0.68.
+    told_of_three = (
+        "by 1 pairs of runs that both get there, of 3. In 2 more margin gets there and random does not, in 0 "
+    )
+    assert told_of_three in told
 
 
 def test_runs_that_go_on_and_networks_of_pixels_have_their_own_tables(page, tables, reading, runs, tmp_path):
