@@ -54,14 +54,19 @@ RIVALS = {
     "BAIT": tn.Method(tn.BAIT(binary=True)),
 }
 
-CANDIDATES = {
+FINALISTS = {
     "facility-location": tn.Method(tn.FacilityLocation()),
     "discounted-margin": tn.Method(tn.Discounted(strength=16.0), tn.PowerSample(4.0)),
+}
+"""The candidates that were chosen on the choosing half: of those that see features, and of those that do not."""
+
+OTHERS = {
     "bounded-power": tn.Method(tn.SecondOrderBoundedLBB(), tn.PowerSample()),
     "log-det": tn.Method(tn.LogDet()),
     "EPIG": tn.Method(tn.Targeted(tn.SecondOrderEPIG)),
     "novelty": tn.Method(tn.Novelty()),
 }
+"""The candidates that were not: they have nothing to confirm, and run on the choosing half alone."""
 
 BATCH_BALD = {"BatchBALD": tn.Method(tn.BatchBALD())}
 """In batches of 10, on pools of ten classes at most: beyond, a run takes minutes."""
@@ -144,9 +149,9 @@ POSTERIORS = {"dropout": dropout, "ensemble": ensemble}
 
 
 def experiment(scale: str) -> list[tn.Experiment]:
-    all_methods = RIVALS | CANDIDATES
+    both = RIVALS | FINALISTS
     if scale == "saved":
-        two = {method: all_methods[method] for method in ("random", CANDIDATE)}
+        two = {method: both[method] for method in ("random", CANDIDATE)}
         return [
             trial(name, posterior, batch, added, two)
             for name, batches in SAVED.items()
@@ -159,7 +164,7 @@ def experiment(scale: str) -> list[tn.Experiment]:
                 name=f"{name}-{posterior}-100",
                 dataset=dataset,
                 model=model,
-                methods={method: all_methods[method] for method in ("random", "discounted-margin", CANDIDATE)},
+                methods={method: both[method] for method in ("random", "discounted-margin", CANDIDATE)},
                 first=20,
                 batch=100,
                 until=520,
@@ -168,9 +173,9 @@ def experiment(scale: str) -> list[tn.Experiment]:
             for name, dataset in PIXELS.items()
             for posterior, model in (("dropout", pixels_dropout), ("ensemble", pixels_ensemble))
         ]
-    pools = {"choose": CHOOSE, "confirm": CONFIRM}[scale]
+    pools, methods = {"choose": (CHOOSE, both | OTHERS), "confirm": (CONFIRM, both)}[scale]
     return [
-        trial(name, posterior, batch, added, all_methods | (BATCH_BALD if batch == 10 and classes <= 10 else {}))
+        trial(name, posterior, batch, added, methods | (BATCH_BALD if batch == 10 and classes <= 10 else {}))
         for name, (_, classes) in pools.items()
         for posterior in POSTERIORS
         for batch, added in BATCHES

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from default import CANDIDATE
 from default_choose import FEATURES, sees, situations
 from default_goals import goals
 from default_results_pictures import critical_difference_picture, differences, learning_curves
@@ -50,9 +51,6 @@ from tonsure.comparison import RESAMPLES, Estimate, critical_difference
 from tonsure.errors import InputError, MissingExtraError, TonsureError
 
 DOCS = HERE.parent / "docs"
-DEFAULT: str | None = "facility-location"
-"""The method that is a candidate for the default, to be compared with all others; None where there is none."""
-
 FURTHER = ("saved", "pixels")
 """Folders inside that of the records: scales of default.py with questions of their own."""
 
@@ -113,6 +111,7 @@ def write_page(
         "incomplete": incomplete,
         "highlighted": highlighted,
         "resamples": RESAMPLES,
+        "only_choosing": [m for m in methods if {trial.half for trial in trials if m in trial.curves} == {"choose"}],
         "unranked": {m: sum(m in trial.curves for trial in trials) for m in methods if m not in ranked},
         "no_gap": [trial.name for trial in trials if not trial.level(1.0) > 0],
         "apart": max(trial.apart for trial in trials),
@@ -169,7 +168,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=DOCS, help="the folder of evidence.md; pictures go to its default/")
     parser.add_argument("--pack", type=Path, metavar="RUNS", help="pack finished runs into --records")
     parser.add_argument("--incomplete", action="store_true", help="keep experiments that not all methods have finished")
-    parser.add_argument("--default", default=DEFAULT, help="the candidate that all methods are compared with")
+    parser.add_argument("--default", default=CANDIDATE, help="the candidate that all methods are compared with")
     words = parser.parse_args()
     try:
         if words.pack:

@@ -216,8 +216,9 @@ def labels_saved(trials: Sequence[Trial]) -> Columns:
             there = np.count_nonzero(~np.isnan(numbers(group, partial(added_labels, share), method)))
             reached = f"reached {there / runs:.0%}"
             saved = savings(group, share, method, BASELINE)
-            pairs = np.count_nonzero(~np.isnan(saved))
-            told = Cell(percent(bootstrap(saved)), f"{reached}, {pairs} pairs") if pairs else Cell("no pair", reached)
+            pairs = int(np.count_nonzero(~np.isnan(saved)))
+            note = f"{reached}, {pairs} pair{'s' * (pairs != 1)}"
+            told = Cell(percent(bootstrap(saved)), note) if pairs else Cell("no pair", reached)
             cells[method] = Cell("", reached) if method == BASELINE else told
     return columns
 

@@ -38,7 +38,9 @@ def page():
         import default_results
 
         yield default_results
-    for name in {name for name in sys.modules if name == "results" or name.startswith("default_")} - before:
+    for name in {
+        name for name in sys.modules if name in {"results", "default"} or name.startswith("default_")
+    } - before:
         del sys.modules[name]
 
 
@@ -96,6 +98,22 @@ def test_names_and_halves(reading, trials):
     ]
     halves = reading.halves()
     assert (halves["mnist"], halves["cifar10-tailed"], halves["cifar100"]) == ("choose", "choose", "confirm")
+
+
+def test_what_is_planned(page):
+    """The rivals and the two that were chosen run everywhere, the other candidates on the choosing half alone."""
+    from tonsure import names
+
+    planned = {scale: names.experiments(EXPERIMENTS / "default.py", scale) for scale in HALVES.values()}
+    methods = {scale: {method for one in some for method in one.methods} for scale, some in planned.items()}
+    assert methods["choose"] - methods["confirm"] == {"bounded-power", "log-det", "EPIG", "novelty"}
+    assert methods["confirm"] - methods["choose"] == set()
+    assert {"facility-location", "discounted-margin", "BAIT", "BatchBALD", "released-PLBB"} < methods["confirm"]
+    everywhere = [set(one.methods) for one in planned["confirm"]]
+    assert set.intersection(*everywhere) == methods["confirm"] - {"BatchBALD"}
+    for some in planned.values():
+        assert len(some) == 30
+        assert {len(one.seeds) for one in some} == {10}
 
 
 def test_first_accuracies_that_are_not_equal_are_told(page, reading, runs, tmp_path):
@@ -460,6 +478,16 @@ def test_methods_without_a_run_are_named_once(reading, runs):
     assert evidence.left_out == ["without any run, though the experiments name them: LBB (in 2 of 2)"]
 
 
+def test_candidates_of_the_choosing_half_alone_are_said_and_have_no_row_where_they_never_ran(page, runs, tmp_path):
+    text = page.write_page(runs, tmp_path / "docs", half_of=HALVES).read_text()
+    assert "Candidates too" not in text
+    write_experiment(runs, "toy-dropout-20", EPIG=ABOVE)
+    text = page.write_page(runs, tmp_path / "docs", half_of=HALVES).read_text()
+    assert "Candidates too, on the choosing half\nalone, as what is not chosen has nothing to confirm: EPIG." in text
+    assert "| EPIG | +5.00 ▲ ≈ |" in text.split("### Batches of 20")[1].split("### Batches of 100")[0]
+    assert "EPIG" not in text.split("### Batches of 100")[1].split("## Over all experiments")[0]
+
+
 def test_what_methods_see(page):
     import default_choose
 
@@ -498,7 +526,7 @@ def test_the_command(page, runs, tmp_path, monkeypatch, capsys):
 
 
 def test_the_page_in_the_documentation_is_made_of_the_records_beside_it(page, tmp_path):
-    text = page.write_page(DOCS / "default", tmp_path, default=page.DEFAULT, incomplete=True).read_text()
+    text = page.write_page(DOCS / "default", tmp_path, default=page.CANDIDATE, incomplete=True).read_text()
     assert text == (DOCS / "evidence.md").read_text()
     assert (tmp_path / "choose.md").read_text() == (DOCS / "choose.md").read_text()
     for picture in re.findall(r"\]\((default/[^)]+\.png)\)", text):
