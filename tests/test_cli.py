@@ -97,6 +97,9 @@ def test_features_choose_by_facility_location(typed, log_probs, npy, tmp_path):
     done = typed("select", npy, "-k", 3, *options, "--objective", "bald")
     assert (done.returncode, done.stdout) == (2, "")
     assert "expected no objective" in done.stderr
+    np.savez(tmp_path / "two.npz", a=features, b=features)
+    done = typed("select", npy, "-k", 3, "--features", tmp_path / "two.npz")
+    assert "two.npz holds 2 arrays (a (30, 3), b (30, 3)); expected one alone" in done.stderr
 
 
 def test_probabilities_that_storage_has_rounded(typed, log_probs, tmp_path):

@@ -1,3 +1,5 @@
+import sys
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -218,6 +220,28 @@ def test_with_features_it_is_facility_location(make_log_probs):
         assert found.rows.tolist() == expected.rows.tolist()
         torch.testing.assert_close(found.gains, expected.gains)
     assert len(tn.select([log_probs[:20], log_probs[20:].numpy()], k=9, features_N_D=features)) == 9
+
+
+def test_mapped_features_are_read_where_they_lie(make_log_probs, tmp_path, monkeypatch):
+    """In half precision too; the pages are let go again, and the rows are those of features in memory."""
+    log_probs, released = make_log_probs(60, K=5), []
+    features = torch.randn(60, 4, generator=torch.Generator().manual_seed(1)).half().numpy()
+    np.save(tmp_path / "features.npy", features)
+    mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
+    monkeypatch.setattr(sys.modules["tonsure.select"], "release_mapped", released.append)
+    monkeypatch.setattr("tonsure.parts.HELD", 100)
+    expected, found = (tn.select(log_probs, k=9, features_N_D=given) for given in (features, mapped))
+    assert found.rows.tolist() == expected.rows.tolist()
+    of_features = [given for (given,) in released if given is mapped]
+    assert len(of_features) >= 3  # when they are checked, for their mean, for r²
+
+
+def test_the_first_row_of_features_that_is_not_finite_is_named(make_log_probs, monkeypatch):
+    monkeypatch.setattr("tonsure.checks.ROWS", 7)
+    features = torch.zeros(40, 2)
+    features[33:, 1] = torch.inf
+    with pytest.raises(tn.InputError, match="row 33 holds nan or infinity"):
+        tn.select(make_log_probs(40), k=3, features_N_D=features)
 
 
 @pytest.mark.parametrize(

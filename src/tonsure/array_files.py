@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tonsure.arrays import as_tensor
+from tonsure.arrays import Predictions, as_tensor
 from tonsure.checks import SUM_TOLERANCE
 from tonsure.errors import InputError
 from tonsure.store import Store
@@ -42,9 +42,18 @@ def read_predictions(
     return Store.open(path, verify=verify)
 
 
-def read_numbers(path: Path, key: str | None = None, what: str = "predictions") -> Tensor:
-    """The floating-point numbers in a file, as they are there; arguments and errors as of ``read_predictions``."""
-    return as_tensor(_read_array(path, key, what), what)
+def read_numbers(path: Path, key: str | None = None) -> Tensor:
+    """The predictions in a file, as they are there; arguments and errors as of ``read_predictions``."""
+    return as_tensor(_read_array(path, key, "predictions"))
+
+
+def read_features(path: Path) -> Predictions:
+    """The features in a file, [N, D] if the file is right; ``select`` checks that. Errors as of ``read_predictions``.
+
+    A .npy is mapped, not read whole, and stays an array, so that its pages can be let go again.
+    """
+    array: Predictions = _read_array(path, None, "features")
+    return array
 
 
 def read_inputs(path: Path, key: str | None = None) -> Tensor:
@@ -79,7 +88,7 @@ def _read_array(path: Path, key: str | None, what: str) -> Any:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} cannot be read, it may be cut short or damaged: {reason}") from error
     if isinstance(arrays, Mapping):
-        arrays = _one_of(path, arrays, key)
+        arrays = _one_of(path, arrays, key, what)
     if not isinstance(arrays, Tensor | np.ndarray):
         raise InputError(f"{path} holds a {type(arrays).__name__}, expected an array [N, K, C]")
     return arrays
@@ -98,12 +107,13 @@ def _read(path: Path) -> Any:
     return load_file(path)
 
 
-def _one_of(path: Path, arrays: Mapping[str, Any], key: str | None) -> Any:
+def _one_of(path: Path, arrays: Mapping[str, Any], key: str | None, what: str) -> Any:
     shapes = ", ".join(f"{name} {tuple(getattr(array, 'shape', ()))}" for name, array in arrays.items())
     if key is None and len(arrays) == 1:
         return next(iter(arrays.values()))
     if key is None or key not in arrays:
-        wanted = "--key says which" if key is None else f"none is named {key!r}"
+        which = "expected one alone" if what == "features" else "--key says which"
+        wanted = which if key is None else f"none is named {key!r}"
         raise InputError(f"{path} holds {len(arrays)} arrays ({shapes}); {wanted}")
     return arrays[key]
 

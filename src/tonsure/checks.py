@@ -45,8 +45,10 @@ def check_features(features_N_D: Tensor) -> None:
     found = f"features_N_D are {features_N_D.dtype} of shape {list(features_N_D.shape)}"
     if features_N_D.ndim != 2 or features_N_D.shape[1] == 0 or not features_N_D.is_floating_point():
         raise InputError(f"{found}, expected floating-point numbers [N, D]")
-    if (wrong := ~features_N_D.isfinite().all(dim=1)).any():
-        raise InputError(f"{found}; row {int(wrong.nonzero()[0])} holds nan or infinity")
+    for start in range(0, len(features_N_D), ROWS):
+        wrong_n = ~features_N_D[start : start + ROWS].isfinite().all(dim=1)
+        if wrong_n.any():
+            raise InputError(f"{found}; row {start + int(wrong_n.nonzero()[0])} holds nan or infinity")
 
 
 def _kind(shard: Tensor) -> tuple[int, int, str, str]:

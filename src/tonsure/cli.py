@@ -122,7 +122,7 @@ def select(
             chosen_objective,
             count,
             by=chosen_optimizer,
-            features_N_D=array_files.read_numbers(features, what="features") if features else None,
+            features_N_D=array_files.read_features(features) if features else None,
             seed=seed,
             among=rows_among(among, exclude, item_ids, len(pool)),
             samples=names.samples(samples) if samples else None,

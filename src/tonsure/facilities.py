@@ -1,6 +1,7 @@
 """Facilities: the rows near which most of what is undecided lies. The search of ``FacilityLocation``."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import combinations_with_replacement, islice
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from tonsure.distances import on_the_sphere
 from tonsure.optimizers.optimizer import gumbel_noise, power_key
+from tonsure.parts import Part
+from tonsure.shapes import Rows
 
 RADIUS = 1.0
 MOST = 16_384
@@ -18,6 +21,9 @@ FRESH = 64
 
 BLOCK = 64
 """Rows that are compared with all others at once: what the caches of a processor hold."""
+
+READ = 16_384
+"""Rows whose features are read at a time, where all of them are looked at."""
 
 TILE = 512
 """As many rows and columns of a matrix are made at once, for the same reason."""
@@ -30,7 +36,7 @@ LEAST = 1e-5
 
 
 def facilities(
-    features_N_D: Float[Tensor, "N D"],
+    features: Part,
     score_n: Float[Tensor, " n"],
     labeled_rows: Tensor,
     unlabeled_rows: Tensor,
@@ -43,20 +49,20 @@ def facilities(
     """k of the unlabeled rows, each with what it adds; ``FacilityLocation`` says to what.
 
     Args:
-        score_n: of the unlabeled rows.
+        features: [N, D], read where they lie: none but those of the rows that are looked at are kept.
+        score_n: of the unlabeled rows, which are ascending.
     """
-    features_N_D = features_N_D.float()
-    features_N_D = on_the_sphere(features_N_D - features_N_D.mean(0))
+    sphere = _Sphere(features, _mean(features))
     score_n, every = score_n.float(), max(most, 8 * k) >= len(score_n)
     looked_at = torch.arange(len(score_n)) if every else _drawn(score_n, max(most, 8 * k), generator)
     weight_n = score_n[looked_at] if every else torch.ones_like(score_n[looked_at])
     rows = unlabeled_rows[looked_at]
-    features_n_D = features_N_D[rows]
-    squared_radius = radius * _squared_distance(features_N_D, labeled_rows, unlabeled_rows, k, generator)
+    features_n_D = sphere.at(rows)
+    squared_radius = radius * _squared_distance(sphere, labeled_rows, unlabeled_rows, k, generator)
 
     covered_n = torch.zeros_like(weight_n)
-    for some in labeled_rows.split(BLOCK):
-        told_m_n = _told(features_N_D[some], features_n_D, squared_radius)
+    for some in labeled_rows.split(BLOCK) if len(labeled_rows) else ():
+        told_m_n = _told(sphere.at(some), features_n_D, squared_radius)
         covered_n = torch.cat([covered_n[None], told_m_n]).amax(0)
     told_n_n = torch.empty(len(rows), len(rows)).to(weight_n)
     spans = [slice(first, first + TILE) for first in range(0, len(rows), TILE)]
@@ -88,17 +94,37 @@ def _drawn(score_n: Float[Tensor, " n"], count: int, generator: torch.Generator)
 
 
 def _squared_distance(
-    features_N_D: Float[Tensor, "N D"], labeled_rows: Tensor, unlabeled_rows: Tensor, k: int, generator: torch.Generator
+    sphere: "_Sphere", labeled_rows: Tensor, unlabeled_rows: Tensor, k: int, generator: torch.Generator
 ) -> float:
     """Of a row to its (N / (labeled + k))-th neighbor, the median over some rows."""
-    N = len(features_N_D)
-    neighbor = N // (len(labeled_rows) + k)
+    N = len(sphere.features)
+    neighbors = N // (len(labeled_rows) + k)
     asked = unlabeled_rows[torch.randperm(len(unlabeled_rows), generator=generator)[:ASKED]]
-    place = max(1, N - neighbor)  # in ascending order, of which the last is the row itself
-    cosine_n = torch.cat(
-        [(features_N_D[some] @ features_N_D.T).kthvalue(place, dim=1).values for some in asked.split(BLOCK)]
-    )
-    return max(float((2 - 2 * cosine_n).median()), LEAST)
+    asked_D = [sphere.at(some) for some in asked.split(BLOCK)]
+    nearest = [some_D.new_empty(len(some_D), 0) for some_D in asked_D]
+    for block in torch.arange(N).split(READ):
+        features_n_D = sphere.at(block)
+        for place, some_D in enumerate(asked_D):
+            cosine = torch.cat([nearest[place], some_D @ features_n_D.T], dim=1)
+            nearest[place] = cosine.topk(min(neighbors + 1, cosine.shape[1])).values  # and one is the row itself
+    return max(float((2 - 2 * torch.cat(nearest)[:, -1]).median()), LEAST)
+
+
+def _mean(features: Part) -> Float[Tensor, " D"]:
+    blocks = torch.arange(len(features)).split(READ)
+    sums_D = [features.stored(block).float().sum(0).double() for block in blocks]
+    return (torch.stack(sums_D).sum(0) / len(features)).float()
+
+
+@dataclass(frozen=True, eq=False)
+class _Sphere:
+    """Features, centered and divided by their lengths, of some rows at a time, in ascending order."""
+
+    features: Part
+    mean_D: Float[Tensor, " D"]
+
+    def at(self, rows: Rows) -> Float[Tensor, "n D"]:
+        return on_the_sphere(self.features.stored(rows.sort().values).float() - self.mean_D)
 
 
 def _lazy_greedy(

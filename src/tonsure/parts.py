@@ -1,4 +1,4 @@
-"""The predictions of a pool, or of a part of it, where they lie: in memory, in mapped files, on a GPU."""
+"""The predictions or features of a pool, or a part of it, where they lie: in memory, in mapped files, on a GPU."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -23,7 +23,8 @@ class Part:
     """Some rows of the pool, in order; read some at a time, never changed.
 
     Args:
-        pieces: of these rows, in order, each [n, K, C] as stored; all of one type and on one device.
+        pieces: of these rows, in order, each [n, K, C], or [n, D] of features, as stored; all of one type and on one
+            device.
         device: where the work is done; None is where they are stored.
         rows: which of the rows are used, ascending; None is all of them.
         samples: which of the posterior samples are used; None is all of them.
@@ -55,7 +56,7 @@ class Part:
     def works_on(self) -> torch.device:
         return self.device or self.pieces[0].device
 
-    def stored(self, rows: Rows) -> Float[Tensor, "n K C"]:
+    def stored(self, rows: Rows) -> Float[Tensor, "n ..."]:
         """Items at ascending rows, as they are stored, where the work is done."""
         rows = rows.to(self.pieces[0].device)
         if self.rows is not None:

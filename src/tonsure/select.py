@@ -103,9 +103,9 @@ def select(
         k: how many rows, from 1 to N, or to the number of rows that may be chosen; to be given.
         by: the optimizer; by default the one that suits the objective: ``LazyGreedy()`` where gains depend on the
             batch, ``TopK()`` where they do not, a uniform draw for ``Random()``; without an objective ``DEFAULT_BY``.
-        features_N_D: what the last layer of the model is given, for every row of the pool, in memory. With features,
-            and without an objective, it is ``FacilityLocation()`` that chooses, the best of all methods by our
-            evidence; rows that may not be chosen (``among``) count as labeled.
+        features_N_D: what the last layer of the model is given, for every row of the pool; a mapped array is
+            read where it lies. With features, and without an objective, it is ``FacilityLocation()`` that chooses, the
+            best of all methods by our evidence; rows that may not be chosen (``among``) count as labeled.
         seed: of the optimizer's draws. (``BatchBALD`` has a seed of its own for its estimates.)
         among: the rows that may be chosen; None is all of them. The rows chosen are rows of the whole pool.
         samples: the posterior samples to use, from 0 to K − 1; None is all of them.
@@ -135,9 +135,10 @@ def select(
         for name, given in (("objective", objective), ("by", by), ("memory", memory), ("backend", backend)):
             if given is not None:
                 raise InputError(
-                    f"with features it is FacilityLocation() that chooses, in memory: expected no {name}, found {given}"
+                    f"with features it is FacilityLocation() that chooses, in this process: expected no {name}, "
+                    f"found {given}"
                 )
-        return _by_features(part, as_tensor(features_N_D, "features"), int(k), seed, block or SCORED)
+        return _by_features(part, checked_features(features_N_D, part), int(k), seed, block or SCORED)
     if objective is None:
         objective, by = DEFAULT, by or DEFAULT_BY
     if objective.samples_needed > K:
@@ -160,19 +161,14 @@ def select(
     return selection
 
 
-def _by_features(part: Part, features_N_D: Tensor, k: int, seed: int, block: int) -> Selection:
+def _by_features(part: Part, features: Part, k: int, seed: int, block: int) -> Selection:
     """What ``FacilityLocation()`` chooses."""
-    rows_N = torch.arange(sum(map(len, part.pieces)))
-    check_features(features_N_D)
-    if len(features_N_D) != len(rows_N):
-        raise InputError(
-            f"features_N_D have the shape {list(features_N_D.shape)}, expected {len(rows_N)} rows, as the predictions"
-        )
+    rows_N = torch.arange(len(features))
     unlabeled_rows = rows_N if part.rows is None else part.rows.cpu()
     labeled_rows = rows_N[~torch.isin(rows_N, unlabeled_rows)]
     scores = [margin(as_log_probs(part.stored(rows), torch.float32)) for rows in torch.arange(len(part)).split(block)]
-    features_N_D, generator = features_N_D.to(part.works_on), torch.Generator().manual_seed(seed)
-    selection = gathered(facilities(features_N_D, torch.cat(scores), labeled_rows, unlabeled_rows, k, generator), k)
+    generator = torch.Generator().manual_seed(seed)
+    selection = gathered(facilities(features, torch.cat(scores), labeled_rows, unlabeled_rows, k, generator), k)
     if selection.positive < k:
         warnings.warn(
             f"only {selection.positive} of the {k} picks have a positive gain: the others cover nothing that is "
@@ -219,6 +215,17 @@ def checked_part(
         release=release,
         path=path,
     )
+
+
+def checked_features(features_N_D: Predictions, part: Part) -> Part:
+    """The features of a pool whose predictions are these, checked at the door, to be read where they lie."""
+    features, release = as_tensor(features_N_D, "features"), partial(release_mapped, [features_N_D])
+    check_features(features)
+    release()
+    N = sum(map(len, part.pieces))
+    if len(features) != N:
+        raise InputError(f"features_N_D have the shape {list(features.shape)}, expected {N} rows, as the predictions")
+    return Part([features], device=part.works_on, release=release)
 
 
 def _numbers(name: str, numbers: Sequence[int] | Tensor, total: int, device: torch.device) -> Tensor:

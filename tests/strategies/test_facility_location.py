@@ -5,6 +5,7 @@ import torch
 
 import tonsure as tn
 from tonsure import facilities
+from tonsure.parts import Part
 from views import choose, random_view, view_of
 
 
@@ -46,11 +47,29 @@ def test_it_is_greedy_in_what_the_docstring_says(N, m, k, radius):
 def test_batches_are_searched_lazily_and_in_blocks_to_the_same_rows(monkeypatch):
     view = random_view(300, 20, D=6)
     expected = choose(tn.FacilityLocation(), view, 60)
-    for fresh, block, tile in ((1, 7, 11), (5, 64, 100), (300, 300, 300)):
-        monkeypatch.setattr(facilities, "FRESH", fresh)
-        monkeypatch.setattr(facilities, "BLOCK", block)
-        monkeypatch.setattr(facilities, "TILE", tile)
+    for sizes in ((1, 7, 11, 13), (5, 64, 100, 64), (300, 300, 300, 300)):
+        for name, size in zip(("FRESH", "BLOCK", "TILE", "READ"), sizes, strict=True):
+            monkeypatch.setattr(facilities, name, size)
         assert choose(tn.FacilityLocation(), view, 60).rows.tolist() == expected.rows.tolist()
+
+
+@pytest.mark.parametrize(("m", "read"), [(0, 50), (120, 50), (299, 50), (120, 300)])
+def test_the_features_of_a_pool_are_read_some_at_a_time(m, read, monkeypatch):
+    """Of 300 rows, 20 are looked at, and at most 8 · k."""
+    view, sizes = random_view(300, m, D=3), []
+
+    class Watched(Part):
+        def stored(self, rows):
+            sizes.append(len(rows))
+            return super().stored(rows)
+
+    for name, size in (("BLOCK", 10), ("READ", read)):
+        monkeypatch.setattr(facilities, name, size)
+    rest = (view.labeled_rows, view.unlabeled_rows, 1, torch.Generator().manual_seed(0))
+    picks = facilities.facilities(Watched([view.features()]), tn.margin(view.predictions()), *rest, most=20)
+    assert len(list(picks)) == 1
+    assert max(sizes) == read
+    assert sum(sizes) == 2 * 300 + m + min(20, 300 - m) + min(256, 300 - m)  # the mean, r², what is labeled, and so on
 
 
 def test_it_avoids_outliers_and_copies():

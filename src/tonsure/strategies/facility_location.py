@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tonsure.errors import InputError
 from tonsure.facilities import MOST, RADIUS, facilities
+from tonsure.parts import Part
 from tonsure.scores import margin
 from tonsure.select import Selection
 from tonsure.strategies.strategy import Strategy, View, selected
@@ -28,7 +29,8 @@ class FacilityLocation(Strategy):
     Gains only fall: the rows are those of greedy search, with at least 1 − 1/e of the largest f (Nemhauser, Wolsey &
     Fisher 1978), found lazily (Minoux 1978). Of a pool of more rows than ``most``, so many are drawn in
     proportion to the score, to be looked at; each of them then counts the same. So a selection looks at n ≤ ``most``
-    rows, however large the pool; it costs O(n²·D) and holds 4·n² bytes beside a copy of the features.
+    rows, however large the pool; it costs O(n²·D + N·D) and holds 4·n² bytes beside the features of these n. Those of
+    the others are read 16,384 at a time, for their mean and for r².
     Source: ours, as a form of the facility location problem with weights. Wei, Iyer & Bilmes 2015 have it without,
     for what is left of a pool after filtering by uncertainty.
 
@@ -59,7 +61,7 @@ class FacilityLocation(Strategy):
 
     def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
         picks = facilities(
-            view.features(),
+            Part([view.features()]),
             self.score(view.predictions()),
             view.labeled_rows,
             view.unlabeled_rows,
