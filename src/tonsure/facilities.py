@@ -131,9 +131,11 @@ def _lazy_greedy(
     told_n_n: Float[Tensor, "n n"], covered_n: Float[Tensor, " n"], weight_n: Float[Tensor, " n"]
 ) -> Iterator[tuple[int, float]]:
     """The places that cover most of what is left, each with what it adds, until nothing adds any."""
+    work = told_n_n.new_empty(max(BLOCK, FRESH), len(weight_n))  # used again: fresh memory every time is slow
 
     def gain(places: Tensor) -> Float[Tensor, " b"]:
-        return (told_n_n[places] - covered_n).clamp_min_(0) @ weight_n
+        told_b_n = torch.index_select(told_n_n, 0, places.to(work.device), out=work[: len(places)])
+        return told_b_n.sub_(covered_n).clamp_min_(0) @ weight_n
 
     gain_n = torch.cat([gain(places) for places in torch.arange(len(weight_n)).split(BLOCK)])
     open_n, fresh_n = torch.ones(2, len(gain_n), dtype=torch.bool, device=gain_n.device)
