@@ -68,7 +68,7 @@ def facilities(
     spans = [slice(first, first + TILE) for first in range(0, len(rows), TILE)]
     for some, others in combinations_with_replacement(spans, 2):
         tile = _told(features_n_D[some], features_n_D[others], squared_radius)
-        told_n_n[some, others], told_n_n[others, some] = tile, tile.T  # it is symmetric
+        told_n_n[some, others], told_n_n[others, some] = tile, tile.T.contiguous()  # it is symmetric
 
     open_n = torch.ones(len(rows), dtype=torch.bool)
     for place, gain in islice(_lazy_greedy(told_n_n, covered_n, weight_n), k):
