@@ -64,7 +64,7 @@ def facilities(
     for some in labeled_rows.split(BLOCK) if len(labeled_rows) else ():
         told_m_n = _told(sphere.at(some), features_n_D, squared_radius)
         covered_n = torch.cat([covered_n[None], told_m_n]).amax(0)
-    told_n_n = torch.empty(len(rows), len(rows)).to(weight_n)
+    told_n_n = weight_n.new_empty(len(rows), len(rows))
     spans = [slice(first, first + TILE) for first in range(0, len(rows), TILE)]
     for some, others in combinations_with_replacement(spans, 2):
         tile = _told(features_n_D[some], features_n_D[others], squared_radius)
