@@ -174,7 +174,7 @@ def read_evidence(
             left_out.append(f"{name}, as not yet finished by {', '.join(absent)}")
         else:
             trials.append(trial)
-            never.update(method for method in study.places if not _has_finished(study, method))
+            never.update(method for method in absent if not _has_finished(study, method))
             left_out += [f"of {name}: {runs}" for runs in _runs_left_out(study, trial)]
     if not trials:
         raise RecordError(

@@ -476,6 +476,11 @@ def test_methods_without_a_run_are_named_once(reading, runs):
         reading.read_evidence(runs, HALVES)
     evidence = reading.read_evidence(runs, HALVES, incomplete=True)
     assert evidence.left_out == ["without any run, though the experiments name them: LBB (in 2 of 2)"]
+    # Once a run does not name it any more, it has left the experiment.
+    path = runs / "toy-dropout-20" / "BALD-seed2.jsonl"
+    path.write_text(path.read_text().replace('"BALD","LBB"]', '"BALD"]'))
+    evidence = reading.read_evidence(runs, HALVES, incomplete=True)
+    assert evidence.left_out == ["without any run, though the experiments name them: LBB (in 1 of 2)"]
 
 
 def test_candidates_of_the_choosing_half_alone_are_said_and_have_no_row_where_they_never_ran(page, runs, tmp_path):
@@ -526,7 +531,7 @@ def test_the_command(page, runs, tmp_path, monkeypatch, capsys):
 
 
 def test_the_page_in_the_documentation_is_made_of_the_records_beside_it(page, tmp_path):
-    text = page.write_page(DOCS / "default", tmp_path, default=page.CANDIDATE, incomplete=True).read_text()
+    text = page.write_page(DOCS / "default", tmp_path, default=page.CANDIDATE).read_text()
     assert text == (DOCS / "evidence.md").read_text()
     assert (tmp_path / "choose.md").read_text() == (DOCS / "choose.md").read_text()
     for picture in re.findall(r"\]\((default/[^)]+\.png)\)", text):
