@@ -1,6 +1,6 @@
 """What predictions must be, checked at the door; nothing behind it checks again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -36,8 +36,11 @@ def check_log_probs(shards: Sequence[Tensor]) -> None:
         raise InputError(f"the pool is empty: the predictions have shape {tuple(shards[0].shape)}, N is 0")
 
 
-def check_features(features_N_D: Tensor) -> None:
+def check_features(features_N_D: Tensor, release: Callable[[], None] = lambda: None) -> None:
     """Features are finite floating-point numbers [N, D].
+
+    Args:
+        release: called now and then, to let go the pages of a mapped file.
 
     Raises:
         InputError: they are not; the message names the first row with nan or infinity.
@@ -49,6 +52,7 @@ def check_features(features_N_D: Tensor) -> None:
         wrong_n = ~features_N_D[start : start + ROWS].isfinite().all(dim=1)
         if wrong_n.any():
             raise InputError(f"{found}; row {start + int(wrong_n.nonzero()[0])} holds nan or infinity")
+        release()
 
 
 def _kind(shard: Tensor) -> tuple[int, int, str, str]:

@@ -220,8 +220,7 @@ def checked_part(
 def checked_features(features_N_D: Predictions, part: Part) -> Part:
     """The features of a pool whose predictions are these, checked at the door, to be read where they lie."""
     features, release = as_tensor(features_N_D, "features"), partial(release_mapped, [features_N_D])
-    check_features(features)
-    release()
+    check_features(features, release)
     N = sum(map(len, part.pieces))
     if len(features) != N:
         raise InputError(f"features_N_D have the shape {list(features.shape)}, expected {N} rows, as the predictions")
