@@ -60,13 +60,13 @@ FINALISTS = {
 }
 """The candidates that were chosen on the choosing half: of those that see features, and of those that do not."""
 
-OTHERS = {
+NOT_CHOSEN = {
     "bounded-power": tn.Method(tn.SecondOrderBoundedLBB(), tn.PowerSample()),
     "log-det": tn.Method(tn.LogDet()),
     "EPIG": tn.Method(tn.Targeted(tn.SecondOrderEPIG)),
     "novelty": tn.Method(tn.Novelty()),
 }
-"""The candidates that were not: they have nothing to confirm, and run on the choosing half alone."""
+"""The other candidates: they have nothing to confirm, and run on the choosing half alone."""
 
 BATCH_BALD = {"BatchBALD": tn.Method(tn.BatchBALD())}
 """In batches of 10, on pools of ten classes at most: beyond, a run takes minutes."""
@@ -149,9 +149,9 @@ POSTERIORS = {"dropout": dropout, "ensemble": ensemble}
 
 
 def experiment(scale: str) -> list[tn.Experiment]:
-    both = RIVALS | FINALISTS
+    everywhere = RIVALS | FINALISTS
     if scale == "saved":
-        two = {method: both[method] for method in ("random", CANDIDATE)}
+        two = {method: everywhere[method] for method in ("random", CANDIDATE)}
         return [
             trial(name, posterior, batch, added, two)
             for name, batches in SAVED.items()
@@ -164,7 +164,7 @@ def experiment(scale: str) -> list[tn.Experiment]:
                 name=f"{name}-{posterior}-100",
                 dataset=dataset,
                 model=model,
-                methods={method: both[method] for method in ("random", "discounted-margin", CANDIDATE)},
+                methods={method: everywhere[method] for method in ("random", "discounted-margin", CANDIDATE)},
                 first=20,
                 batch=100,
                 until=520,
@@ -173,7 +173,7 @@ def experiment(scale: str) -> list[tn.Experiment]:
             for name, dataset in PIXELS.items()
             for posterior, model in (("dropout", pixels_dropout), ("ensemble", pixels_ensemble))
         ]
-    pools, methods = {"choose": (CHOOSE, both | OTHERS), "confirm": (CONFIRM, both)}[scale]
+    pools, methods = {"choose": (CHOOSE, everywhere | NOT_CHOSEN), "confirm": (CONFIRM, everywhere)}[scale]
     return [
         trial(name, posterior, batch, added, methods | (BATCH_BALD if batch == 10 and classes <= 10 else {}))
         for name, (_, classes) in pools.items()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import tonsure as tn
+from tonsure.checks import check_features
 
 LBB = tn.LargeBatchBALD()
 
@@ -242,6 +243,13 @@ def test_the_first_row_of_features_that_is_not_finite_is_named(make_log_probs, m
     features[33:, 1] = torch.inf
     with pytest.raises(tn.InputError, match="row 33 holds nan or infinity"):
         tn.select(make_log_probs(40), k=3, features_N_D=features)
+
+
+def test_pages_of_features_are_let_go_while_they_are_checked(monkeypatch):
+    monkeypatch.setattr("tonsure.checks.ROWS", 7)
+    released = []
+    check_features(torch.zeros(40, 2), lambda: released.append(True))
+    assert len(released) == 6
 
 
 @pytest.mark.parametrize(
