@@ -51,13 +51,9 @@ class Case:
         """Writes what the selection reads, where it is not there already."""
         self.pool.write(folder)
         if self.D and not self.features(folder).exists():
-            rng = np.random.default_rng(0)
-            centers = rng.standard_normal((CENTERS, self.D), dtype=np.float32)
             beside = self.features(folder).with_suffix(".part")
             features = np.lib.format.open_memmap(beside, "w+", np.float32, (self.pool.N, self.D))
-            for start in range(0, self.pool.N, 10_000):
-                noise = rng.standard_normal((min(10_000, self.pool.N - start), self.D), dtype=np.float32)
-                features[start : start + len(noise)] = centers[rng.integers(CENTERS, size=len(noise))] + noise
+            write_clustered(features)
             features.flush()
             beside.rename(self.features(folder))
 
@@ -71,6 +67,16 @@ class Case:
         tn.select(store, k=BATCH, features_N_D=features)
         seconds = time.perf_counter() - start
         return seconds, held(peak=True), held(peak=True) - before
+
+
+def write_clustered(features: np.ndarray) -> None:
+    """Writes [N, D] numbers: for each row one of the centers, and as much noise."""
+    rng = np.random.default_rng(0)
+    N, D = features.shape
+    centers = rng.standard_normal((CENTERS, D), dtype=np.float32)
+    for start in range(0, N, 10_000):
+        noise = rng.standard_normal((min(10_000, N - start), D), dtype=np.float32)
+        features[start : start + len(noise)] = centers[rng.integers(CENTERS, size=len(noise))] + noise
 
 
 def main() -> None:
