@@ -16,6 +16,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import combinations_with_replacement
 
 import torch
@@ -29,7 +30,7 @@ N, LABELED, BATCH, K, C, RUNS = 8_000, 120, 100, 5, 10, 7
 
 
 def parts(D: int) -> dict[str, Callable[[], float]]:
-    """The seconds of each part, measured when it is called."""
+    """For each part, what does it and returns its seconds."""
     write_clustered((features := torch.empty(N, D)).numpy())
     log_probs = torch.randn(N, K, C, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
     spans = [slice(first, first + TILE) for first in range(0, N, TILE)]
@@ -57,7 +58,7 @@ def parts(D: int) -> dict[str, Callable[[], float]]:
         kept.pop().fill_(1.0)
 
     works = {"selection": select, "product": product, "exp": exponentials, "fresh": fresh, "again": again}
-    return {name: lambda work=work: timed(work) for name, work in works.items()}
+    return {name: partial(timed, work) for name, work in works.items()}
 
 
 def timed(work: Callable[[], None]) -> float:
