@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -181,6 +182,14 @@ def test_a_method_that_is_not_there(tmp_path):
 def test_counts_that_make_no_experiment(change):
     with pytest.raises(tn.InputError, match=r"experiment small: first = \d+, batch = \d+, until = 45"):
         dataclasses.replace(SMALL, **change)
+
+
+@pytest.mark.parametrize("name", ["radius 1/4", "..", "", "a\\b"])
+def test_names_of_which_no_file_can_be_made(name):
+    with pytest.raises(tn.InputError, match=rf"experiment small: the method {re.escape(repr(name))} is part of where"):
+        dataclasses.replace(SMALL, methods={name: tn.Method(tn.Random())})
+    with pytest.raises(tn.InputError, match=rf"the name {re.escape(repr(name))} is part of where records are kept"):
+        dataclasses.replace(SMALL, name=name)
 
 
 def test_the_filters_of_warnings_are_left_alone(tmp_path):

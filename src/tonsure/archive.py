@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tonsure.errors import InputError, RecordError
-from tonsure.records import Record, as_line, parse_line, read_records
+from tonsure.records import Record, as_line, names_a_file, parse_line, read_records
 from tonsure.whole_files import write_whole
 
 ENDING = ".jsonl.xz"
@@ -102,7 +102,7 @@ def _file_name(header: Record, where: str) -> str:
     method, seed = header.get("method"), header.get("seed")
     name = f"{method}-seed{seed}.jsonl"
     # An archive may come from anywhere: what it holds must not be written outside the folder.
-    if not isinstance(method, str) or not isinstance(seed, int) or Path(name).name != name or "\\" in name:
+    if not isinstance(method, str) or not isinstance(seed, int) or not names_a_file(name):
         raise RecordError(f"{where}: the method {method!r} and the seed {seed!r} name no file of a run")
     return name
 

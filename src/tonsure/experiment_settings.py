@@ -12,6 +12,7 @@ from tonsure.loop import as_strategy
 from tonsure.models import BayesianModel
 from tonsure.objective import Objective
 from tonsure.optimizers import Optimizer
+from tonsure.records import names_a_file
 from tonsure.strategies import Strategy
 
 
@@ -49,6 +50,9 @@ class Experiment:
         seeds: of the runs, in this order; None is 0, 1, ….
         validation: so many training items are set aside before all else, the same for every seed. They are not in the
             pool, and are given to every ``fit`` of the model, which must know what to do with them.
+
+    Raises:
+        InputError: the numbers of labels make no rounds, or a name is none of a folder or a file.
     """
 
     name: str
@@ -68,6 +72,12 @@ class Experiment:
                 f"experiment {self.name}: first = {self.first}, batch = {self.batch}, until = {self.until}; expected "
                 "1 <= first <= until and batch >= 1"
             )
+        for what, name in (("name", self.name), *(("method", method) for method in self.methods)):
+            if not names_a_file(name):
+                raise InputError(
+                    f"experiment {self.name}: the {what} {name!r} is part of where records are kept, but no file can "
+                    "be called so: expected it without a slash"
+                )
 
     @property
     def rounds(self) -> int:

@@ -43,6 +43,11 @@ def as_line(record: Mapping[str, Any]) -> bytes:
     return f"{line}\n".encode()
 
 
+def names_a_file(name: str) -> bool:
+    """Whether a file, or a folder, can be called so, and lies where it is put, on every system."""
+    return name not in ("", ".", "..") and "\\" not in name and Path(name).name == name
+
+
 def _whole_lines(path: Path) -> list[bytes]:
     return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
