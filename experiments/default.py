@@ -1,7 +1,7 @@
 """Which method should be the default: ten pools, two posteriors, batches of 10, 100 and 500.
 
 tonsure run experiments/default.py --scale choose --seeds 10 --jobs 2        (then --scale confirm)
-tonsure run experiments/default.py --scale saved --jobs 2 --out runs/saved        (and --scale pixels, runs/pixels)
+tonsure run experiments/default.py --scale saved --jobs 2 --out runs/saved        (and pixels, and mends)
 
 Methods are chosen on one half of the pools and confirmed on the other. All networks are dense ones, on features that
 were learned without labels: the last layers of a model, as they are trained on top of frozen features today. Methods of
@@ -9,11 +9,13 @@ one seed share the first labels, the initial weights, and for a number of labels
 
 Under the scale "saved" two methods go on until random has closed 90% of the gap to full supervision, for the count of
 the labels that are saved on the way. Under "pixels" small convolutional networks learn their features as they go.
+Under "mends" runs what might mend the candidate where BAIT is ahead of it, and where BAIT is far behind.
 """
 
 from functools import partial
 
 import torch
+from default_mends import LongFeatures, Mixture
 
 import tonsure as tn
 from tonsure.datasets import (
@@ -90,6 +92,16 @@ SAVED = {
 }
 """So far that one run of random had closed 90% of the gap before; batches of 10 only where that takes few of them."""
 
+MENDED = ("emnist", "ag-news")
+MENDS = {
+    "radius-0.25": tn.Method(tn.FacilityLocation(radius=0.25)),
+    "radius-4": tn.Method(tn.FacilityLocation(radius=4.0)),
+    "long-features": tn.Method(LongFeatures()),
+    "half-BAIT": tn.Method(Mixture(tn.FacilityLocation(), tn.BAIT(binary=True))),
+    "half-CoreSet": tn.Method(Mixture(tn.FacilityLocation(), tn.CoreSet())),
+}
+"""In batches of 500, the largest; their rivals are what the candidate and BAIT do there."""
+
 
 def images(dataset: Loader) -> Loader:
     return KMeansFeatures(dataset, components=FEATURES)
@@ -158,6 +170,9 @@ def experiment(scale: str) -> list[tn.Experiment]:
             for posterior in POSTERIORS
             for batch, added in batches
         ]
+    if scale == "mends":
+        compared = {method: everywhere[method] for method in ("random", CANDIDATE, "BAIT")} | MENDS
+        return [trial(name, posterior, 500, 1500, compared) for name in MENDED for posterior in POSTERIORS]
     if scale == "pixels":
         return [
             tn.Experiment(

@@ -21,21 +21,27 @@ from tonsure.comparison import bootstrap
 
 
 def goals(
-    trials: Sequence[Trial], default: str, saved: Sequence[Trial] = (), pixels: Sequence[Trial] = ()
+    trials: Sequence[Trial],
+    default: str,
+    saved: Sequence[Trial] = (),
+    pixels: Sequence[Trial] = (),
+    mends: Sequence[Trial] = (),
 ) -> list[str]:
     """A sentence each, of all experiments that have the candidate.
 
     Args:
         saved: experiments that go on until the baseline has closed the gap.
         pixels: those of networks that learn from pixels.
+        mends: those of what might mend the candidate.
     """
     group = [trial for trial in trials if default in trial.curves]
-    return [*_ranks(trials, group, default), *_labels(group, default, saved), *_cost(group, default, pixels)]
+    return [*_ranks(trials, group, default, mends), *_labels(group, default, saved), *_cost(group, default, pixels)]
 
 
-def _ranks(trials: Sequence[Trial], group: Sequence[Trial], default: str) -> list[str]:
+def _ranks(trials: Sequence[Trial], group: Sequence[Trial], default: str, mends: Sequence[Trial]) -> list[str]:
     beaten = [trial.name for trial in group if default not in {best(trial)[0], *best(trial)[1]}]
     above = f"; a method is above in {', '.join(beaten)}" if beaten else ""
+    above += f" ([what might mend it](#where-{default}-is-behind))" if beaten and mends else ""
     sentences = [f"Best or tied for best in every experiment: {len(group) - len(beaten)} of {len(group)}{above}."]
     means = mean_ranks(trials, ranked_of(trials))
     others = [mean for method, mean in means.items() if method != default]
@@ -48,11 +54,12 @@ def _labels(group: Sequence[Trial], default: str, saved: Sequence[Trial]) -> lis
     sentences = []
     with_gap = [trial for trial in group if trial.level(1.0) > 0]
     there = {m: ~np.isnan(numbers(with_gap, partial(added_labels, SHARES[-1]), m)) for m in (default, BASELINE)}
-    pairs = np.count_nonzero(there[default] & there[BASELINE])
+    pairs = int(np.count_nonzero(there[default] & there[BASELINE]))
     if pairs:
+        counted = f"{pairs} pair{'s' * (pairs != 1)}"
         sentences.append(
-            f"30% fewer labels than {BASELINE} to {SHARES[-1]:.0%} of the gap: {_saved(with_gap, default)}, by {pairs} "
-            f"pairs of runs that both get there, of {sum(len(trial.curves[default]) for trial in with_gap)}. In "
+            f"30% fewer labels than {BASELINE} to {SHARES[-1]:.0%} of the gap: {_saved(with_gap, default)}, by "
+            f"{counted} of runs that both get there, of {sum(len(trial.curves[default]) for trial in with_gap)}. In "
             f"{np.count_nonzero(there[default] & ~there[BASELINE])} more {default} gets there and {BASELINE} does not, "
             f"in {np.count_nonzero(there[BASELINE] & ~there[default])} the other way around."
         )

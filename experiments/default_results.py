@@ -31,6 +31,7 @@ from default_results_runs import (
 from default_results_tables import (
     CRITICAL,
     against,
+    apart_from,
     difference,
     in_order,
     in_words,
@@ -51,7 +52,7 @@ from tonsure.comparison import RESAMPLES, Estimate, critical_difference
 from tonsure.errors import InputError, MissingExtraError, TonsureError
 
 DOCS = HERE.parent / "docs"
-FURTHER = ("saved", "pixels")
+FURTHER = ("saved", "pixels", "mends")
 """Folders inside that of the records: scales of default.py with questions of their own."""
 
 HIGHLIGHTED = 6
@@ -77,7 +78,7 @@ def write_page(
     half_of = halves() if half_of is None else half_of
     evidence = read_evidence(records, half_of, incomplete)
     trials = evidence.trials
-    saved_trials, pixel_trials = (read_further(records / name, half_of) for name in FURTHER)
+    saved_trials, pixel_trials, mend_trials = (read_further(records / name, half_of) for name in FURTHER)
     ranked, methods = ranked_of(trials), in_order(trials)
     if default is not None and default not in methods:
         raise InputError(f"no run of the candidate {default} is finished: there are {', '.join(methods)}")
@@ -92,15 +93,15 @@ def write_page(
         (pictures / f"{pool}.png").write_bytes(learning_curves(of_pool, highlighted))
 
     page = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    tables = (overview, standing, rank_table, against, labels_saved, saved_by_pool, likelihoods, selection_seconds)
-    page.globals |= {
-        part.__name__: part for part in (*tables, pools_of, in_words, in_order, goals, said, counted, markdown)
-    }
+    tables = (overview, apart_from, standing, rank_table, against, labels_saved, saved_by_pool, likelihoods)
+    parts = (*tables, selection_seconds, pools_of, in_words, in_order, goals, said, counted, markdown)
+    page.globals |= {part.__name__: part for part in parts}
     told = {
         "trials": trials,
         "saved_trials": saved_trials,
         "pixel_trials": pixel_trials,
-        "all_trials": [*trials, *saved_trials, *pixel_trials],
+        "mend_trials": mend_trials,
+        "all_trials": [*trials, *saved_trials, *pixel_trials, *mend_trials],
         "ranked": ranked,
         "methods": methods,
         "left_out": evidence.left_out,

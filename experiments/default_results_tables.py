@@ -162,6 +162,17 @@ def overview(trials: Sequence[Trial], methods: Sequence[str]) -> Columns:
     return columns
 
 
+def apart_from(trials: Sequence[Trial], other: str) -> Columns:
+    """For each experiment the difference of every method to another, in percent."""
+    return {
+        f"{trial.pool}, {trial.posterior}": {
+            method: _points_and_interval(gap(trial, method, other)) for method in trial.curves if method != other
+        }
+        for trial in trials
+        if other in trial.curves
+    }
+
+
 def standing(trials: Sequence[Trial], ranked: Sequence[str]) -> Columns:
     """What each ranked method is over all experiments."""
     others = [method for method in ranked if method != BASELINE]
