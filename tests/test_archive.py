@@ -237,6 +237,19 @@ def test_files_that_are_no_runs_are_not_packed(tmp_path, name, records, message)
     assert not (tmp_path / "toy.jsonl.xz").exists()
 
 
+def test_what_comes_out_of_a_thin_archive_goes_into_another(folder, tmp_path):
+    """Beside runs that are whole, and to the same bytes where they are all that there is."""
+    pack(folder, tmp_path / "thin.jsonl.xz", thin=True)
+    unpack(tmp_path / "thin.jsonl.xz", back := tmp_path / "back")
+    pack(back, tmp_path / "again.jsonl.xz", thin=True)
+    assert (tmp_path / "again.jsonl.xz").read_bytes() == (tmp_path / "thin.jsonl.xz").read_bytes()
+    path = sorted(folder.glob("*.jsonl"))[0]
+    (back / path.name).write_bytes(path.read_bytes())
+    assert read_records(path) != read_archive(tmp_path / "thin.jsonl.xz")[path.name]
+    pack(back, tmp_path / "mixed.jsonl.xz", thin=True)
+    assert (tmp_path / "mixed.jsonl.xz").read_bytes() == (tmp_path / "thin.jsonl.xz").read_bytes()
+
+
 def test_nothing_to_pack_and_nowhere_to(folder, tmp_path):
     with pytest.raises(InputError, match=r"absent holds no run to pack"):
         pack(tmp_path / "absent", tmp_path / "toy.jsonl.xz")
