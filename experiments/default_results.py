@@ -39,6 +39,7 @@ from default_results_tables import (
     likelihoods,
     mean_accuracy,
     mean_ranks,
+    only_above,
     overview,
     rank_table,
     ranked_of,
@@ -94,7 +95,7 @@ def write_page(
 
     page = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     tables = (overview, apart_from, standing, rank_table, against, labels_saved, saved_by_pool, likelihoods)
-    parts = (*tables, selection_seconds, pools_of, in_words, in_order, goals, said, counted, markdown)
+    parts = (*tables, selection_seconds, only_above, pools_of, in_words, in_order, goals, said, counted, markdown)
     page.globals |= {part.__name__: part for part in parts}
     told = {
         "trials": trials,

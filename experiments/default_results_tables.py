@@ -165,12 +165,18 @@ def overview(trials: Sequence[Trial], methods: Sequence[str]) -> Columns:
 def apart_from(trials: Sequence[Trial], other: str) -> Columns:
     """For each experiment the difference of every method to another, in percent."""
     return {
-        f"{trial.pool}, {trial.posterior}": {
+        trial.name: {
             method: _points_and_interval(gap(trial, method, other)) for method in trial.curves if method != other
         }
         for trial in trials
         if other in trial.curves
     }
+
+
+def only_above(trials: Sequence[Trial], other: str) -> list[str]:
+    """The methods that are above another in some experiments, and below it in none."""
+    counts = {m: wins_ties_losses(trials, m, other) for m in methods_of(trials) if m != other}
+    return [method for method, (wins, _, losses) in counts.items() if wins and not losses]
 
 
 def standing(trials: Sequence[Trial], ranked: Sequence[str]) -> Columns:

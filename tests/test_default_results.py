@@ -474,18 +474,24 @@ def test_what_might_mend_the_candidate_is_compared_with_it_where_it_is_behind(pa
     write_experiment(runs / "mends", "toy-dropout-20", random=SAME, margin=ABOVE, half=LEVEL)
     mends = reading.read_further(runs / "mends", HALVES)
     columns = tables.apart_from(mends, "margin")
-    assert list(columns) == ["toy, dropout"]
-    assert texts(columns["toy, dropout"]) == {
+    assert list(columns) == ["toy-dropout-20"]
+    assert texts(columns["toy-dropout-20"]) == {
         "random": ("−5.00 ▼", "[−5.00, −5.00]"),
         "half": ("−4.67 ▼", "[−6.00, −3.00]"),
     }
     assert tables.apart_from(mends, "absent") == {}
+    assert tables.only_above(mends, "random") == ["margin"]
+    write_experiment(runs / "mends", "toy-dropout-100", random=SAME, margin=BELOW, half=ABOVE)
+    two = reading.read_further(runs / "mends", HALVES)
+    assert tables.only_above(two, "random") == ["half"]
+    assert tables.only_above(two, "half") == []
     heading = "## Where margin is behind"
     text = page.write_page(runs, tmp_path / "docs", half_of=HALVES, default="margin").read_text()
     assert "a method is above in far-away-ensemble-100 ([what might mend it](#where-margin-is-behind))." in text
     section = text.split(f"{heading}\n")[1].split("\n## ")[0]
-    assert "in batches of 20, and" in section
-    assert "| half | −4.67 ▼<br>[−6.00, −3.00] |" in section
+    assert "in batches of 20, 100, and" in section
+    assert "| half | −4.67 ▼<br>[−6.00, −3.00] | +10.00 ▲" in section
+    assert "and below it nowhere: none of these." in section
     without = page.write_page(runs, tmp_path / "docs", half_of=HALVES).read_text()
     assert "Where margin" not in without
 
