@@ -355,7 +355,10 @@ def headers(folder):
 def test_a_scale_some_experiments_and_their_folders(typed, scaled):
     done = typed("run", "scaled.py", "--scale", "small", "--seeds", 1, "--methods", "random", cwd=scaled)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[1].startswith("The records are in runs/digits-10;")
+    assert done.stdout == (
+        "The records of 2 experiments are in runs, in a folder for each; `tonsure report runs/digits-5` shows those of "
+        "the first.\n"
+    )
     found = headers(scaled / "runs")
     assert list(found) == ["digits-10/random-seed0.jsonl", "digits-5/random-seed0.jsonl"]
     assert "until = 20" in found["digits-5/random-seed0.jsonl"]["text"]

@@ -49,8 +49,14 @@ def run(
     alone = out is not None and len(made) == 1
     planned = [(one, folder if alone else folder / one.name, one.first_seeds(seeds)) for one in chosen]
     run_several(planned, make, methods=methods.split(",") if methods else None, jobs=jobs)
-    for _, place, _ in planned:
-        typer.echo(f"The records are in {place}; `tonsure report {place}` shows them.")
+    _, first, _ = planned[0]
+    if len(planned) == 1:
+        typer.echo(f"The records are in {first}; `tonsure report {first}` shows them.")
+    else:
+        typer.echo(
+            f"The records of {len(planned)} experiments are in {folder}, in a folder for each; `tonsure report "
+            f"{first}` shows those of the first."
+        )
 
 
 def report(
