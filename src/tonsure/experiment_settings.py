@@ -76,7 +76,7 @@ class Experiment:
             if not names_a_file(name):
                 raise InputError(
                     f"experiment {self.name}: the {what} {name!r} is part of where records are kept, but no file can "
-                    "be called so: expected it without a slash"
+                    "be called so: expected it without slashes, and not to be empty, '.' or '..'"
                 )
 
     @property

@@ -64,8 +64,8 @@ def facilities(
     for some in labeled_rows.split(BLOCK) if len(labeled_rows) else ():
         told_m_n = _told(sphere.at(some), features_n_D, squared_radius)
         covered_n = torch.cat([covered_n[None], told_m_n]).amax(0)
-    # Not in large pages: in a loop of selections they save a third, but among rounds of training, on a virtual machine,
-    # they took 0.50 s where small ones take 0.29.
+    # Not in large pages, as NumPy asks for them: faster in a loop of selections, on a virtual machine they were slower
+    # where a model is trained between two of them.
     told_n_n = weight_n.new_empty(len(rows), len(rows))
     spans = [slice(first, first + TILE) for first in range(0, len(rows), TILE)]
     for some, others in combinations_with_replacement(spans, 2):

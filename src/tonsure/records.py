@@ -44,7 +44,7 @@ def as_line(record: Mapping[str, Any]) -> bytes:
 
 
 def names_a_file(name: str) -> bool:
-    """Whether a file, or a folder, can be called so, and lies where it is put, on every system."""
+    """Whether it is one part of a path, so that a file or a folder called so lies where it is put."""
     return name not in ("", ".", "..") and "\\" not in name and Path(name).name == name
 
 
