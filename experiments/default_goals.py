@@ -21,27 +21,21 @@ from tonsure.comparison import bootstrap
 
 
 def goals(
-    trials: Sequence[Trial],
-    default: str,
-    saved: Sequence[Trial] = (),
-    pixels: Sequence[Trial] = (),
-    mends: Sequence[Trial] = (),
+    trials: Sequence[Trial], default: str, saved: Sequence[Trial] = (), pixels: Sequence[Trial] = ()
 ) -> list[str]:
     """A sentence each, of all experiments that have the candidate.
 
     Args:
         saved: experiments that go on until the baseline has closed the gap.
         pixels: those of networks that learn from pixels.
-        mends: those of what might mend the candidate.
     """
     group = [trial for trial in trials if default in trial.curves]
-    return [*_ranks(trials, group, default, mends), *_labels(group, default, saved), *_cost(group, default, pixels)]
+    return [*_ranks(trials, group, default), *_labels(group, default, saved), *_cost(group, default, pixels)]
 
 
-def _ranks(trials: Sequence[Trial], group: Sequence[Trial], default: str, mends: Sequence[Trial]) -> list[str]:
+def _ranks(trials: Sequence[Trial], group: Sequence[Trial], default: str) -> list[str]:
     beaten = [trial.name for trial in group if default not in {best(trial)[0], *best(trial)[1]}]
     above = f"; a method is above in {', '.join(beaten)}" if beaten else ""
-    above += f" ([what might mend it](#where-{default}-is-behind))" if beaten and mends else ""
     sentences = [f"Best or tied for best in every experiment: {len(group) - len(beaten)} of {len(group)}{above}."]
     means = mean_ranks(trials, ranked_of(trials))
     others = [mean for method, mean in means.items() if method != default]

@@ -485,15 +485,14 @@ def test_what_might_mend_the_candidate_is_compared_with_it_where_it_is_behind(pa
     two = reading.read_further(runs / "mends", HALVES)
     assert tables.only_above(two, "random") == ["half"]
     assert tables.only_above(two, "half") == []
-    heading = "## Where margin is behind"
     text = page.write_page(runs, tmp_path / "docs", half_of=HALVES, default="margin").read_text()
-    assert "a method is above in far-away-ensemble-100 ([what might mend it](#where-margin-is-behind))." in text
-    section = text.split(f"{heading}\n")[1].split("\n## ")[0]
-    assert "in batches of 20, 100, and" in section
+    assert "is [below](#what-might-mend-margin)." in text.split("## What was run")[0]
+    section = text.split("## What might mend margin\n")[1].split("\n## ")[0]
+    assert "on toy in batches of 20, 100;" in section
     assert "| half | −4.67 ▼<br>[−6.00, −3.00] | +10.00 ▲" in section
     assert "and below it nowhere: none of these." in section
     without = page.write_page(runs, tmp_path / "docs", half_of=HALVES).read_text()
-    assert "Where margin" not in without
+    assert "might mend" not in without
 
 
 def test_what_might_mend_it_runs_beside_what_it_is_compared_with(page):
