@@ -24,7 +24,7 @@ from torch import Tensor
 
 import tonsure as tn
 from tonsure.information import deviations, mutual_information
-from tonsure.parts import as_log_probs
+from tonsure.predictions.reader import as_log_probs
 
 EXACT = ("exact pairs, LazyGreedy", tn.LargeBatchBALD(), tn.LazyGreedy())
 SEARCHES = [
@@ -88,7 +88,7 @@ def batches(store: tn.Store, log_probs_N_K_C: Tensor) -> None:
             found = []
             for seed in range(5 if isinstance(by, tn.StochasticGreedy | tn.PowerSample) else 1):
                 start = time.perf_counter()
-                rows = tn.select(store, objective, k, by=by, seed=seed).rows
+                rows = tn.select(store, objective, k, optimizer=by, seed=seed).rows
                 seconds = time.perf_counter() - start
                 items = log_probs_N_K_C[rows]
                 exact = exact or set(rows.tolist())

@@ -40,8 +40,8 @@ from torch import Tensor, nn
 
 import tonsure as tn
 from tonsure.datasets import MNIST
-from tonsure.figures import COLORS, GRAY, INK, MARKERS, STYLE
 from tonsure.information import conditional_entropy
+from tonsure.report.figures import COLORS, GRAY, INK, MARKERS, STYLE
 
 Result = dict[str, Any]
 Search = tuple[tn.Objective[Any, Any], tn.Optimizer | None]
@@ -123,13 +123,13 @@ def measure(path: str, sizes: dict[str, int], samples: int, search: Search, repe
     N, C, b = sizes["N"], sizes["C"], sizes["b"]
     log_probs_N_K_C = torch.from_numpy(np.fromfile(path, np.float32, N * samples * C)).view(N, samples, C)
     objective, by = search
-    tn.select(log_probs_N_K_C[:100].clone(), objective, 2, by=by)  # first-time costs are not what is compared
+    tn.select(log_probs_N_K_C[:100].clone(), objective, 2, optimizer=by)  # first-time costs are not what is compared
     before = held()
     runs: list[float] = []
     beyond = 0
     while len(runs) < repeats and sum(runs) < LIMIT / 2:
         start = time.process_time()
-        selection = tn.select(log_probs_N_K_C, objective, b, by=by)
+        selection = tn.select(log_probs_N_K_C, objective, b, optimizer=by)
         runs.append(time.process_time() - start)
         beyond = beyond or held() - before
     return {
@@ -355,7 +355,7 @@ class Bench:
                 seeds = SEEDS if method in ("PowerBALD", "random") else 1
                 most = min(sizes[-1], BATCH_BALD_MOST if method == "BatchBALD" else sizes[-1])
                 chosen[samples, method] = [
-                    tn.select(log_probs_N_K_C, objective, most, by=by, seed=seed, samples=range(samples))
+                    tn.select(log_probs_N_K_C, objective, most, optimizer=by, seed=seed, samples=range(samples))
                     for seed in range(seeds)
                 ]
         rows = torch.cat([selection.rows for batches in chosen.values() for selection in batches]).unique()

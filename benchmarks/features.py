@@ -104,7 +104,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for case in cases:
             alone.submit(case.write, folder).result()
-            _, *runs = [alone.submit(case.measure, folder).result() for _ in range(RUNS + 1)]
+            _, *runs = [alone.submit(case.metrics, folder).result() for _ in range(RUNS + 1)]
             seconds, peak, beyond = min(runs)[0], *(max(run[place] for run in runs) / 2**20 for place in (1, 2))
             print(f"{case!s:57}{seconds:9.3f}{peak:10.0f}{beyond:10.0f}", flush=True)
 

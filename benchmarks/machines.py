@@ -24,10 +24,10 @@ from benchmarks.posterior import Pool
 
 import tonsure as tn
 from tonsure.backends import RayBackend
-from tonsure.parts import Part
-from tonsure.plan import plan
-from tonsure.shard import Bid
-from tonsure.shards import Backend
+from tonsure.predictions.reader import PoolReader
+from tonsure.search.backend import Backend
+from tonsure.search.plan import plan
+from tonsure.search.shard import Bid
 
 ROWS, MACHINES, BATCH = 10**9, 64, 1_000
 MILLION = Pool("confident", 1_000_000)
@@ -61,7 +61,7 @@ def main() -> None:
         first, each = seconds(stores[0], 1), step(stores[0])
         local = step(stores[1])
         by_shards = [step(stores[1], 100, RayBackend(shards=shards, cpus_per_shard=0.5)) for shards in (1, 2, 3)]
-        planned = plan(Part(stores[0].parts), tn.SecondOrderLBB(), BATCH, memory=300 * 2**20)
+        planned = plan(PoolReader(stores[0].parts), tn.SecondOrderLBB(), BATCH, memory=300 * 2**20)
         item = stores[0].parts[0][:1].clone()
     ray_first, ray_more = by_shards[0] - local, max(0.0, (by_shards[2] - by_shards[0]) / 2)
     print("\nmeasured")

@@ -26,8 +26,8 @@ from torch import Tensor
 
 import tonsure as tn
 from tonsure.datasets import MNIST
-from tonsure.parts import as_log_probs
-from tonsure.store import Store, write_store
+from tonsure.predictions.reader import as_log_probs
+from tonsure.predictions.store import Store, write_store
 
 FEATURES = 16
 SHAPES = {"confident": (2.0, 1.5, 0.35), "fitted": (2.5, 1.2, 0.2), "undecided": (math.log(2), 0.0, 0.35)}

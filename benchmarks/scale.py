@@ -53,8 +53,8 @@ from torch import Tensor
 
 import tonsure as tn
 from tonsure.objectives import large_batch_bald
-from tonsure.parts import as_log_probs
-from tonsure.store import Store
+from tonsure.predictions.reader import as_log_probs
+from tonsure.predictions.store import Store
 
 OBJECTIVES: dict[str, tn.Objective[Any, Any]] = {
     "BALD": tn.Pointwise(tn.bald),
@@ -170,8 +170,8 @@ def count(path: str, objective: str, k: int) -> Result:
     pairs = counting(large_batch_bald.joint_entropy, lambda n, m: (f"pairs/{of(n)}/{n.shape[2]}", len(n) * len(m)))
     gain = counting(second_order.gain, lambda self, state, notes, items: (f"updates/{of(items)}", len(items)))
     with (
-        mock.patch("tonsure.level.as_log_probs", read),
-        mock.patch("tonsure.shard.as_log_probs", read),
+        mock.patch("tonsure.search.bounds.as_log_probs", read),
+        mock.patch("tonsure.search.shard.as_log_probs", read),
         mock.patch.object(large_batch_bald, "joint_entropy", pairs),
         mock.patch.object(second_order, "gain", gain),
     ):

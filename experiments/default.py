@@ -182,9 +182,9 @@ def experiment(scale: str) -> list[tn.Experiment]:
                 dataset=dataset,
                 model=model,
                 methods={method: everywhere[method] for method in ("random", "discounted-margin", CANDIDATE)},
-                first=20,
+                initial_labels=20,
                 batch=100,
-                until=520,
+                max_labels=520,
                 seeds=tuple(range(10)),
             )
             for name, dataset in PIXELS.items()
@@ -207,8 +207,8 @@ def trial(name: str, posterior: str, batch: int, added: int, methods: dict[str, 
         dataset=dataset,
         model=partial(POSTERIORS[posterior], 512 if name == "cifar100" else FEATURES, classes),
         methods=methods,
-        first=first,
+        initial_labels=first,
         batch=batch,
-        until=first + added,
+        max_labels=first + added,
         seeds=tuple(range(10)),
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from default_results_runs import BASELINE, HERE, Trial
 from default_results_tables import difference, in_percent, mean_accuracy, methods_of
 
-from tonsure import names
+from tonsure.cli import parse
 from tonsure.strategies import Strategy
 
 TEXTS = ("ag-news", "ag-news-repeated", "banking77", "clinc150")
@@ -33,7 +33,7 @@ FEATURES, PREDICTIONS = "features", "predictions"
 def sees() -> dict[str, str]:
     """What each method of experiments/default.py looks at: features too, or predictions alone."""
     found = {}
-    for experiment in names.experiments(HERE / "default.py", "choose"):
+    for experiment in parse.experiments(HERE / "default.py", "choose"):
         for name, method in experiment.methods.items():
             strategy = method.objective
             found[name] = FEATURES if isinstance(strategy, Strategy) and strategy.needs_features else PREDICTIONS

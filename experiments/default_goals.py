@@ -17,7 +17,7 @@ from default_results_tables import (
     seconds,
 )
 
-from tonsure.comparison import bootstrap
+from tonsure.report.statistics import bootstrap
 
 
 def goals(

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import torch
 
-from tonsure import Selection, Strategy, View, margin
-from tonsure.facilities import facilities
-from tonsure.parts import Part
+from tonsure import PoolState, Selection, Strategy, margin
+from tonsure.predictions.reader import PoolReader
+from tonsure.strategies.facilities import facilities
 from tonsure.strategies.strategy import selected
 
 
@@ -24,12 +24,12 @@ class LongFeatures(Strategy):
     needs_features: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
 
-    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
+    def choose(self, view: PoolState, k: int, generator: torch.Generator) -> Selection:
         features_N_D = view.features().float()
         length_N = (features_N_D - features_N_D.mean(0)).norm(dim=1)
         weight_n = margin(view.predictions()) * (length_N / length_N.mean())[view.unlabeled_rows] ** self.power
         rows = (view.labeled_rows, view.unlabeled_rows)
-        return selected(self, view, k, facilities(Part([features_N_D]), weight_n, *rows, k, generator))
+        return selected(self, view, k, facilities(PoolReader([features_N_D]), weight_n, *rows, k, generator))
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Mixture(Strategy):
     needs_predictions: ClassVar[bool] = True
     needs_labeled_predictions: ClassVar[bool] = True
 
-    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
+    def choose(self, view: PoolState, k: int, generator: torch.Generator) -> Selection:
         view.features(), view.labeled_mean_probs()  # refused here, whichever half would miss them
         log_probs_n_K_C, likeliest_n = view.predictions(), view.mean_probs().argmax(1)
         begun = self.first.choose(view, k - k // 2, generator)

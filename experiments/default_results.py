@@ -49,8 +49,8 @@ from default_results_tables import (
 )
 from results import markdown
 
-from tonsure.comparison import RESAMPLES, Estimate, critical_difference
 from tonsure.errors import InputError, MissingExtraError, TonsureError
+from tonsure.report.statistics import RESAMPLES, Estimate, critical_difference
 
 DOCS = HERE.parent / "docs"
 FURTHER = ("saved", "pixels", "mends")

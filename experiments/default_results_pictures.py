@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from default_results_runs import BASELINE, Trial
 
-from tonsure import figures
-from tonsure.comparison import Estimate
+from tonsure.report.html import figures
+from tonsure.report.statistics import Estimate
 
 DPI = 120
 INKS = 96  # so few colors that a picture of thirty methods stays below 200 kB

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from tonsure import names
-from tonsure.archive import ENDING, RUNS, pack
-from tonsure.comparison import Array, Scores
+from tonsure.cli import parse
 from tonsure.errors import RecordError
-from tonsure.records import read_records
-from tonsure.report_tables import provenance
-from tonsure.study import Run, Study, read_study
+from tonsure.experiments.archive import ENDING, RUNS, pack
+from tonsure.experiments.records import read_records
+from tonsure.report.results import Run, Study, read_study
+from tonsure.report.statistics import Array, Scores
+from tonsure.report.tables import provenance
 
 HERE = Path(__file__).parent
 BASELINE = "random"
@@ -115,7 +115,7 @@ def halves() -> dict[str, str]:
     """Each pool of experiments/default.py, in its order, and the scale that it belongs to."""
     found: dict[str, str] = {}
     for scale in ("choose", "confirm"):
-        for experiment in names.experiments(HERE / "default.py", scale):
+        for experiment in parse.experiments(HERE / "default.py", scale):
             if name := NAME.fullmatch(experiment.name):
                 found.setdefault(name["pool"], scale)
     return found

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 from default_results_runs import BASELINE, Curves, Number, Trial, pools_of
 
-from tonsure.comparison import (
+from tonsure.report.statistics import (
     Array,
     Estimate,
     Scores,
@@ -19,7 +19,7 @@ from tonsure.comparison import (
     paired_bootstrap,
     ranks,
 )
-from tonsure.report_tables import Cell, Columns
+from tonsure.report.tables import Cell, Columns
 
 SHARES = (0.5, 0.75, 0.9)
 CRITICAL = ("*critical difference*", "*with pools as units*")

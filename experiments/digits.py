@@ -39,7 +39,7 @@ experiment = tn.Experiment(
         "PLBB": tn.Method(tn.LargeBatchBALD(), tn.PowerSample(beta=5.0)),
         "released-LBB": tn.Method(tn.ReleasedLBB()),
     },
-    first=20,
+    initial_labels=20,
     batch=40,
-    until=180,
+    max_labels=180,
 )

@@ -9,4 +9,4 @@ import mnist
 
 from tonsure.datasets import FashionMNIST
 
-experiment = replace(mnist.experiment, name="fashion-mnist", dataset=FashionMNIST(), until=2000)
+experiment = replace(mnist.experiment, name="fashion-mnist", dataset=FashionMNIST(), max_labels=2000)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from tonsure import names
-from tonsure.comparison import estimate
-from tonsure.data import Data, Datasets
-from tonsure.description import describe, machine
-from tonsure.experiment import Experiment
-from tonsure.measures import accuracy
+from tonsure.cli import parse
+from tonsure.experiments.data import Data, Datasets
+from tonsure.experiments.experiment import Experiment
+from tonsure.experiments.provenance import describe, machine
+from tonsure.loop.metrics import accuracy
+from tonsure.report.statistics import estimate
 from tonsure.seeding import derive_seed, seeded
 
 
@@ -37,7 +37,7 @@ def accuracies(experiment: Experiment, data: Data, seeds: int) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--scale", default=names.FULL)
+    parser.add_argument("--scale", default=parse.FULL)
     parser.add_argument("--seeds", type=int, default=5)
     words = parser.parse_args()
     print(f"{machine()}; accuracy ± standard error over {words.seeds} seeds")
@@ -45,7 +45,7 @@ def main() -> None:
     load = Datasets()
     for file in words.files:
         seen: set[tuple[str, str]] = set()
-        for experiment in names.experiments(file, words.scale):
+        for experiment in parse.experiments(file, words.scale):
             both = describe(experiment.dataset), describe(experiment.model)
             if both in seen:
                 continue

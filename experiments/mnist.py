@@ -44,8 +44,8 @@ experiment = tn.Experiment(
         "released-LBB": tn.Method(tn.ReleasedLBB()),
         "released-PLBB": tn.Method(tn.ReleasedLBB(), tn.PowerSample(beta=5.0)),
     },
-    first=100,
+    initial_labels=100,
     batch=100,
-    until=1000,
+    max_labels=1000,
     device=tn.best_device(),
 )

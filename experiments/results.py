@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from tonsure import figures
-from tonsure.archive import ENDING, pack
-from tonsure.comparison import Estimate, Scores, best_and_tied, estimate, over_seeds, paired
 from tonsure.errors import MissingExtraError, RecordError, TonsureError
-from tonsure.report_tables import Cell, Columns, costs_table, labels_table, metrics_table, provenance, result_in_words
-from tonsure.study import Run, Study, mean_accuracies, read_study
+from tonsure.experiments.archive import ENDING, pack
+from tonsure.report.html import figures
+from tonsure.report.results import Run, Study, mean_accuracies, read_study
+from tonsure.report.statistics import Estimate, Scores, best_and_tied, estimate, over_seeds, paired
+from tonsure.report.tables import Cell, Columns, costs_table, labels_table, metrics_table, provenance, result_in_words
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"

@@ -44,5 +44,5 @@ OPTIMIZERS = [
     tn.SoftrankSample(),
     tn.StochasticGreedy(epsilon=0.1),
     tn.Prefilter(first=100),
-    tn.Prefilter(first=100, by=tn.PowerSample(beta=2.0)),
+    tn.Prefilter(first=100, optimizer=tn.PowerSample(beta=2.0)),
 ]

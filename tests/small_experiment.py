@@ -23,7 +23,7 @@ experiment = tn.Experiment(
     dataset=Digits(),
     model=model,
     methods={"random": tn.Method(tn.Random()), "PLBB": tn.Method(tn.LargeBatchBALD(), tn.PowerSample(beta=5.0))},
-    first=10,
+    initial_labels=10,
     batch=10,
-    until=45,
+    max_labels=45,
 )

@@ -9,11 +9,11 @@ from torch import nn
 
 import small_experiment
 import tonsure as tn
-from tonsure.archive import pack, read_archive, unpack
 from tonsure.errors import InputError, RecordError
-from tonsure.records import append_record, read_records
-from tonsure.report_tables import costs_table, metrics_table
-from tonsure.study import read_study
+from tonsure.experiments.archive import pack, read_archive, unpack
+from tonsure.experiments.records import append_record, read_records
+from tonsure.report.results import read_study
+from tonsure.report.tables import costs_table, metrics_table
 
 
 def header(method="LBB", seed=0, **changes):
@@ -137,7 +137,7 @@ def test_a_thin_archive_keeps_what_tables_are_made_of(folder, tmp_path):
 
 def test_a_finished_run_out_of_a_thin_archive_is_not_run_again(tmp_path):
     runs, back = tmp_path / "runs", tmp_path / "back"
-    experiment = replace(small_experiment.experiment, until=small_experiment.experiment.first + 5)
+    experiment = replace(small_experiment.experiment, max_labels=small_experiment.experiment.first + 5)
     tn.run(experiment, runs, seeds=[0], methods=["random"])
     pack(runs, tmp_path / "thin.jsonl.xz", thin=True)
     unpack(tmp_path / "thin.jsonl.xz", back)
@@ -147,7 +147,7 @@ def test_a_finished_run_out_of_a_thin_archive_is_not_run_again(tmp_path):
 
 
 def test_a_run_out_of_an_archive_goes_on_to_the_same_records(tmp_path):
-    experiment = replace(small_experiment.experiment, model=quick_model, until=30)
+    experiment = replace(small_experiment.experiment, model=quick_model, max_labels=30)
     whole, cut, again = (tmp_path / name for name in ("whole", "cut", "again"))
     tn.run(experiment, whole, seeds=[0], methods=["PLBB"])
     lines = (whole / "PLBB-seed0.jsonl").read_bytes().splitlines(keepends=True)

@@ -3,10 +3,10 @@ import torch
 
 import tonsure as tn
 from cases import OBJECTIVES
-from tonsure.candidates import Candidates
-from tonsure.parts import Part
-from tonsure.plan import plan
-from tonsure.shards import LocalShards
+from tonsure.predictions.reader import PoolReader
+from tonsure.search.backend import LocalShards
+from tonsure.search.plan import plan
+from tonsure.search.space import SearchSpace
 
 pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 
@@ -14,15 +14,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 @pytest.fixture(autouse=True, params=["kept", "read again"])
 def as_large_pools_are(request, monkeypatch):
     """With bounds in float32 first, which small pools do without, and items in memory or not."""
-    monkeypatch.setattr("tonsure.shard.ALONE", 0)
+    monkeypatch.setattr("tonsure.search.shard.ALONE", 0)
     if request.param == "read again":
-        monkeypatch.setattr("tonsure.plan.KEEP", 0)
+        monkeypatch.setattr("tonsure.search.plan.KEEP", 0)
 
 
 def over(pieces, objective, block=None):
-    """Candidates over several shards, one for each piece."""
-    parts = [Part([piece]) for piece in pieces]
-    return Candidates(LocalShards(parts, objective, plan(parts[0], objective, 1, block=block)), objective)
+    """SearchSpace over several shards, one for each piece."""
+    parts = [PoolReader([piece]) for piece in pieces]
+    return SearchSpace(LocalShards(parts, objective, plan(parts[0], objective, 1, block=block)), objective)
 
 
 class Counting(tn.LargeBatchBALD):
@@ -30,9 +30,9 @@ class Counting(tn.LargeBatchBALD):
 
     pairs = 0
 
-    def next_notes(self, notes, items, chosen_m):
+    def update_notes(self, notes, items, chosen_m):
         Counting.pairs += len(items) * len(chosen_m)
-        return super().next_notes(notes, items, chosen_m)
+        return super().update_notes(notes, items, chosen_m)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -40,8 +40,8 @@ class Counting(tn.LargeBatchBALD):
 def test_lazy_is_greedy_over_many_segments(make_log_probs, seed, weight):
     log_probs = make_log_probs(2000, 8, 4, seed=seed, dtype=torch.float32)
     objective = tn.LargeBatchBALD(weight)
-    eager = tn.select(log_probs, objective, 60, by=tn.Greedy())
-    lazy = tn.select(log_probs, objective, 60, by=tn.LazyGreedy())
+    eager = tn.select(log_probs, objective, 60, optimizer=tn.Greedy())
+    lazy = tn.select(log_probs, objective, 60, optimizer=tn.LazyGreedy())
     assert lazy.rows.tolist() == eager.rows.tolist()
     torch.testing.assert_close(lazy.gains, eager.gains, atol=1e-5, rtol=0)
 
@@ -49,10 +49,10 @@ def test_lazy_is_greedy_over_many_segments(make_log_probs, seed, weight):
 class Company(tn.Objective):
     """An item gains a nat for every chosen item of its likeliest class: gains rise, and nothing else is promised."""
 
-    def first_state(self, like):
+    def init_state(self, like):
         return torch.zeros(like.shape[2], device=like.device)
 
-    def next_state(self, state, chosen_1):
+    def update_state(self, state, chosen_1):
         return state + torch.nn.functional.one_hot(chosen_1.mean(1).argmax(1), len(state))[0]
 
     def gain(self, state, notes, items):
@@ -61,7 +61,7 @@ class Company(tn.Objective):
 
 def test_lazy_is_greedy_where_gains_rise(make_log_probs):
     log_probs = make_log_probs(2000, C=10)
-    eager, lazy = (tn.select(log_probs, Company(), 30, by=by) for by in (tn.Greedy(), tn.LazyGreedy()))
+    eager, lazy = (tn.select(log_probs, Company(), 30, optimizer=by) for by in (tn.Greedy(), tn.LazyGreedy()))
     assert eager.gains[-1] > 20
     assert lazy.rows.tolist() == eager.rows.tolist()
 
@@ -71,7 +71,7 @@ def test_lazy_leaves_rows_behind(make_log_probs):
     counts = []
     for by in (tn.Greedy(), tn.LazyGreedy()):
         Counting.pairs = 0
-        tn.select(log_probs, Counting(0.01), 20, by=by)
+        tn.select(log_probs, Counting(0.01), 20, optimizer=by)
         counts.append(Counting.pairs)
     # Nothing is refreshed for the last pick, which nobody follows, nor for what has been chosen.
     assert counts[0] == sum(4000 - t for t in range(1, 20))
@@ -84,9 +84,9 @@ def test_ties_go_to_the_lowest_row(make_log_probs, objective, by):
     """Four copies of every item, in different blocks and shards: the first copies are chosen first."""
     once = make_log_probs(50, dtype=torch.float32)
     pool = once.repeat(4, 1, 1)
-    expected = tn.select(once, objective, 1, by=by).rows.tolist()
+    expected = tn.select(once, objective, 1, optimizer=by).rows.tolist()
     for shards, block in ((pool, 1024), (pool, 7), ([pool[:70], pool[70:]], 64)):
-        chosen = tn.select(shards, objective, 30, by=by, block=block).rows
+        chosen = tn.select(shards, objective, 30, optimizer=by, block=block).rows
         assert chosen[:1].tolist() == expected
         for copy, row in enumerate(chosen.tolist()):
             if row >= 50:
@@ -96,7 +96,7 @@ def test_ties_go_to_the_lowest_row(make_log_probs, objective, by):
 def test_rows_do_not_depend_on_the_cut_of_a_repeated_pool(make_log_probs):
     pool = make_log_probs(300, 8, 10, dtype=torch.float32).repeat(4, 1, 1)
     expected = tn.select(pool, tn.LargeBatchBALD(), 60).rows.tolist()
-    assert tn.select(pool, tn.LargeBatchBALD(), 60, by=tn.Greedy()).rows.tolist() == expected
+    assert tn.select(pool, tn.LargeBatchBALD(), 60, optimizer=tn.Greedy()).rows.tolist() == expected
     for block in (16, 100, 5000):
         assert tn.select(pool, tn.LargeBatchBALD(), 60, block=block).rows.tolist() == expected
     assert tn.select(pool.split(250), tn.LargeBatchBALD(), 60).rows.tolist() == expected
@@ -139,11 +139,11 @@ def test_rows_do_not_depend_on_what_is_looked_at(make_log_probs, monkeypatch, ob
     """Most items say almost nothing, so that thousands of keys lie within rounding once the batch is full."""
     log_probs = make_log_probs(1500, 8, C, dtype=torch.float32)
     log_probs = torch.cat([log_probs[:500], (log_probs[500:] * 14).log_softmax(-1)])
-    expected = tn.select(log_probs, objective, 120, by=tn.Greedy() if by == tn.LazyGreedy() else by)
+    expected = tn.select(log_probs, objective, 120, optimizer=tn.Greedy() if by == tn.LazyGreedy() else by)
     for active, first in ((16, 8), (300, 16), (2**14, 64)):
-        monkeypatch.setattr("tonsure.shard.ACTIVE", active)
-        monkeypatch.setattr("tonsure.shard.FIRST", first)
-        found = tn.select(log_probs, objective, 120, by=by, block=77)
+        monkeypatch.setattr("tonsure.search.shard.ACTIVE", active)
+        monkeypatch.setattr("tonsure.search.shard.FIRST", first)
+        found = tn.select(log_probs, objective, 120, optimizer=by, block=77)
         assert found.rows.tolist() == expected.rows.tolist()
         torch.testing.assert_close(found.gains, expected.gains, atol=1e-9, rtol=0)
 
@@ -172,7 +172,7 @@ def test_only_what_a_search_is_restricted_to_can_win(make_log_probs):
     assert set(chosen) < set(allowed.tolist())
     candidates.restrict(None)
     assert candidates.gains().isfinite().sum() == 37
-    expected = tn.select(log_probs, tn.LargeBatchBALD(), 3, among=allowed).rows.tolist()
+    expected = tn.select(log_probs, tn.LargeBatchBALD(), 3, candidates=allowed).rows.tolist()
     assert chosen == expected
 
 
@@ -192,7 +192,7 @@ def test_a_pool_without_candidates_left(make_log_probs):
 class Stored(tn.Objective):
     """An item gains what stands in it; a promise that gains fall makes the search rest on bounds of long ago."""
 
-    gains = tn.Gains.FALLING
+    structure = tn.Structure.SUBMODULAR
 
     def gain(self, state, notes, items):
         return -items[:, 0, 0]
@@ -203,7 +203,7 @@ def test_a_gain_that_is_nan_is_told_by_its_row_in_the_pool(make_log_probs):
     broken = log_probs[9].clone()
     score = lambda items: torch.where((items == broken.to(items.dtype)).all((1, 2)), torch.nan, 1.0)  # noqa: E731
     with pytest.raises(tn.InputError, match="the gain of row 9 is nan"):
-        tn.select(log_probs, tn.Pointwise(score), 1, among=[4, 9, 12])
+        tn.select(log_probs, tn.Pointwise(score), 1, candidates=[4, 9, 12])
 
 
 def test_a_tie_is_called_only_when_it_is_certain():

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 import tonsure as tn
 from tonsure import objectives as tonsure_objectives
 from tonsure import optimizers as tonsure_optimizers
-from tonsure.cli import main
+from tonsure.cli.main import main
 
 
 def tonsure(*words, cwd=None):
@@ -90,7 +90,7 @@ def test_features_choose_by_facility_location(typed, log_probs, npy, tmp_path):
     np.save(tmp_path / "features.npy", features)
     (tmp_path / "labeled.txt").write_text("4\n7\n")
     among = [row for row in range(30) if row not in (4, 7)]
-    expected = tn.select(log_probs, k=3, features_N_D=features, among=among)
+    expected = tn.select(log_probs, k=3, features_N_D=features, candidates=among)
     options = ("--features", tmp_path / "features.npy", "--exclude", tmp_path / "labeled.txt")
     done = typed("select", npy, "-k", 3, *options)
     assert [int(row["row"]) for row in csv.DictReader(done.stdout.splitlines())] == expected.rows.tolist()
@@ -143,7 +143,7 @@ def test_ids_and_endings(typed, log_probs, npy, tmp_path):
 )
 def test_objectives_and_optimizers_by_name(typed, log_probs, npy, words, objective, by):
     done = typed("select", npy, "-k", 3, *words)
-    expected = tn.select(log_probs, objective, 3, by=by, seed=5 if "--seed" in words else 0)
+    expected = tn.select(log_probs, objective, 3, optimizer=by, seed=5 if "--seed" in words else 0)
     assert [int(row["row"]) for row in csv.DictReader(done.stdout.splitlines())] == expected.rows.tolist()
 
 
@@ -323,7 +323,7 @@ def model(network=network):
 def experiment(scale):
     until = {"full": 30, "small": 20}[scale]
     return [
-        dataclasses.replace(small_experiment.experiment, name=f"digits-{batch}", model=model, batch=batch, until=until)
+        dataclasses.replace(small_experiment.experiment, name=f"digits-{batch}", model=model, batch=batch, max_labels=until)
         for batch in (5, 10)
     ]
 """

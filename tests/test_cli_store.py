@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 import test_cli
 import tonsure as tn
-from tonsure.store import Store, write_store
+from tonsure.predictions.store import Store, write_store
 
 typed, tonsure = test_cli.typed, test_cli.tonsure
 
@@ -93,7 +93,7 @@ def test_info_and_verify(typed, folder):
 
 @pytest.mark.parametrize("values", ["probs", "logits", "log-probs"])
 def test_a_store_of_other_peoples_file(typed, folder, log_probs, monkeypatch, values):
-    monkeypatch.setattr("tonsure.store_commands.BLOCK", 7)
+    monkeypatch.setattr("tonsure.cli.store.BLOCK", 7)
     numbers = {"probs": log_probs.exp(), "logits": log_probs + 3, "log-probs": log_probs}[values]
     np.save(folder / "numbers.npy", numbers.numpy())
     (folder / "ids.csv").write_text("name\n" + "".join(f"{row}.png\n" for row in range(30)))
@@ -108,7 +108,7 @@ def test_a_store_of_other_peoples_file(typed, folder, log_probs, monkeypatch, va
 
 
 def test_a_wrong_number_is_named_by_its_row_of_the_pool(typed, folder, log_probs, monkeypatch):
-    monkeypatch.setattr("tonsure.store_commands.BLOCK", 7)
+    monkeypatch.setattr("tonsure.cli.store.BLOCK", 7)
     probs = log_probs.exp()
     probs[16, 2, 1] = -0.5
     np.save(folder / "probs.npy", probs.numpy())

@@ -14,11 +14,12 @@ import test_cli
 import tonsure as tn
 from enumeration import joint_information as enumerated_information
 from enumeration import label_information
-from tonsure import batch_measures, names
-from tonsure.batch_measures import averages, joint_information, redundancy
-from tonsure.compare import LIMITS, METHODS, Search, compare
-from tonsure.parts import Part
-from tonsure.store import write_store
+from tonsure.cli import parse
+from tonsure.comparison.compare import LIMITS, METHODS, Search, compare
+from tonsure.comparison.measures import averages, joint_information, redundancy
+from tonsure.predictions.reader import PoolReader
+from tonsure.predictions.store import write_store
+from tonsure.report.statistics import measures as batch_measures
 
 typed = test_cli.typed
 
@@ -27,10 +28,10 @@ FEW = {"random": METHODS["random"], "BALD": METHODS["BALD"], "LBB": METHODS["LBB
 
 def test_with_features_facility_location_is_compared_too(make_log_probs, typed, tmp_path):
     log_probs, features = make_log_probs(40, K=5), np.random.default_rng(0).normal(size=(40, 3))
-    found = compare(log_probs, 6, FEW, features_N_D=features, among=range(35), memory="1GB")
+    found = compare(log_probs, 6, FEW, features_N_D=features, candidates=range(35), memory="1GB")
     assert list(found.batches) == [*FEW, "facility-location"]
     batch = found.batches["facility-location"]
-    expected = tn.select(log_probs, k=6, features_N_D=features, among=range(35), seed=batch.seed)
+    expected = tn.select(log_probs, k=6, features_N_D=features, candidates=range(35), seed=batch.seed)
     assert batch.selection.rows.tolist() == expected.rows.tolist()
     np.save(tmp_path / "predictions.npy", log_probs.float().numpy())
     np.save(tmp_path / "features.npy", features)
@@ -44,7 +45,7 @@ def test_with_features_facility_location_is_compared_too(make_log_probs, typed, 
 @pytest.mark.parametrize("b", [1, 2, 3, 4])
 def test_information_of_few_items_is_enumerated(make_log_probs, b):
     log_probs = make_log_probs(b, K=5, impossible=True)
-    information, error = joint_information(Part([log_probs]))
+    information, error = joint_information(PoolReader([log_probs]))
     assert information == pytest.approx(enumerated_information(log_probs.exp()), abs=1e-12)
     assert error == 0
 
@@ -52,9 +53,9 @@ def test_information_of_few_items_is_enumerated(make_log_probs, b):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_information_of_drawn_labelings_is_that_of_all(make_log_probs, monkeypatch, dtype):
     log_probs = make_log_probs(6, K=5, impossible=True).to(dtype)
-    exact, _ = joint_information(Part([log_probs]))
+    exact, _ = joint_information(PoolReader([log_probs]))
     monkeypatch.setattr(batch_measures, "LABELINGS", 1)
-    found = [joint_information(Part([log_probs]), seed) for seed in range(4)]
+    found = [joint_information(PoolReader([log_probs]), seed) for seed in range(4)]
     assert len({information for information, _ in found}) == 4
     for information, error in found:
         assert 0 < error < 0.01
@@ -63,7 +64,7 @@ def test_information_of_drawn_labelings_is_that_of_all(make_log_probs, monkeypat
 
 def test_information_of_many_items_is_that_of_batch_bald(make_log_probs):
     log_probs = make_log_probs(15, K=8)
-    information, error = joint_information(Part([log_probs]))
+    information, error = joint_information(PoolReader([log_probs]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", tn.SelectionWarning)
         chosen = tn.select(log_probs, tn.BatchBALD(labelings=2**14), 15)
@@ -74,7 +75,7 @@ def test_information_ends_at_its_ceiling():
     """Where all samples are told apart, the rows that follow are not read: here they are nan."""
     log_probs = (9 * torch.eye(4, dtype=torch.float64)).log_softmax(-1).repeat(256, 1, 1)
     log_probs[64:] = torch.nan
-    information, error = joint_information(Part([log_probs]))
+    information, error = joint_information(PoolReader([log_probs]))
     assert information == pytest.approx(math.log(4), abs=1e-3)
     assert error < 1e-3
 
@@ -85,7 +86,7 @@ def test_redundancy_is_the_mean_over_pairs(make_log_probs):
     pairs = [label_information(probs[i], probs[j]) for i, j in itertools.combinations(range(5), 2)]
     told = [enumerated_information(probs[i : i + 1]) for i in range(5)]
     expected = (sum(pairs) / len(pairs)) / (sum(told) / len(told))
-    assert redundancy(Part([log_probs])) == pytest.approx(expected, rel=1e-9)
+    assert redundancy(PoolReader([log_probs])) == pytest.approx(expected, rel=1e-9)
 
 
 def certain(labels_n_K):
@@ -97,21 +98,21 @@ def test_redundancy_of_duplicates_and_of_independent_items():
     same = certain([[0, 0, 1, 1]] * 3)
     apart = certain([[0, 0, 1, 1], [0, 1, 0, 1]])
     nothing = certain([[0, 0, 0, 0], [1, 1, 1, 1]])
-    assert redundancy(Part([same])) == pytest.approx(1)
-    assert redundancy(Part([apart])) == pytest.approx(0, abs=1e-12)
-    assert redundancy(Part([nothing])) == 0
-    assert redundancy(Part([same[:1]])) == 0
+    assert redundancy(PoolReader([same])) == pytest.approx(1)
+    assert redundancy(PoolReader([apart])) == pytest.approx(0, abs=1e-12)
+    assert redundancy(PoolReader([nothing])) == 0
+    assert redundancy(PoolReader([same[:1]])) == 0
 
 
 def test_redundancy_of_many_items_is_that_of_some_pairs(make_log_probs, monkeypatch):
     log_probs = make_log_probs(300, K=6)
-    everything = redundancy(Part([log_probs]))
+    everything = redundancy(PoolReader([log_probs]))
     monkeypatch.setattr(batch_measures, "PAIRS", 10_000)
-    some = [redundancy(Part([log_probs]), seed) for seed in (0, 0, 1, 2)]
+    some = [redundancy(PoolReader([log_probs]), seed) for seed in (0, 0, 1, 2)]
     assert some[0] == some[1] != some[2]
     assert some == pytest.approx([everything] * 4, rel=0.05)
     monkeypatch.setattr(batch_measures, "TERMS", 1)  # the fewest pairs: single items with their neighbors
-    assert redundancy(Part([log_probs])) == pytest.approx(everything, rel=0.5)
+    assert redundancy(PoolReader([log_probs])) == pytest.approx(everything, rel=0.5)
 
 
 @pytest.mark.parametrize("b", [2, 7, 24, 300])
@@ -128,13 +129,13 @@ def test_no_pair_counts_twice(b, most):
 
 def test_averages(make_log_probs):
     log_probs = make_log_probs(500, K=6)
-    found = averages(Part([log_probs[:200], log_probs[200:]]))
+    found = averages(PoolReader([log_probs[:200], log_probs[200:]]))
     assert found.bald == pytest.approx(float(tn.bald(log_probs).mean()))
     assert found.entropy == pytest.approx(float(tn.entropy(log_probs).mean()))
     mean_C = log_probs.exp().mean((0, 1))
     assert found.classes == pytest.approx(math.exp(-float((mean_C * mean_C.log()).sum())))
-    assert averages(Part([certain([[0], [1], [2], [3]])])).classes == pytest.approx(4)
-    assert averages(Part([certain([[3], [3]])])).classes == pytest.approx(1)
+    assert averages(PoolReader([certain([[0], [1], [2], [3]])])).classes == pytest.approx(4)
+    assert averages(PoolReader([certain([[3], [3]])])).classes == pytest.approx(1)
 
 
 # What is compared
@@ -147,7 +148,7 @@ def test_what_is_chosen_is_what_select_chooses(make_log_probs):
     assert (found.left_out, found.shape, found.ceiling) == ({}, (60, 20, 3), math.log(20))
     for name, batch in found.batches.items():
         method = METHODS[name]
-        expected = tn.select(log_probs, method.objective, 5, by=method.by, seed=batch.seed)
+        expected = tn.select(log_probs, method.objective, 5, optimizer=method.optimizer, seed=batch.seed)
         assert batch.selection.rows.tolist() == expected.rows.tolist()
         items = log_probs[expected.rows]
         assert batch.information == pytest.approx(enumerated_information(items.exp()), abs=1e-9)
@@ -181,7 +182,7 @@ def test_slow_methods_are_left_out_unless_they_are_asked_for(make_log_probs, mon
     assert LIMITS["BatchBALD"][:2] == (50, 20)
     log_probs = make_log_probs(60, K=20, C=3)
     slow = {"BatchBALD": METHODS["BatchBALD"]}
-    monkeypatch.setattr("tonsure.compare.METHODS", {"random": METHODS["random"], **slow})
+    monkeypatch.setattr("tonsure.comparison.compare.METHODS", {"random": METHODS["random"], **slow})
     monkeypatch.setitem(LIMITS, "BatchBALD", (5, 3, 18_000))
     assert list(compare(log_probs, 5).batches) == ["random", "BatchBALD"]
     monkeypatch.setitem(LIMITS, "BatchBALD", most)
@@ -223,7 +224,7 @@ def test_parts_arrays_stores_and_half_precision_are_alike(make_log_probs, tmp_pa
 def test_some_rows_and_some_samples(make_log_probs):
     log_probs = make_log_probs(40, K=20)
     rows, samples = list(range(39, 9, -3)), [3, 5, 7]
-    found = compare(log_probs, 4, FEW, among=rows, samples=samples)
+    found = compare(log_probs, 4, FEW, candidates=rows, samples=samples)
     part = log_probs[sorted(rows)][:, samples]
     assert found.shape == (10, 3, 3)
     assert found.pool.bald == pytest.approx(float(tn.bald(part).mean()))
@@ -234,7 +235,7 @@ def test_some_rows_and_some_samples(make_log_probs):
 
 
 def test_bad_input_is_refused_before_anything_is_chosen(make_log_probs, monkeypatch):
-    monkeypatch.setattr("tonsure.compare.select", lambda *_, **__: pytest.fail("something was chosen"))
+    monkeypatch.setattr("tonsure.comparison.compare.select", lambda *_, **__: pytest.fail("something was chosen"))
     log_probs = make_log_probs(30)
     for k in (0, 31, True):
         with pytest.raises(tn.InputError, match=rf"k is {k}, expected a whole number from 1 to N = 30"):
@@ -251,7 +252,7 @@ def test_bad_input_is_refused_before_anything_is_chosen(make_log_probs, monkeypa
 
 
 def test_methods_by_name():
-    chosen, more = names.methods("random, LBB,BatchBALD(labelings=64, seed=2),bald@PowerSample(beta=3.0)")
+    chosen, more = parse.methods("random, LBB,BatchBALD(labelings=64, seed=2),bald@PowerSample(beta=3.0)")
     assert more == {}
     assert chosen == {
         "random": METHODS["random"],
@@ -259,8 +260,8 @@ def test_methods_by_name():
         "BatchBALD(labelings=64, seed=2)": Search(tn.BatchBALD(64, 2)),
         "bald@PowerSample(beta=3.0)": Search(tn.Pointwise(tn.bald), tn.PowerSample(3.0)),
     }
-    assert names.methods("all,margin@TopK") == (None, {"margin@TopK": Search(tn.Pointwise(tn.margin), tn.TopK())})
-    assert names.methods("all") == (None, {})
+    assert parse.methods("all,margin@TopK") == (None, {"margin@TopK": Search(tn.Pointwise(tn.margin), tn.TopK())})
+    assert parse.methods("all") == (None, {})
 
 
 # The command
@@ -281,7 +282,7 @@ def cells(text):
 def test_what_is_shown(typed, npy):
     done = typed("compare", npy, "-k", 3, "--methods", "random,LBB,bald@PowerSample(beta=3.0)")
     assert (done.returncode, done.stderr) == (0, "")
-    chosen, _ = names.methods("random,LBB,bald@PowerSample(beta=3.0)")
+    chosen, _ = parse.methods("random,LBB,bald@PowerSample(beta=3.0)")
     found = compare(np.load(npy), 3, chosen)
     shown = cells(done.stdout)
     assert done.stdout.startswith("3 of 30 rows, K = 20 posterior samples, C = 4 classes")
@@ -352,7 +353,7 @@ def test_a_store_with_ids(typed, make_log_probs, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("3 of 20 rows, K = 10")
     lines = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
-    expected = tn.select(log_probs, tn.LargeBatchBALD(), 3, among=range(5, 25), samples=range(10)).rows.tolist()
+    expected = tn.select(log_probs, tn.LargeBatchBALD(), 3, candidates=range(5, 25), samples=range(10)).rows.tolist()
     assert [line["id"] for line in lines] == [f"{row}.png" for row in expected]
 
 

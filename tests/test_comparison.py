@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tonsure.comparison import (
+from tonsure.report.statistics import (
     Estimate,
     best_and_tied,
     bootstrap,

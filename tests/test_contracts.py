@@ -8,7 +8,7 @@ from tonsure.testing import check_objective, check_optimizer
 def as_pools_are(request, monkeypatch):
     """Large pools have bounds in float32 before what is exact; small ones do without."""
     if request.param == "large":
-        monkeypatch.setattr("tonsure.shard.ALONE", 0)
+        monkeypatch.setattr("tonsure.search.shard.ALONE", 0)
 
 
 @pytest.mark.parametrize("impossible", [False, True])

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import tonsure as tn
-from tonsure.data import KEPT, Datasets, load
 from tonsure.datasets import Dataset
+from tonsure.experiments.data import KEPT, Datasets, load
 
 LABELS = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2])
 

@@ -14,8 +14,8 @@ from PIL import Image
 from scipy import stats
 
 from test_report import write_run
-from tonsure.archive import read_archive
 from tonsure.errors import InputError, RecordError
+from tonsure.experiments.archive import read_archive
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 DOCS = EXPERIMENTS.parent / "docs"
@@ -102,9 +102,9 @@ def test_names_and_halves(reading, trials):
 
 def test_what_is_planned(page):
     """The rivals and the two that were chosen run everywhere, the other candidates on the choosing half alone."""
-    from tonsure import names
+    from tonsure.cli import parse
 
-    planned = {scale: names.experiments(EXPERIMENTS / "default.py", scale) for scale in HALVES.values()}
+    planned = {scale: parse.experiments(EXPERIMENTS / "default.py", scale) for scale in HALVES.values()}
     methods = {scale: {method for one in some for method in one.methods} for scale, some in planned.items()}
     assert methods["choose"] - methods["confirm"] == {"bounded-power", "log-det", "EPIG", "novelty"}
     assert methods["confirm"] - methods["choose"] == set()
@@ -496,10 +496,10 @@ def test_what_might_mend_the_candidate_is_compared_with_it_where_it_is_behind(pa
 
 
 def test_what_might_mend_it_runs_beside_what_it_is_compared_with(page):
-    from tonsure import names
+    from tonsure.cli import parse
 
-    planned = names.experiments(EXPERIMENTS / "default.py", "mends")
-    everywhere = {one.name: one for one in names.experiments(EXPERIMENTS / "default.py", "choose")}
+    planned = parse.experiments(EXPERIMENTS / "default.py", "mends")
+    everywhere = {one.name: one for one in parse.experiments(EXPERIMENTS / "default.py", "choose")}
     assert len(planned) == 4
     for one in planned:
         compared = one.methods.keys() & everywhere[one.name].methods.keys()
@@ -523,10 +523,10 @@ def test_methods_without_a_run_are_named_once(reading, runs):
 
 def test_candidates_of_the_choosing_half_alone_are_said_and_have_no_row_where_they_never_ran(page, runs, tmp_path):
     text = page.write_page(runs, tmp_path / "docs", half_of=HALVES).read_text()
-    assert "Candidates too" not in text
+    assert "SearchSpace too" not in text
     write_experiment(runs, "toy-dropout-20", EPIG=ABOVE)
     text = page.write_page(runs, tmp_path / "docs", half_of=HALVES).read_text()
-    assert "Candidates too, on the choosing half\nalone, as what is not chosen has nothing to confirm: EPIG." in text
+    assert "SearchSpace too, on the choosing half\nalone, as what is not chosen has nothing to confirm: EPIG." in text
     assert "| EPIG | +5.00 ▲ ≈ |" in text.split("### Batches of 20")[1].split("### Batches of 100")[0]
     assert "EPIG" not in text.split("### Batches of 100")[1].split("## Over all experiments")[0]
 

@@ -4,9 +4,9 @@ from torch import nn
 
 import small_experiment
 import tonsure as tn
-from tonsure import names
+from tonsure.cli import parse
 from tonsure.datasets import Digits
-from tonsure.description import describe, machine, versions
+from tonsure.experiments.provenance import describe, machine, versions
 
 
 def make(width=3):
@@ -80,7 +80,7 @@ def test_a_class_of_an_experiment_file(tmp_path):
         "def model(): return Net()\n"
         "experiment = dataclasses.replace(small_experiment.experiment, model=model)\n"
     )
-    [found] = names.experiments(tmp_path / "with_class.py")
+    [found] = parse.experiments(tmp_path / "with_class.py")
     assert "mark = 1" in found.text_of("random")
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tonsure.distances import largest, on_the_sphere, squared_distances
+from tonsure.strategies.distances import largest, on_the_sphere, squared_distances
 
 
 def some(*shape):

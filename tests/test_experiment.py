@@ -16,14 +16,14 @@ from filelock import FileLock
 
 import small_experiment
 import tonsure as tn
-import tonsure.experiment as experiment_module
-from tonsure import names
-from tonsure.data import load
+import tonsure.experiments.experiment as experiment_module
+from tonsure.cli import parse
 from tonsure.datasets import Digits
 from tonsure.errors import ExperimentError
-from tonsure.experiment import run_several
-from tonsure.one_run import run_one
-from tonsure.records import read_records
+from tonsure.experiments.data import load
+from tonsure.experiments.experiment import run_several
+from tonsure.experiments.one_run import run_one
+from tonsure.experiments.records import read_records
 
 SMALL = small_experiment.experiment
 REPOSITORY = Path(__file__).parents[1]
@@ -75,14 +75,14 @@ def test_methods_begin_alike(finished):
 
 def test_seeds_begin_differently(finished, tmp_path):
     """Other first labels, and other initial weights."""
-    once = dataclasses.replace(SMALL, until=10)
+    once = dataclasses.replace(SMALL, max_labels=10)
     tn.run(once, tmp_path, seeds=[0, 1, 2], methods=["random"])
     accuracies = {read_records(path)[1]["metrics"]["negative_log_likelihood"] for path in tmp_path.glob("*.jsonl")}
     assert len(accuracies) == 3
     digits = Digits().load()
     rows = [tn.balanced_rows(digits.train_labels, 10, seed=seed).tolist() for seed in (0, 1)]
     assert not set(read_records(finished / "random-seed0.jsonl")[1]["rows"]) & set(rows[0])
-    one_round = dataclasses.replace(SMALL, until=len(digits.train_labels), batch=len(digits.train_labels))
+    one_round = dataclasses.replace(SMALL, max_labels=len(digits.train_labels), batch=len(digits.train_labels))
     first = next(iter(run_one(one_round, load(Digits()), tmp_path / "all", "random", 1)))
     chosen = read_records(tmp_path / "all" / "random-seed1.jsonl")[1]["rows"]
     assert first["labeled"] == 10
@@ -207,7 +207,7 @@ def test_nothing_but_json_in_records(finished):
 
 def test_old_records_go_on():
     """Settings that are younger than the first records do not stand in the text of an experiment without them."""
-    [digits] = names.experiments(REPOSITORY / "experiments" / "digits.py")
+    [digits] = parse.experiments(REPOSITORY / "experiments" / "digits.py")
     for method in digits.methods:
         header = read_records(REPOSITORY / "docs" / "digits" / f"{method}-seed0.jsonl")[0]
         assert header["text"] == digits.text_of(method)
@@ -334,7 +334,7 @@ def test_several_experiments_go_seed_by_seed(tmp_path, monkeypatch):
 
 def test_two_processes_give_the_records_of_one(tmp_path):
     """To the last bit, as each computes with as many threads; what fails there is said here."""
-    few = dataclasses.replace(SMALL, model=two_steps, until=30)
+    few = dataclasses.replace(SMALL, model=two_steps, max_labels=30)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -367,13 +367,13 @@ STRATEGIES = {
 
 
 def test_strategies_run_and_are_completed_to_the_same_records(tmp_path):
-    few = dataclasses.replace(SMALL, model=two_steps, methods={**SMALL.methods, **STRATEGIES}, until=30)
+    few = dataclasses.replace(SMALL, model=two_steps, methods={**SMALL.methods, **STRATEGIES}, max_labels=30)
     tn.run(few, tmp_path, seeds=[1], methods=list(STRATEGIES))
     digits = Digits().load()
     for name in STRATEGIES:
         path = tmp_path / f"{name}-seed1.jsonl"
         header, *rounds = read_records(path)
-        assert f"Method(objective={STRATEGIES[name].objective!r}, by=None)" in header["text"]
+        assert f"Method(objective={STRATEGIES[name].objective!r}, optimizer=None)" in header["text"]
         rows = [row for record in rounds for row in record["rows"]]
         assert len(set(rows)) == 20
         assert [label for record in rounds for label in record["labels"]] == digits.train_labels[rows].tolist()

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from tonsure.keys import TIE, largest, less
+from tonsure.search.ranking import TIE, largest, less
 
 
 def chosen_one_by_one(key_N, k):

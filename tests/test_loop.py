@@ -37,7 +37,7 @@ def test_the_best_item_of_the_pool_is_the_one_that_is_labeled(pool):
         return rows % 2
 
     model = Favorite()
-    found = list(tn.rounds(pool, model, tn.Pointwise(tn.bald), 2, ask=ask, until=6))
+    found = list(tn.rounds(pool, model, tn.Pointwise(tn.bald), 2, oracle=ask, max_labels=6))
     assert asked == [4, 2, 5, 3, 6]
     assert [turn.rows for turn in found] == [[4, 2], [5, 3], [6], []]
     assert [turn.labeled for turn in found] == [1, 3, 5, 6]
@@ -48,8 +48,10 @@ def test_the_best_item_of_the_pool_is_the_one_that_is_labeled(pool):
 
 def test_what_a_round_says(pool):
     measure = tn.accuracy(torch.ones(4, 1), torch.tensor([0, 1, 0, 1]))
-    turn = next(tn.rounds(pool, Favorite(), tn.Pointwise(tn.bald), 2, ask=lambda rows: rows, until=6, measure=measure))
-    assert turn.measure == {"accuracy": 0.5}
+    turn = next(
+        tn.rounds(pool, Favorite(), tn.Pointwise(tn.bald), 2, oracle=lambda rows: rows, max_labels=6, metrics=measure)
+    )
+    assert turn.metrics == {"accuracy": 0.5}
     assert turn.labels == turn.rows
     assert turn.positive == 2
     assert turn.gains[0] > turn.gains[1] > 0
@@ -60,7 +62,11 @@ def test_what_a_round_says(pool):
 def test_seeds_depend_on_the_seed_and_on_the_number_of_labels_alone(pool):
     def seeds(seed, labels):
         model = Favorite()
-        list(tn.rounds(tn.Pool(pool.inputs, labels), model, tn.Random(), 2, ask=lambda rows: rows, until=5, seed=seed))
+        list(
+            tn.rounds(
+                tn.Pool(pool.inputs, labels), model, tn.Random(), 2, oracle=lambda rows: rows, max_labels=5, seed=seed
+            )
+        )
         return [fitted[2] for fitted in model.fitted]
 
     whole, resumed = seeds(3, {0: 1}), seeds(3, {0: 1, 5: 1, 6: 1})
@@ -69,26 +75,26 @@ def test_seeds_depend_on_the_seed_and_on_the_number_of_labels_alone(pool):
 
 
 def test_the_pool_may_run_out(pool):
-    found = list(tn.rounds(pool, Favorite(), tn.Random(), 4, ask=lambda rows: rows, until=100))
+    found = list(tn.rounds(pool, Favorite(), tn.Random(), 4, oracle=lambda rows: rows, max_labels=100))
     assert [len(turn.rows) for turn in found] == [4, 2, 0]
     assert pool.unlabeled_rows.tolist() == []
 
 
 def test_warnings_are_given_and_kept(pool):
     with pytest.warns(tn.SelectionWarning, match="of the 5 picks have a positive gain") as caught:
-        turn = next(tn.rounds(pool, Favorite(), tn.LargeBatchBALD(50.0), 5, ask=lambda rows: rows, until=6))
+        turn = next(tn.rounds(pool, Favorite(), tn.LargeBatchBALD(50.0), 5, oracle=lambda rows: rows, max_labels=6))
     assert turn.warnings == [str(caught[0].message)]
 
 
 def test_warnings_that_nobody_wants_to_see_are_kept(pool):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        turns = list(tn.rounds(pool, Favorite(), tn.LargeBatchBALD(50.0), 3, ask=lambda rows: rows, until=7))
+        turns = list(tn.rounds(pool, Favorite(), tn.LargeBatchBALD(50.0), 3, oracle=lambda rows: rows, max_labels=7))
     assert [len(turn.warnings) for turn in turns] == [1, 1, 0]
 
 
 def test_a_refused_label_leaves_the_pool_as_it_was(pool):
-    turns = tn.rounds(pool, Favorite(), tn.Random(), 2, ask=lambda rows: rows * 0 - 1, until=6)
+    turns = tn.rounds(pool, Favorite(), tn.Random(), 2, oracle=lambda rows: rows * 0 - 1, max_labels=6)
     with pytest.raises(tn.InputError, match="was given the label -1"):
         next(turns)
     assert pool.labeled_rows.tolist() == [0]
@@ -96,9 +102,9 @@ def test_a_refused_label_leaves_the_pool_as_it_was(pool):
 
 def test_a_pool_without_a_label_is_refused(pool):
     with pytest.raises(tn.InputError, match="holds no label"):
-        next(tn.rounds(tn.Pool(pool.inputs), Favorite(), tn.Random(), 2, ask=lambda rows: rows, until=6))
+        next(tn.rounds(tn.Pool(pool.inputs), Favorite(), tn.Random(), 2, oracle=lambda rows: rows, max_labels=6))
     with pytest.raises(tn.InputError, match="k is 0"):
-        next(tn.rounds(pool, Favorite(), tn.Random(), 0, ask=lambda rows: rows, until=6))
+        next(tn.rounds(pool, Favorite(), tn.Random(), 0, oracle=lambda rows: rows, max_labels=6))
 
 
 def test_validation_goes_to_the_model_and_only_where_there_is_any(pool):
@@ -107,10 +113,10 @@ def test_validation_goes_to_the_model_and_only_where_there_is_any(pool):
             self.validation = validation
 
     model, validation = Stopping(), (torch.ones(3, 1), torch.tensor([0, 1, 1]))
-    next(tn.rounds(pool, model, tn.Random(), 2, ask=lambda rows: rows, until=5, validation=validation))
+    next(tn.rounds(pool, model, tn.Random(), 2, oracle=lambda rows: rows, max_labels=5, validation=validation))
     assert model.validation is validation
     with pytest.raises(TypeError, match="unexpected keyword argument 'validation'"):
-        next(tn.rounds(pool, Favorite(), tn.Random(), 2, ask=lambda rows: rows, until=5, validation=validation))
+        next(tn.rounds(pool, Favorite(), tn.Random(), 2, oracle=lambda rows: rows, max_labels=5, validation=validation))
 
 
 class Features(Favorite):
@@ -149,7 +155,11 @@ def test_a_strategy_sees_what_it_needs_and_no_more(pool):
         ({"needs_features": True, "needs_labeled_predictions": True}, ["features", "predictions"]),
     ):
         model, strategy = Features(), Farthest(**needs)
-        next(tn.rounds(tn.Pool(pool.inputs, {2: 1, 0: 1}), model, strategy, 2, ask=lambda rows: rows, until=7, seed=5))
+        next(
+            tn.rounds(
+                tn.Pool(pool.inputs, {2: 1, 0: 1}), model, strategy, 2, oracle=lambda rows: rows, max_labels=7, seed=5
+            )
+        )
         assert model.asked == asked
         [(view, k, seed)] = strategy.views
         assert (k, seed) == (2, derive_seed(5, 2, 1))
@@ -163,7 +173,7 @@ def test_a_strategy_sees_what_it_needs_and_no_more(pool):
 
 
 def test_the_rows_of_a_strategy_are_labeled(pool):
-    found = list(tn.rounds(pool, Features(), Farthest(), 2, ask=lambda rows: rows % 2, until=6))
+    found = list(tn.rounds(pool, Features(), Farthest(), 2, oracle=lambda rows: rows % 2, max_labels=6))
     assert [turn.rows for turn in found] == [[6, 5], [4, 3], [2], []]
     assert [turn.gains for turn in found] == [[1.0, 2.0], [1.0, 2.0], [1.0], []]
     assert pool.labeled_rows.tolist() == [0, 6, 5, 4, 3, 2]
@@ -172,28 +182,28 @@ def test_the_rows_of_a_strategy_are_labeled(pool):
 
 def test_an_objective_is_searched_under_the_seed_of_its_round(pool):
     """By hand, so that records of an older version go on as they would have."""
-    turn = next(tn.rounds(pool, Favorite(), tn.Random(), 3, ask=lambda rows: rows, until=7, seed=8))
+    turn = next(tn.rounds(pool, Favorite(), tn.Random(), 3, oracle=lambda rows: rows, max_labels=7, seed=8))
     rows = torch.arange(1, 7)
     log_probs = tn.predict(Favorite(), pool.inputs, rows)
     assert turn.rows == rows[tn.select(log_probs, tn.Random(), 3, seed=derive_seed(8, 1, 1)).rows].tolist()
 
 
 def test_a_strategy_and_an_optimizer_are_refused(pool):
-    turns = tn.rounds(pool, Features(), tn.CoreSet(), 2, ask=lambda rows: rows, until=6, by=tn.TopK())
+    turns = tn.rounds(pool, Features(), tn.CoreSet(), 2, oracle=lambda rows: rows, max_labels=6, optimizer=tn.TopK())
     with pytest.raises(
-        tn.InputError, match=r"CoreSet\(\) chooses rows by itself: expected no optimizer, found by=TopK"
+        tn.InputError, match=r"CoreSet\(\) chooses rows by itself: expected no optimizer, found optimizer=TopK"
     ):
         next(turns)
 
 
 def test_a_model_without_features_is_refused_where_they_are_needed(pool):
     with pytest.raises(tn.InputError, match="exposes no features"):
-        next(tn.rounds(pool, Favorite(), tn.CoreSet(), 2, ask=lambda rows: rows, until=6))
+        next(tn.rounds(pool, Favorite(), tn.CoreSet(), 2, oracle=lambda rows: rows, max_labels=6))
 
 
 def test_warnings_of_a_strategy_are_kept(pool):
     same = tn.Pool(torch.ones(6, 1), {0: 1})
     with pytest.warns(tn.SelectionWarning, match="only 0 of the 2 picks"):
-        turn = next(tn.rounds(same, Features(), tn.CoreSet(), 2, ask=lambda rows: rows, until=6))
+        turn = next(tn.rounds(same, Features(), tn.CoreSet(), 2, oracle=lambda rows: rows, max_labels=6))
     assert turn.positive == 0
     assert len(turn.warnings) == 1

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tonsure import measures
 from tonsure.errors import InputError
+from tonsure.loop.rounds import metrics as measures
 from tonsure.models import BayesianModel, Member
 
 
@@ -88,7 +88,7 @@ def test_the_mean_is_of_probabilities():
 def test_all_measures_from_one_prediction():
     inputs, labels, _ = make_test_set()
     model = Softmax()
-    found = measures.all_measures(inputs, labels, bins=7)(model)
+    found = measures.all_metrics(inputs, labels, bins=7)(model)
     assert model.asked == 1
     assert list(found) == ["accuracy", "negative_log_likelihood", "calibration_error"]
     assert found == {
@@ -117,7 +117,7 @@ def test_arrays_are_welcome():
 )
 def test_unusable_labels_are_refused(labels, message):
     with pytest.raises(InputError, match=message):
-        measures.all_measures(torch.zeros(2, 4), labels)(Softmax())
+        measures.all_metrics(torch.zeros(2, 4), labels)(Softmax())
 
 
 def test_an_empty_test_set_is_refused():
@@ -127,6 +127,6 @@ def test_an_empty_test_set_is_refused():
 
 def test_repr_shows_what_is_measured():
     inputs, labels, _ = make_test_set()
-    assert repr(measures.all_measures(inputs, labels)) == (
-        "Measure(accuracy, negative_log_likelihood, calibration_error on 200 items)"
+    assert repr(measures.all_metrics(inputs, labels)) == (
+        "Metrics(accuracy, negative_log_likelihood, calibration_error on 200 items)"
     )

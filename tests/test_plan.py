@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import tonsure as tn
-from tonsure.parts import Part
-from tonsure.plan import as_bytes, as_text, plan
+from tonsure.predictions.reader import PoolReader
+from tonsure.search.plan import as_bytes, as_text, plan
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_bytes_for_people():
 @pytest.mark.parametrize("objective", [tn.LargeBatchBALD(), tn.SecondOrderLBB(), tn.BatchBALD()], ids=repr)
 def test_a_budget_is_met_and_changes_nothing(make_log_probs, objective):
     log_probs = make_log_probs(3000, 6, 20, dtype=torch.float16).cpu()
-    part = Part([log_probs])
+    part = PoolReader([log_probs])
     free = plan(part, objective, 12)
     least = least_budget(part, objective)
     expected = tn.select(log_probs, objective, 12)
@@ -67,7 +67,7 @@ def least_budget(part, objective):
 
 
 def test_chosen_items_are_planned_where_rows_are_compared_with_them(make_log_probs):
-    part = Part([make_log_probs(50, 6, 20, dtype=torch.float16).cpu()])
+    part = PoolReader([make_log_probs(50, 6, 20, dtype=torch.float16).cpu()])
     few, many = (plan(part, tn.LargeBatchBALD(), k).total for k in (1, 41))
     assert many - few >= 40 * 6 * (10 * 4 + 20 * 8)  # ten merged classes in float32, all of them in float64
     assert plan(part, tn.SecondOrderLBB(), 1) == plan(part, tn.SecondOrderLBB(), 41)
@@ -91,8 +91,8 @@ SELECTING = """
 import sys, threading, time, warnings
 import numpy as np, torch
 import tonsure as tn
-from tonsure.parts import Part
-from tonsure.plan import plan
+from tonsure.predictions.reader import PoolReader
+from tonsure.search.plan import plan
 
 def anonymous():
     line = next(line for line in open("/proc/self/status") if line.startswith("RssAnon:"))

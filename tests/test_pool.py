@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tonsure.errors import InputError
-from tonsure.pool import Pool
+from tonsure.loop.pool import Pool
 
 
 def test_rows_keep_their_numbers_and_labels_their_order():

@@ -12,8 +12,8 @@ import torch
 
 from test_predictions import Table, make_table
 from tonsure.errors import InputError, StoreError
-from tonsure.predictions import predict
-from tonsure.store import Store, draft, sealing, writing
+from tonsure.models.predict import predict
+from tonsure.predictions.store import Store, draft, sealing, writing
 
 WIDTHS = (1, 2, 1)
 INPUTS = torch.arange(10)
@@ -37,13 +37,13 @@ def same_time_and_two_shards(monkeypatch):
 
 def freeze(setattr):
     setattr(sealing, "now", lambda: "2026-01-01T00:00:00+00:00")
-    setattr(sys.modules["tonsure.store.layout"], "SHARD_BYTES", 7 * 4 * 3 * 2)
+    setattr(sys.modules["tonsure.predictions.store.layout"], "SHARD_BYTES", 7 * 4 * 3 * 2)
 
 
 # What writes to the disk, and what else happens to it. A block that lies in two shards is mapped twice.
 WRITES = [
     *((draft, name) for name in ("append_line", "_allocate")),
-    *((sealing, name) for name in ("write_whole", "write_table", "sync")),
+    *((sealing, name) for name in ("write_file", "write_table", "sync")),
     *((Path, name) for name in ("mkdir", "touch", "write_text")),
 ]
 HALVES = {

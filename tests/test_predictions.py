@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tonsure.errors import InputError
 from tonsure.models import BayesianModel, Member
-from tonsure.predictions import predict
+from tonsure.models.predict import predict
 
 
 class Table(BayesianModel):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from tonsure.parts import Part
+from tonsure.store import Store, sealing
 
 import tonsure as tn
 from cases import OBJECTIVES, OPTIMIZERS
@@ -20,8 +22,6 @@ from tonsure.backends import RayBackend, predict_on_ray, ray_cluster, ray_predic
 from tonsure.backends import ray as ray_backend
 from tonsure.errors import InputError, MissingExtraError, StoreError
 from tonsure.models.bayesian_model import BayesianModel
-from tonsure.parts import Part
-from tonsure.store import Store, sealing
 
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")

@@ -1,7 +1,7 @@
 import pytest
 
 from tonsure.errors import RecordError
-from tonsure.records import append_record, read_records
+from tonsure.experiments.records import append_record, read_records
 
 
 def test_what_is_appended_is_read(tmp_path):

@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from tonsure import figures
-from tonsure.archive import pack
-from tonsure.comparison import estimate, labels_needed, mean_height, paired, round_levels
 from tonsure.errors import InputError, MissingExtraError, RecordError
-from tonsure.records import Record, append_record, read_records
-from tonsure.report import write_report
-from tonsure.report_tables import (
+from tonsure.experiments.archive import pack
+from tonsure.experiments.records import Record, append_record, read_records
+from tonsure.report.html import figures, write_report
+from tonsure.report.results import read_study
+from tonsure.report.statistics import estimate, labels_needed, mean_height, paired, round_levels
+from tonsure.report.tables import (
     Cell,
     costs_table,
     count_warnings,
@@ -26,7 +26,6 @@ from tonsure.report_tables import (
     positive_table,
     result_in_words,
 )
-from tonsure.study import read_study
 
 METHODS = ["random", "BALD", "LBB"]
 # The accuracy of random, after 20, 40, 60 and 80 labels, without what a seed adds.

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from test_report import write_run
-from tonsure.archive import pack
 from tonsure.errors import RecordError
-from tonsure.report_tables import Cell
-from tonsure.study import read_study
+from tonsure.experiments.archive import pack
+from tonsure.report.results import read_study
+from tonsure.report.tables import Cell
 
 FILE = Path(__file__).parents[1] / "experiments" / "results.py"
 OF_SEED = (0.0, 0.02, -0.02)

@@ -16,7 +16,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from tonsure.errors import ExperimentError, InputError
-from tonsure.runs import Run, run_all
+from tonsure.experiments.scheduler import Run, run_all
 
 RUNS = [Run("test", "a", seed=0, rounds=1), Run("test", "b", seed=1, rounds=1)]
 
@@ -95,7 +95,7 @@ import sys
 from functools import partial
 from pathlib import Path
 import test_runs
-from tonsure.runs import run_all
+from tonsure.experiments.scheduler import run_all
 if __name__ == "__main__":
     run_all(test_runs.RUNS, partial(test_runs.give, partial(test_runs.wait_locked, Path(sys.argv[1]))), jobs=2)
 """

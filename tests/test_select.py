@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tonsure as tn
-from tonsure.checks import check_features
+from tonsure.predictions.checks import check_features
 
 LBB = tn.LargeBatchBALD()
 
@@ -54,10 +54,10 @@ def test_without_an_objective_it_is_the_default(make_log_probs):
     log_probs = make_log_probs(60, K=10)
     default = tn.Discounted(tn.margin, strength=16.0)
     for options in ({}, {"seed": 3}):
-        expected = tn.select(log_probs, default, 6, by=tn.PowerSample(beta=4.0), **options).rows.tolist()
+        expected = tn.select(log_probs, default, 6, optimizer=tn.PowerSample(beta=4.0), **options).rows.tolist()
         assert tn.select(log_probs, k=6, **options).rows.tolist() == expected
-    expected = tn.select(log_probs, default, 6, by=tn.Greedy()).rows.tolist()
-    assert tn.select(log_probs, k=6, by=tn.Greedy()).rows.tolist() == expected
+    expected = tn.select(log_probs, default, 6, optimizer=tn.Greedy()).rows.tolist()
+    assert tn.select(log_probs, k=6, optimizer=tn.Greedy()).rows.tolist() == expected
     assert len(tn.select(log_probs[:, :1], k=6)) == 6  # of one sample, too
     with pytest.raises(tn.InputError, match="k is None, expected a whole number from 1 to N = 60"):
         tn.select(log_probs)
@@ -71,7 +71,7 @@ def test_the_default_optimizer_suits_the_objective(make_log_probs):
         (tn.Pointwise(tn.entropy), tn.TopK()),
         (tn.Random(), tn.PowerSample()),
     ):
-        expected = tn.select(log_probs, objective, 4, by=by).rows.tolist()
+        expected = tn.select(log_probs, objective, 4, optimizer=by).rows.tolist()
         assert tn.select(log_probs, objective, 4).rows.tolist() == expected
 
 
@@ -179,7 +179,7 @@ def test_among_chooses_as_from_these_rows_alone(make_log_probs, objective):
     ascending = among.sort().values
     expected = tn.select(log_probs[ascending], objective, 8)
     for pool in (log_probs, log_probs.split(13)):
-        found = tn.select(pool, objective, 8, among=among)
+        found = tn.select(pool, objective, 8, candidates=among)
         assert found.rows.tolist() == ascending[expected.rows].tolist()
         torch.testing.assert_close(found.gains, expected.gains)
 
@@ -214,10 +214,10 @@ def test_with_features_it_is_facility_location(make_log_probs):
     log_probs, features = make_log_probs(60, K=5), torch.randn(60, 4, generator=torch.Generator().manual_seed(1))
     unlabeled = torch.arange(60)[torch.arange(60) % 7 != 3]
     labeled = torch.arange(3, 60, 7)
-    view = tn.View(labeled, labeled % 3, unlabeled, features, log_probs[unlabeled])
+    view = tn.PoolState(labeled, labeled % 3, unlabeled, features, log_probs[unlabeled])
     expected = tn.FacilityLocation().choose(view, 9, torch.Generator().manual_seed(2))
     for given in (features, features.numpy(), features.double()):
-        found = tn.select(log_probs, k=9, features_N_D=given, among=unlabeled, seed=2, block=7)
+        found = tn.select(log_probs, k=9, features_N_D=given, candidates=unlabeled, seed=2, block=7)
         assert found.rows.tolist() == expected.rows.tolist()
         torch.testing.assert_close(found.gains, expected.gains)
     assert len(tn.select([log_probs[:20], log_probs[20:].numpy()], k=9, features_N_D=features)) == 9
@@ -230,7 +230,7 @@ def test_mapped_features_are_read_where_they_lie(make_log_probs, tmp_path, monke
     np.save(tmp_path / "features.npy", features)
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
     monkeypatch.setattr(sys.modules["tonsure.select"], "release_mapped", released.append)
-    monkeypatch.setattr("tonsure.parts.HELD", 100)
+    monkeypatch.setattr("tonsure.predictions.reader.HELD", 100)
     expected, found = (tn.select(log_probs, k=9, features_N_D=given) for given in (features, mapped))
     assert found.rows.tolist() == expected.rows.tolist()
     of_features = [given for (given,) in released if given is mapped]
@@ -238,7 +238,7 @@ def test_mapped_features_are_read_where_they_lie(make_log_probs, tmp_path, monke
 
 
 def test_the_first_row_of_features_that_is_not_finite_is_named(make_log_probs, monkeypatch):
-    monkeypatch.setattr("tonsure.checks.ROWS", 7)
+    monkeypatch.setattr("tonsure.predictions.checks.ROWS", 7)
     features = torch.zeros(40, 2)
     features[33:, 1] = torch.inf
     with pytest.raises(tn.InputError, match="row 33 holds nan or infinity"):
@@ -246,7 +246,7 @@ def test_the_first_row_of_features_that_is_not_finite_is_named(make_log_probs, m
 
 
 def test_pages_of_features_are_let_go_while_they_are_checked(monkeypatch):
-    monkeypatch.setattr("tonsure.checks.ROWS", 7)
+    monkeypatch.setattr("tonsure.predictions.checks.ROWS", 7)
     released = []
     check_features(torch.zeros(40, 2), lambda: released.append(True))
     assert len(released) == 6

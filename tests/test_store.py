@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 import tonsure as tn
 from tonsure.errors import InputError, MissingExtraError, StoreError
-from tonsure.store import Draft, Layout, Place, Store, manifest, sealing, write_block, write_store
+from tonsure.predictions.store import Draft, Layout, Place, Store, manifest, sealing, write_block, write_store
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
@@ -64,9 +64,9 @@ def test_made_of_whatever_holds_numbers(log_probs, tmp_path, given):
 
 
 def test_blocks_larger_than_a_checksum(log_probs, tmp_path, monkeypatch):
-    monkeypatch.setattr("tonsure.store.layout.BLOCK_BYTES", 5 * 4 * 4 * 7)
-    monkeypatch.setattr("tonsure.store.writing.BLOCK_BYTES", 5 * 4 * 4 * 4)
-    monkeypatch.setattr("tonsure.store.layout.SHARD_BYTES", 5 * 4 * 4 * 17)
+    monkeypatch.setattr("tonsure.predictions.store.layout.BLOCK_BYTES", 5 * 4 * 4 * 7)
+    monkeypatch.setattr("tonsure.predictions.store.writing.BLOCK_BYTES", 5 * 4 * 4 * 4)
+    monkeypatch.setattr("tonsure.predictions.store.layout.SHARD_BYTES", 5 * 4 * 4 * 17)
     store = write_store(tmp_path / "store", log_probs)
     assert torch.equal(torch.cat(store.parts), log_probs)
     blocks = [log_probs[:7], log_probs[7:14], log_probs[14:17], log_probs[17:24], log_probs[24:]]
@@ -189,7 +189,7 @@ def flip(file: Path, byte: int) -> None:
     ],
 )
 def test_a_flipped_bit_is_found(log_probs, tmp_path, monkeypatch, file, byte, message):
-    monkeypatch.setattr("tonsure.store.layout.BLOCK_BYTES", 3 * 80)
+    monkeypatch.setattr("tonsure.predictions.store.layout.BLOCK_BYTES", 3 * 80)
     path = write_store(tmp_path / "store", log_probs, ids=range(30), rows_per_shard=12).path
     Store.open(path)
     flip(path / file, byte)

@@ -19,12 +19,12 @@ class Column(NamedTuple):
 class Sound(tn.Objective):
     """Diminishing: the first gain, less the similarity to what has been chosen."""
 
-    gains = tn.Gains.FALLING
+    structure = tn.Structure.SUBMODULAR
 
-    def first_notes(self, items):
+    def init_notes(self, items):
         return Column(tn.bald(items).double())
 
-    def next_notes(self, notes, items, chosen_m):
+    def update_notes(self, notes, items, chosen_m):
         means_n, means_m = items.exp().mean(1), chosen_m.exp().mean(1)
         return Column(notes.column_n - (means_n @ means_m.T).double().sum(1))
 
@@ -39,47 +39,47 @@ class ChangesItems(Sound):
 
 
 class ChangesNotes(Sound):
-    def next_notes(self, notes, items, chosen_m):
+    def update_notes(self, notes, items, chosen_m):
         notes.column_n.sub_(1)
         return notes
 
 
 class PlainNotes(Sound):
-    def first_notes(self, items):
+    def init_notes(self, items):
         return (torch.zeros(len(items)),)
 
 
 class ShortNotes(Sound):
-    def first_notes(self, items):
+    def init_notes(self, items):
         return Column(torch.zeros(len(items) - 1))
 
 
 class LooksAtTheBlock(Sound):
-    def first_notes(self, items):
+    def init_notes(self, items):
         return Column(tn.bald(items).double() / len(items))
 
 
 class LooksAtTheOrder(Sound):
-    def first_notes(self, items):
+    def init_notes(self, items):
         return Column(tn.bald(items).double() + torch.linspace(0, 1e-3, len(items)))
 
 
 class OnlyTheLastOfABlock(Sound):
-    def next_notes(self, notes, items, chosen_m):
-        return super().next_notes(notes, items, chosen_m[-1:])
+    def update_notes(self, notes, items, chosen_m):
+        return super().update_notes(notes, items, chosen_m[-1:])
 
 
 class Rises(Sound):
-    def next_notes(self, notes, items, chosen_m):
+    def update_notes(self, notes, items, chosen_m):
         return Column(notes.column_n + 0.01 * len(chosen_m))
 
 
 class MovesThoughFixed(Sound):
-    gains = tn.Gains.FIXED
+    structure = tn.Structure.MODULAR
 
 
 class DiffersThoughEqual(tn.Objective):
-    gains = tn.Gains.EQUAL
+    structure = tn.Structure.CONSTANT
 
     def gain(self, state, notes, items):
         return tn.bald(items).double()
@@ -101,7 +101,7 @@ class PassesTheCeiling(Sound):
 
 
 class Rounds(Sound):
-    def first_notes(self, items):
+    def init_notes(self, items):
         return Column(tn.bald(items).double() + (0.01 if items.dtype == torch.float32 else 0.0))
 
 
@@ -124,7 +124,7 @@ class Unequal(Sound):
 
 BROKEN = {
     ChangesItems: "the items were changed",
-    ChangesNotes: "next_notes changed the notes that it was given",
+    ChangesNotes: "update_notes changed the notes that it was given",
     PlainNotes: "the notes are a tuple, expected a NamedTuple",
     ShortNotes: "the notes' column_n has 23 rows for 24 items",
     LooksAtTheBlock: "gains of the pool, and in two blocks differ",
@@ -195,19 +195,19 @@ def test_a_broken_optimizer_is_caught(make_log_probs, broken, message):
 
 
 def test_lazy_greedy_is_caught_when_a_promise_is_broken(make_log_probs):
-    """Gains that fall among the first items, and rise later: only the search over all of them shows it."""
+    """Structure that fall among the first items, and rise later: only the search over all of them shows it."""
     with pytest.raises(AssertionError, match=r"lazy greedy chose|but one rose"):
         check_objective(LateRise(), make_log_probs(400))
 
 
 @dataclass(frozen=True)
 class LateRise(tn.Objective):
-    gains = tn.Gains.FALLING
+    structure = tn.Structure.SUBMODULAR
 
-    def first_state(self, like):
+    def init_state(self, like):
         return torch.zeros((), dtype=torch.float64)
 
-    def next_state(self, state, chosen_1):
+    def update_state(self, state, chosen_1):
         return state + 1
 
     def gain(self, state, notes, items):

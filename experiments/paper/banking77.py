@@ -20,10 +20,10 @@ def experiment(scale: str) -> list[tn.Experiment]:
     if scale == "small":
         training = text_training(300)
         subset = Subset(dataset, train=3850, test=1540)
-        return small("banking77", subset, network, training, dropout=0.3, first=154, many_classes=True)
+        return small("banking77", subset, network, training, dropout=0.3, initial_labels=154, many_classes=True)
     dropout = partial(mc_dropout, network=network, samples=100, training=iterations(4096))
     members = partial(ensemble, network=partial(network, dropout=0.0), members=10, training=iterations(4096))
     return [
-        full("banking77-dropout-100", dataset, dropout, first=154, batch=100, until=5000),
-        full("banking77-ensemble-100", dataset, members, first=154, batch=100, until=5000),
+        full("banking77-dropout-100", dataset, dropout, initial_labels=154, batch=100, max_labels=5000),
+        full("banking77-ensemble-100", dataset, members, initial_labels=154, batch=100, max_labels=5000),
     ]

@@ -21,7 +21,7 @@ def experiment(scale: str) -> list[tn.Experiment]:
         dataset = Subset(KMeansFeatures(CIFAR100()), train=4000, test=2000)
         network = partial(dense_network, inputs=512, classes=100, hidden=(128,))
         training = tn.Training(iterations=300, batch_size=32)
-        return small("cifar100", dataset, network, training, dropout=0.5, first=200, many_classes=True)
+        return small("cifar100", dataset, network, training, dropout=0.5, initial_labels=200, many_classes=True)
     if scale == "features":
         training = tn.Training(iterations=8_000, batch_size=128)
         network = partial(dense_network, inputs=512, classes=100)

@@ -20,10 +20,10 @@ def experiment(scale: str) -> list[tn.Experiment]:
     if scale == "small":
         training = text_training(300)
         subset = Subset(dataset, train=4500, test=2250)
-        return small("clinc150", subset, network, training, dropout=0.3, first=300, many_classes=True)
+        return small("clinc150", subset, network, training, dropout=0.3, initial_labels=300, many_classes=True)
     dropout = partial(mc_dropout, network=network, samples=100, training=iterations(4096))
     members = partial(ensemble, network=partial(network, dropout=0.0), members=10, training=iterations(4096))
     return [
-        full("clinc150-dropout-100", dataset, dropout, first=300, batch=100, until=5000),
-        full("clinc150-ensemble-100", dataset, members, first=300, batch=100, until=5000),
+        full("clinc150-dropout-100", dataset, dropout, initial_labels=300, batch=100, max_labels=5000),
+        full("clinc150-ensemble-100", dataset, members, initial_labels=300, batch=100, max_labels=5000),
     ]

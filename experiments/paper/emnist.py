@@ -16,10 +16,10 @@ def experiment(scale: str) -> list[tn.Experiment]:
     if scale == "small":
         network = partial(mnist_network, classes=47, channels=(8, 16), hidden=128)
         dataset = Subset(EMNIST47(), train=2350, test=1175)
-        return small_images("emnist", dataset, network, first=94, many_classes=True)
+        return small_images("emnist", dataset, network, initial_labels=94, many_classes=True)
     dropout = partial(mc_dropout, network=emnist_network, samples=100, training=iterations())
     members = partial(ensemble, network=partial(emnist_network, dropout=0.0), members=10, training=iterations())
     return [
-        full("emnist-dropout-10", EMNIST(), dropout, first=94, batch=10, until=500),
-        full("emnist-ensemble-100", EMNIST(), members, first=94, batch=100, until=10_000),
+        full("emnist-dropout-10", EMNIST(), dropout, initial_labels=94, batch=10, max_labels=500),
+        full("emnist-ensemble-100", EMNIST(), members, initial_labels=94, batch=100, max_labels=10_000),
     ]

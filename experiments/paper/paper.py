@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import tonsure as tn
-from tonsure.experiment import Loader
+from tonsure.experiments.experiment import Loader
 
 SEEDS = (42, 227, 346, 684, 920)
 
@@ -66,7 +66,7 @@ def full(
     *,
     first: int,
     batch: int,
-    until: int,
+    max_labels: int,
     validation: int = 0,
 ) -> tn.Experiment:
     """One experiment at the paper's size; BatchBALD where its authors' implementation could finish too."""
@@ -75,9 +75,9 @@ def full(
         dataset=dataset,
         model=model,
         methods=methods(labelings=100_000 if batch <= 10 else None),
-        first=first,
+        initial_labels=first,
         batch=batch,
-        until=until,
+        max_labels=until,
         seeds=SEEDS,
         validation=validation,
         device=tn.best_device(),
@@ -115,9 +115,9 @@ def small(
             dataset=dataset,
             model=model,
             methods=methods(labelings=2048 if batch <= (10 if many_classes else 50) else None),
-            first=first,
+            initial_labels=first,
             batch=batch,
-            until=first + added,
+            max_labels=first + added,
             seeds=SEEDS,
         )
         for posterior, model in posteriors.items()

@@ -1,5 +1,5 @@
 """`python -m tonsure` is the `tonsure` command."""
 
-from tonsure.cli import main
+from tonsure.cli.main import main
 
 main()

@@ -38,3 +38,11 @@ class BackendError(TonsureError):
 
 class StoreError(TonsureError):
     """A store of predictions is absent, unfinished, damaged or another one than was asked for, or has no room."""
+
+
+class TrainingError(TonsureError, RuntimeError):
+    """A training diverged: its loss is no longer finite."""
+
+
+class DownloadError(TonsureError, RuntimeError):
+    """A dataset could not be downloaded, or what came has another checksum."""

@@ -1,262 +1,332 @@
-"""The front door: from predictions to rows."""
+"""The front door: from predictions, features and labels to the rows to label next."""
 
-import logging
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float64, Int64
 from torch import Tensor
-from tqdm import tqdm
 
-from tonsure.arrays import Predictions, as_tensor, release_mapped
-from tonsure.candidates import Candidates
-from tonsure.checks import check_features, check_log_probs
-from tonsure.errors import InputError, SelectionWarning
-from tonsure.facilities import facilities
-from tonsure.keys import TIE
-from tonsure.objective import Gains, Objective
-from tonsure.objectives import Discounted
-from tonsure.optimizers import LazyGreedy, Optimizer, PowerSample, TopK
-from tonsure.parts import Part, as_log_probs
-from tonsure.plan import as_bytes, plan
-from tonsure.scores import margin
-from tonsure.shards import Backend, LocalBackend
-from tonsure.store import Store
-
-logger = logging.getLogger("tonsure")
-
-DEFAULT: Objective[Any, Any] = Discounted(strength=16.0)
-DEFAULT_BY: Optimizer = PowerSample(beta=4.0)
-"""What is used where no objective is named: the best of predictions alone by docs/evidence.md."""
-
-BEST_FOR = {
-    Gains.EQUAL: PowerSample(),
-    Gains.FIXED: TopK(),
-    Gains.FALLING: LazyGreedy(),
-    Gains.FREE: LazyGreedy(),
-}
-"""The optimizer for an objective when none is named: the exact one that is fastest, or a draw where all are equal."""
-
-SCORED = 4096
-"""Rows that are scored at a time where features are given."""
-
-TOLD = 0.98
-"""The share of its ceiling at which an objective has nothing left to tell items apart by."""
+from tonsure.errors import InputError
+from tonsure.methods import DEFAULT, DEFAULT_FEATURES_ALONE, DEFAULT_WITH_FEATURES, Method, Score
+from tonsure.objectives import GivenScores, Pointwise
+from tonsure.objectives.base import Objective
+from tonsure.optimizers import Optimizer
+from tonsure.predictions.arrays import Array
+from tonsure.predictions.open import Numbers, numbers, open_features, open_predictions, whole_number
+from tonsure.predictions.reader import PoolReader
+from tonsure.predictions.store import Store
+from tonsure.search.backend import Backend
+from tonsure.search.plan import as_bytes, as_text, plan
+from tonsure.selection import Selection, search, warn_of_saturation
+from tonsure.strategies.base import WHERE, PoolState, Strategy
 
 
 @dataclass(frozen=True, eq=False)
-class Selection:
-    """A batch to label.
+class PoolInputs:
+    """What a method may look at, checked.
 
     Attributes:
-        rows: positions in the pool, in the order chosen, [b].
-        gains: what each row added when it joined; nats where the objective is an information, [b].
-        standard_error: the sampling error of ``gains.sum()``; zero where nothing was sampled.
+        N: the number of rows of the pool.
+        predictions: of all rows, [N, K, C]; None if there are none.
+        scores: of all rows, [N, 1], in place of predictions.
+        features: of all rows, [N, D].
+        labeled_rows: in the order given.
+        labels_m: their classes; None if they are unknown.
+        unlabeled_rows: all other rows, ascending.
+        candidate_rows: those that may be chosen, ascending.
     """
 
-    rows: Int64[Tensor, " b"]
-    gains: Float64[Tensor, " b"]
-    standard_error: float = 0.0
-
-    @property
-    def positive(self) -> int:
-        """How many of the rows still had a positive gain, beyond rounding."""
-        return int((self.gains > TIE).sum())
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    N: int
+    predictions: PoolReader | None
+    scores: PoolReader | None
+    features: PoolReader | None
+    labeled_rows: Tensor
+    labels_m: Tensor | None
+    unlabeled_rows: Tensor
+    candidate_rows: Tensor
 
 
 def select(
-    log_probs_N_K_C: Predictions | Sequence[Predictions] | Store,
-    objective: Objective[Any, Any] | None = None,
+    predictions: Array | list[Any] | tuple[Any, ...] | Store | None = None,
+    method: Objective[Any, Any] | Strategy | Score | Method | str | None = None,
     k: int | None = None,
     *,
-    by: Optimizer | None = None,
-    features_N_D: Predictions | None = None,
+    features: Array | Store | None = None,
+    labeled: Numbers | None = None,
+    labels: Numbers | None = None,
+    candidates: Numbers | None = None,
+    optimizer: Optimizer | str | None = None,
     seed: int = 0,
-    among: Sequence[int] | Tensor | None = None,
-    samples: Sequence[int] | Tensor | None = None,
+    samples: Numbers | None = None,
     memory: int | str | None = None,
     device: str | torch.device | None = None,
     backend: Backend | None = None,
-    block: int | None = None,
 ) -> Selection:
-    """Chooses the k rows of the pool whose labels, together, are worth most to the objective.
+    """Chooses the k rows of a pool to label next.
 
-    The same predictions, objective, optimizer and seed give the same rows, whatever the memory, the block size, the
-    number of parts or machines, and the storage type. The input is not changed. What is planned to be held in memory
-    is logged to the logger ``tonsure``.
+    The same arguments give the same rows, whatever the memory, the number of parts or machines, and the storage type.
+    The inputs are not modified. The memory plan is logged to the logger ``tonsure``.
 
     Args:
-        log_probs_N_K_C: log p(y = c | x_i, θ_k), nats: a tensor or an array of shape [N, K, C] in float16,
-            bfloat16, float32 or float64, on the CPU or a GPU; −inf is an impossible class. Or a list of such parts,
-            which together are the pool, in this order, on one device. Or a ``Store``, which is read where it lies.
-        objective: what a batch is worth, for example ``LargeBatchBALD()``. None is ``DEFAULT``, the margin of the mean
-            prediction times the share of an item that the batch has left: best of the methods that see predictions
-            alone, by our evidence (docs/evidence.md).
-        k: how many rows, from 1 to N, or to the number of rows that may be chosen; to be given.
-        by: the optimizer; by default the one that suits the objective: ``LazyGreedy()`` where gains depend on the
-            batch, ``TopK()`` where they do not, a uniform draw for ``Random()``; without an objective ``DEFAULT_BY``.
-        features_N_D: what the last layer of the model is given, for every row of the pool; a mapped array is
-            read where it lies. With features, and without an objective, it is ``FacilityLocation()`` that chooses, the
-            best of all methods by our evidence; rows that may not be chosen (``among``) count as labeled.
-        seed: of the optimizer's draws. (``BatchBALD`` has a seed of its own for its estimates.)
-        among: the rows that may be chosen; None is all of them. The rows chosen are rows of the whole pool.
+        predictions: log p(y = c | x_i, θ_k) in nats, [N, K, C], for N rows, K posterior samples and C classes: a tensor
+            or an array in float16, bfloat16, float32 or float64, on the CPU or a GPU; −inf is an impossible class. Or a
+            list of such parts, in the order of the pool, on one device. Or a ``Store``, which is read block by block.
+            Or scores [N], for methods that use predictions only through a score. None for methods that use neither.
+        method: an objective such as ``LargeBatchBALD()``, a strategy such as ``BADGE()``, a score function such as
+            ``bald``, or a name (see ``Method``). None is the default: with features ``FacilityLocation()``, with
+            predictions alone ``Discounted(margin, strength=16)`` by ``PowerSample(beta=4)``, the best of their kind in
+            docs/evidence.md; with features alone ``FacilityLocation(score=None)``; with scores alone the largest.
+        k: the number of rows, from 1 to the number of candidates. Required.
+        features: [N, D], for example the penultimate activations of the model (``tonsure.features``); a memory-mapped
+            array is read block by block. None: those of the store, if ``predictions`` is a store that has them.
+        labeled: the rows whose labels are known, as numbers or as a mask. They are not chosen, and methods that use
+            features count what is near them as covered.
+        labels: the classes of ``labeled``, in the same order, for methods that use them.
+        candidates: the rows that may be chosen, as numbers or as a mask; None is all that are not labeled. The other
+            rows still count as part of the pool.
+        optimizer: how an objective is searched, as an object or a name; None is the one that suits it: ``LazyGreedy()``
+            where gains depend on the batch, ``TopK()`` where they do not, a uniform draw for ``Random()``.
+        seed: of all random choices. (``BatchBALD`` has its own seed for its estimates.)
         samples: the posterior samples to use, from 0 to K − 1; None is all of them.
-        memory: what the selection may hold beyond the predictions, in bytes or as text ("4GB"); None is what the
-            notes of all rows and one block of items need, and up to 1 GiB for items as the objective prepares them.
-        device: where the work is done; None is where the predictions are. Predictions on the CPU stream through a GPU.
-        backend: what runs the shards of the pool; None is this process.
-        block: how many rows are read at a time; None for what suits the device and the memory.
+        memory: the memory that the selection may hold beyond its inputs, in bytes or as text ("4GB"). None is the notes
+            of all rows, one block of items, and up to 1 GiB for prepared items or similarities.
+        device: where the work is done; None is where the inputs are.
+        backend: runs the passes over the pool, for example on a Ray cluster; None is this process.
+
+    Returns:
+        The rows in the order chosen, with their gains.
 
     Raises:
-        InputError: the predictions are no log-probabilities of this shape (the message names the first offending
-            row), K is too small for the objective, k is out of range, a row or sample is not there, or the memory is
-            too small (the message says how much is needed). Or features are given together with what cannot use them.
+        InputError: an input has another type, shape or range than described (the message shows the first offending row);
+            the method needs something that is missing, or does not support ``memory`` or ``backend``; K is too small for
+            the method; or the memory is too small (the message states the minimum).
 
     Warns:
-        SelectionWarning: some of the picks had no positive gain, or the batch already told nearly all that K
-            posterior samples can be told apart by (log K nats).
+        SelectionWarning: some of the rows have no positive gain, or the batch already carries nearly all information
+            that K posterior samples can (log K nats).
     """
-    part = checked_part(log_probs_N_K_C, among, samples, device)
-    like = part.stored(torch.zeros(1, dtype=torch.int64))
-    N, K, C = len(part), *like.shape[1:]
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= N:
-        raise InputError(f"k is {k!r}, expected a whole number from 1 to N = {N}")
-    if block is not None and block < 1:
-        raise InputError(f"block is {block}, expected at least 1")
-    if features_N_D is not None:
-        for name, given in (("objective", objective), ("by", by), ("memory", memory), ("backend", backend)):
-            if given is not None:
-                raise InputError(
-                    f"with features it is FacilityLocation() that chooses, in this process: expected no {name}, "
-                    f"found {given}"
-                )
-        return _by_features(part, checked_features(features_N_D, part), int(k), seed, block or SCORED)
-    if objective is None:
-        objective, by = DEFAULT, by or DEFAULT_BY
-    if objective.samples_needed > K:
-        raise InputError(
-            f"{objective} compares posterior samples with each other and needs at least "
-            f"{objective.samples_needed}, but the predictions have shape {(N, K, C)}: K = {K}. With one sample use a "
-            "score of the mean prediction, such as Pointwise(entropy) or Pointwise(margin)."
-        )
-
-    planned = plan(part, objective, int(k), None if memory is None else as_bytes(memory), block)
-    logger.info("%s", planned)
-    run = backend or LocalBackend()
-    with run.start(part, objective, planned) as shards:
-        candidates = Candidates(shards, objective)
-        search = (by or BEST_FOR[objective.gains]).search(candidates, int(k), torch.Generator().manual_seed(seed))
-        found = gathered(search, int(k))
-        error = candidates.standard_error()
-    selection = Selection(found.rows if part.rows is None else part.rows.cpu()[found.rows], found.gains, error)
-    _warn(selection, objective, like)
-    return selection
+    where = checked_device(device)
+    pool = open_pool(predictions, features, labeled, labels, candidates, samples, where)
+    chosen = method_for(pool, method, optimizer)
+    budget = None if memory is None else as_bytes(memory)
+    return choose(pool, chosen, k, seed=seed, memory=budget, backend=backend)
 
 
-def _by_features(part: Part, features: Part, k: int, seed: int, block: int) -> Selection:
-    """What ``FacilityLocation()`` chooses."""
-    rows_N = torch.arange(len(features))
-    unlabeled_rows = rows_N if part.rows is None else part.rows.cpu()
-    labeled_rows = rows_N[~torch.isin(rows_N, unlabeled_rows)]
-    scores = [margin(as_log_probs(part.stored(rows), torch.float32)) for rows in torch.arange(len(part)).split(block)]
-    generator = torch.Generator().manual_seed(seed)
-    selection = gathered(facilities(features, torch.cat(scores), labeled_rows, unlabeled_rows, k, generator), k)
-    if selection.positive < k:
-        warnings.warn(
-            f"only {selection.positive} of the {k} picks have a positive gain: the others cover nothing that is "
-            "undecided. Label fewer.",
-            SelectionWarning,
-            stacklevel=3,
-        )
-    return selection
-
-
-def gathered(search: Iterable[tuple[int, float]], k: int) -> Selection:
-    """The picks of a search, k of them, as a selection; with progress.
-
-    tqdm writes to a terminal only (disable=None), and only when there is something to wait for.
-    """
-    picks = list(tqdm(search, total=k, desc="select", unit="row", disable=None, leave=False, delay=1))
-    return Selection(
-        torch.tensor([row for row, _ in picks]), torch.tensor([gain for _, gain in picks], dtype=torch.float64)
-    )
-
-
-def checked_part(
-    predictions: Predictions | Sequence[Predictions] | Store,
-    among: Sequence[int] | Tensor | None,
-    samples: Sequence[int] | Tensor | None,
-    device: str | torch.device | None,
-) -> Part:
-    """What is to be searched, checked at the door; a store was checked when it was written."""
-    if isinstance(predictions, Store):
-        pieces, release, path = predictions.parts, predictions.release, str(predictions.path)
+def open_pool(
+    predictions: object,
+    features: object,
+    labeled: object,
+    labels: object,
+    candidates: object,
+    samples: Numbers | None,
+    device: torch.device | None,
+) -> PoolInputs:
+    """The inputs of ``select``, checked; raises InputError as it does."""
+    reader = None if predictions is None else open_predictions(predictions, samples, device)
+    if predictions is None and samples is not None:
+        raise InputError("samples selects posterior samples of the predictions, but there are no predictions")
+    known = None if reader is None else len(reader)
+    if features is None and isinstance(predictions, Store):
+        feature_reader = predictions.feature_reader(device)
     else:
-        given = [predictions] if isinstance(predictions, Tensor | np.ndarray) else predictions
-        pieces, release, path = [as_tensor(piece) for piece in given], partial(release_mapped, given), None
-        check_log_probs(pieces)
-        release()
-    pieces = [piece for piece in pieces if len(piece)]
-    N, K, _ = sum(map(len, pieces)), *pieces[0].shape[1:]
-    where = pieces[0].device
-    return Part(
-        pieces,
-        device=None if device is None else torch.device(device),
-        rows=None if among is None else _numbers("among", among, N, where).sort().values,
-        samples=None if samples is None else _numbers("samples", samples, K, where),
-        release=release,
-        path=path,
+        feature_reader = None if features is None else open_features(features, known, device or _device_of(reader))
+    if reader is None and feature_reader is None:
+        raise InputError(f"there is no pool to choose from: expected {WHERE['predictions']}, scores [N], or features=")
+    N = len(reader) if reader is not None else len(feature_reader)  # type: ignore[arg-type]  # then it is there
+    labeled_rows = numbers("labeled", [] if labeled is None else labeled, N, empty=True)
+    unlabeled_N = torch.ones(N, dtype=torch.bool)
+    unlabeled_N[labeled_rows] = False
+    unlabeled_rows = unlabeled_N.nonzero()[:, 0]
+    if candidates is None:
+        candidate_rows = unlabeled_rows
+    else:
+        candidate_rows = numbers("candidates", candidates, N).sort().values
+        both = candidate_rows[~unlabeled_N[candidate_rows]]
+        if len(both):
+            raise InputError(f"row {int(both[0])} is both labeled and a candidate")
+    if len(candidate_rows) == 0:
+        raise InputError(f"all {N} rows are labeled: there is nothing to choose")
+    is_scores = reader is not None and reader.pieces[0].ndim == 2
+    return PoolInputs(
+        N,
+        None if is_scores else reader,
+        reader if is_scores else None,
+        feature_reader,
+        labeled_rows,
+        _checked_labels(labels, labeled is not None, len(labeled_rows)),
+        unlabeled_rows,
+        candidate_rows,
     )
 
 
-def checked_features(features_N_D: Predictions, part: Part) -> Part:
-    """The features of a pool whose predictions are these, checked at the door, to be read where they lie."""
-    features, release = as_tensor(features_N_D, "features"), partial(release_mapped, [features_N_D])
-    check_features(features, release)
-    N = sum(map(len, part.pieces))
-    if len(features) != N:
-        raise InputError(f"features_N_D have the shape {list(features.shape)}, expected {N} rows, as the predictions")
-    return Part([features], device=part.works_on, release=release)
+def method_for(pool: PoolInputs, method: object, optimizer: object = None) -> Method:
+    """The method, or the default for what the pool has; raises InputError as ``Method`` does."""
+    if method is not None:
+        return Method(method, optimizer)
+    if pool.features is not None:
+        found = DEFAULT_FEATURES_ALONE if pool.predictions is None and pool.scores is None else DEFAULT_WITH_FEATURES
+    else:
+        found = DEFAULT if pool.predictions is not None else Method(Pointwise())
+    if optimizer is None:
+        return found
+    if isinstance(found.method, Strategy):
+        raise InputError(f"the default with features, {found.method}, takes no optimizer: expected a method beside it")
+    return Method(found.method, optimizer)
 
 
-def _numbers(name: str, numbers: Sequence[int] | Tensor, total: int, device: torch.device) -> Tensor:
-    """Different whole numbers from 0 to ``total`` − 1."""
-    found = torch.as_tensor(numbers, device=device)
-    if found.ndim != 1 or len(found) == 0 or found.is_floating_point() or found.dtype == torch.bool:
-        raise InputError(f"{name} is {found.dtype} of shape {tuple(found.shape)}, expected a list of whole numbers")
-    outside = (found < 0) | (found >= total)
-    if outside.any():
-        raise InputError(f"{name} holds {int(found[outside][0])}, expected numbers from 0 to {total - 1}")
-    values, counts = found.unique(return_counts=True)
-    if len(values) < len(found):
-        raise InputError(f"{name} holds {int(values[counts > 1][0])} twice")
+def choose(
+    pool: PoolInputs,
+    method: Method,
+    k: object,
+    *,
+    seed: int = 0,
+    memory: int | None = None,
+    backend: Backend | None = None,
+) -> Selection:
+    """What ``select`` does once its inputs are checked."""
+    k = whole_number("k", k, 1, len(pool.candidate_rows), ", the number of rows that may be chosen")
+    seed = whole_number("seed", seed, 0, 2**63 - 1)
+    if isinstance(method.method, Strategy):
+        state = _state(pool, method.method, memory, backend)
+        _check_strategy(method.method, state, k)
+        return method.method.choose(state, k, torch.Generator().manual_seed(seed))
+    _check_backend(backend)
+    reader, objective = _reader_for(pool, method.method)
+    selection = search(reader, objective, k, method.optimizer, seed=seed, memory=memory, backend=backend)
+    if not isinstance(objective, GivenScores):
+        warn_of_saturation(selection, objective, reader.stored(torch.zeros(1, dtype=torch.int64)), stacklevel=4)
+    return selection
+
+
+def check_fits(pool: PoolInputs, method: Method, k: int, memory: int | None, backend: Backend | None) -> None:
+    """Raises InputError if the method cannot choose k rows of this pool within the memory or on the backend."""
+    if isinstance(method.method, Strategy):
+        _check_strategy(method.method, _state(pool, method.method, memory, backend), k)
+        return
+    _check_backend(backend)
+    reader, objective = _reader_for(pool, method.method)
+    if memory is not None:
+        plan(reader, objective, k, memory)
+
+
+def choose_from(state: PoolState, method: Method, k: int, *, seed: int) -> Selection:
+    """The rows of a pool that is known as a whole, as ``rounds`` knows it; raises and warns as ``select`` does."""
+    if isinstance(method.method, Strategy):
+        _check_strategy(method.method, state, k)
+        return method.method.choose(state, k, torch.Generator().manual_seed(seed))
+    selection = state.search(method.method, k, method.optimizer, seed=seed)
+    warn_of_saturation(selection, method.method, state.predictions()[:1], stacklevel=4)
+    return selection
+
+
+def _check_backend(backend: object) -> None:
+    if backend is not None and not isinstance(backend, Backend):
+        raise InputError(f"backend is {backend!r}, expected one such as tonsure.backends.RayBackend()")
+
+
+def _check_strategy(strategy: Strategy, state: PoolState, k: int) -> None:
+    """Raises InputError if the strategy does not support the backend or the memory of the state."""
+    _check_backend(state.backend)
+    if state.backend is not None and not strategy.uses_backend:
+        raise InputError(f"{strategy} runs in this process only: expected no backend, found {state.backend}")
+    if state.memory is None:
+        return
+    needed = strategy.memory_needed(state, k)
+    if needed is None:
+        raise InputError(f"{strategy} does not plan its memory: expected no memory, found {as_text(state.memory)}")
+    if needed > state.memory:
+        raise InputError(
+            f"memory is {as_text(state.memory)}, but {strategy} over {len(state):,} rows needs at least "
+            f"{as_text(needed)} beyond its inputs"
+        )
+
+
+def checked_device(device: str | torch.device | None) -> torch.device | None:
+    """The device, if it can be used here.
+
+    Raises:
+        InputError: there is none of that name, or it is not available.
+    """
+    if device is None:
+        return None
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError) as error:  # a torch without CUDA asserts that it has it
+        raise InputError(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return found
+
+
+def _reader_for(pool: PoolInputs, objective: Objective[Any, Any]) -> tuple[PoolReader, Objective[Any, Any]]:
+    """What an objective reads, the candidates alone; scores become the objective themselves."""
+    reader = pool.predictions
+    if reader is None and not objective.needs_predictions:
+        reader = pool.scores or pool.features
+    elif reader is None and pool.scores is not None and isinstance(objective, Pointwise):
+        reader, objective = pool.scores, GivenScores()
+    if reader is None:
+        hint = "" if pool.scores is None else ": scores [N] may replace them for a score, Pointwise(…), alone"
+        raise InputError(f"{objective} needs {WHERE['predictions']}{hint}")
+    return reader if len(pool.candidate_rows) == pool.N else reader.at(pool.candidate_rows), objective
+
+
+def _state(pool: PoolInputs, strategy: Strategy, memory: int | None, backend: Backend | None) -> PoolState:
+    if strategy.needs_features and pool.features is None:
+        raise InputError(f"{strategy} needs {WHERE['features']}: features=")
+    by_score = pool.scores is not None and strategy.takes_scores
+    if strategy.needs_predictions and pool.predictions is None and not by_score:
+        hint = "; with score=None it needs none" if strategy.takes_scores else ""
+        raise InputError(f"{strategy} needs {WHERE['predictions']}{hint}")
+    predictions, scores_n = pool.predictions, None
+    if pool.scores is not None and by_score:
+        scores_n = pool.scores.stored(pool.unlabeled_rows)[:, 0]
+    all_unlabeled = len(pool.labeled_rows) == 0
+    unlabeled = predictions if predictions is None or all_unlabeled else predictions.at(pool.unlabeled_rows)
+    labeled = None
+    if predictions is not None and strategy.needs_labeled_predictions:
+        # A reader reads ascending rows; the labels may have come in any order.
+        order = pool.labeled_rows.argsort()
+        ascending = predictions.at(pool.labeled_rows[order])
+        read = ascending.stored(torch.arange(len(order))) if len(order) else ascending.pieces[0][:0]
+        labeled = torch.empty_like(read)
+        labeled[order.to(labeled.device)] = read
+    return PoolState(
+        pool.labeled_rows,
+        pool.labels_m,
+        pool.unlabeled_rows,
+        pool.features,
+        unlabeled if strategy.needs_predictions else None,
+        labeled,
+        scores_n,
+        pool.candidate_rows if len(pool.candidate_rows) < len(pool.unlabeled_rows) else None,
+        memory,
+        backend,
+    )
+
+
+def _checked_labels(labels: object, rows_given: bool, rows: int) -> Tensor | None:
+    if labels is None:
+        return None
+    if not rows_given:
+        raise InputError("labels are the classes of the rows in labeled: expected labeled=rows as well")
+    if isinstance(labels, Mapping):
+        raise InputError("labels is a dict, expected the classes of the rows in labeled, in the same order")
+    try:
+        found = torch.as_tensor(labels).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"labels is a {type(labels).__name__}, expected a list of classes, numbered from 0") from error
+    if len(found.shape) == 1 and len(found) == rows == 0:
+        return torch.zeros(0, dtype=torch.int64)
+    if found.ndim != 1 or found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
+        raise InputError(f"labels is {found.dtype} of shape {tuple(found.shape)}, expected a list of classes")
+    if len(found) != rows:
+        raise InputError(f"there are {len(found)} labels for {rows} labeled rows, expected one for each")
+    if (found < 0).any():
+        place = int((found < 0).nonzero()[0])
+        raise InputError(f"label {place} is {int(found[place])}, expected classes, numbered from 0")
     return found.long()
 
 
-def _warn(selection: Selection, objective: Objective[Any, Any], like: Tensor) -> None:
-    k, positive = len(selection), selection.positive
-    ceiling = objective.ceiling(like)
-    informed = 1 + int((selection.gains.cumsum(0) < TOLD * ceiling).sum())
-    if informed < k:
-        message = (
-            f"{like.shape[1]} posterior samples can tell at most log {like.shape[1]} = {ceiling:.2f} nats, and the "
-            f"first {informed} of the {k} picks tell {selection.gains[:informed].sum():.2f} of them: the other "
-            f"{k - informed} are decided by what little is left, and by noise. Choose fewer at a time, or use "
-            "more posterior samples."
-        )
-    elif positive < k:
-        message = (
-            f"only {positive} of the {k} picks have a positive gain under {objective}: by its measure the others add "
-            "nothing to the batch. Label fewer, or sample (by=PowerSample()), which relies less on small gains."
-        )
-    else:
-        return
-    warnings.warn(message, SelectionWarning, stacklevel=3)
+def _device_of(reader: PoolReader | None) -> torch.device | None:
+    return None if reader is None else reader.works_on

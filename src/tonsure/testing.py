@@ -6,7 +6,7 @@ Each raises an ``AssertionError`` that says what was broken and by how much.
 import pickle
 import warnings
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -18,14 +18,19 @@ from torch import Tensor
 
 from tonsure.errors import InputError, SelectionWarning
 from tonsure.models import BayesianModel
-from tonsure.objective import Gains, Objective
+from tonsure.models.predict import predict
+from tonsure.objectives.base import Objective, Structure
 from tonsure.optimizers import Greedy, LazyGreedy, Optimizer, TopK
-from tonsure.predictions import predict
-from tonsure.select import Selection, select
-from tonsure.strategies import Strategy, View
+from tonsure.predictions.reader import PoolReader
+from tonsure.selection import Selection, search
+from tonsure.strategies import PoolState, Strategy
 
 ROUNDING = 1e-5
 """What the order of a sum may do to a gain, relative to the largest or in nats."""
+
+
+SEEN = ("labeled_rows", "labels_m", "unlabeled_rows", "features_N_D", "log_probs_n_K_C", "labeled_log_probs_m_K_C")
+"""What a strategy may look at, of a pool state."""
 
 
 def check_objective(objective: Objective[Any, Any], log_probs_n_K_C: Float[Tensor, "n K C"]) -> None:
@@ -51,11 +56,11 @@ def check_objective(objective: Objective[Any, Any], log_probs_n_K_C: Float[Tenso
     _check_notes(objective, items)
     gains = _gains_while_choosing(objective, items, items[: n // 3])
     assert torch.equal(items, before), "the items were changed"
-    _check_promise(objective.gains, gains)
-    if objective.block is None:
-        _check_cuts(objective, items, items[: n // 3], gains[-1])
-        _check_rounding(objective, log_probs_n_K_C, gains)
-    if objective.gains is Gains.FALLING:
+    _check_promise(objective.structure, gains)
+    _check_declarations(objective, items)
+    _check_cuts(objective, items, items[: n // 3], gains[-1])
+    _check_rounding(objective, log_probs_n_K_C, gains)
+    if objective.structure is Structure.SUBMODULAR:
         _check_coarse(objective, log_probs_n_K_C, gains)
     _check_greedy(objective, log_probs_n_K_C)
     assert torch.equal(log_probs_n_K_C, given), "the log-probabilities were changed"
@@ -80,7 +85,7 @@ def check_optimizer(
     before = items.clone()
 
     def rows(pool: Any, k: int = n // 2, **options: Any) -> list[int]:
-        return _quiet_select(pool, objective, k, optimizer, **options).rows.tolist()
+        return _search(pool, objective, k, optimizer, **options).rows.tolist()
 
     expected = rows(items)
     assert len(set(expected)) == n // 2, f"a row was chosen twice: {expected}"
@@ -93,45 +98,47 @@ def check_optimizer(
     assert rows(items.double()) == expected, "storing float32 as float64 gave other rows"
     half = items.half()
     assert rows(half) == rows(half.float().log_softmax(-1)), "reading from float16 gave other rows than float32"
-    if objective.block is None:
-        assert rows([items[:5], items[5:6], items[6:]]) == expected, "three shards gave other rows than one"
-        if isinstance(optimizer, Greedy | LazyGreedy | TopK):
-            order = torch.randperm(n, generator=torch.Generator().manual_seed(0)).to(items.device)
-            gains, turned = (  # not the rows, which may tie
-                _quiet_select(pool, objective, n // 2, optimizer).gains for pool in (items, items[order])
-            )
-            _close(gains, turned, "gains of the pool, and of the same rows in another order")
+    assert rows([items[:5], items[5:6], items[6:]]) == expected, "three shards gave other rows than one"
+    if isinstance(optimizer, Greedy | LazyGreedy | TopK):
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(0)).to(items.device)
+        gains, turned = (  # not the rows, which may tie
+            _search(pool, objective, n // 2, optimizer).gains for pool in (items, items[order])
+        )
+        _close(gains, turned, "gains of the pool, and of the same rows in another order")
     assert torch.equal(items, before), "the items were changed"
 
 
-def check_strategy(strategy: Strategy, view: View) -> None:
+def check_strategy(strategy: Strategy, state: PoolState) -> None:
     """The strategy chooses distinct unlabeled rows, as many as asked for, and the generator alone decides which.
 
     Args:
         strategy: yours.
-        view: some labeled rows, and at least 12 unlabeled ones, with all that a view may hold.
+        state: some labeled rows, and at least 12 unlabeled ones, with all that a state may hold.
 
     Raises:
         AssertionError: a row is chosen twice, is labeled or is not of the pool, there are not k of them, a gain is not
-            finite, the view is changed, the same seed gives other rows or another generator has an influence or is
+            finite, the state is changed, the same seed gives other rows or another generator has an influence or is
             disturbed, what the strategy does not say that it needs has an influence, or a k that is out of range, or
-            a view without what is needed, is no InputError.
+            a state without what is needed, is no InputError.
     """
-    n = len(view.unlabeled_rows)
+    n = len(state.unlabeled_rows)
     assert n >= 12, f"check_strategy needs at least 12 unlabeled rows, got {n}"
     assert pickle.loads(pickle.dumps(strategy)) == strategy, f"{strategy} is not the same after pickling"
-    before = {field.name: getattr(view, field.name) for field in fields(view)}
+    before = {name: getattr(state, name) for name in SEEN}
     missing = sorted(name for name, tensor in before.items() if tensor is None)
-    assert not missing, f"check_strategy needs a view with everything, but {', '.join(missing)} are None"
+    assert not missing, f"check_strategy needs a state with everything, but {', '.join(missing)} are None"
     copies = {name: tensor.clone() for name, tensor in before.items()}
 
-    def choose(k: int, seen: View = view) -> Selection:
+    def choose(k: int, seen: PoolState = state) -> Selection:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SelectionWarning)
             return strategy.choose(seen, k, torch.Generator().manual_seed(3))
 
     for k in (1, n // 2, n):
-        _check_selection(choose(k), view, k)
+        _check_selection(choose(k), state, k)
+    some = replace(state, candidate_rows=state.unlabeled_rows[::2])
+    for k in (1, len(some.choosable_rows)):
+        _check_selection(choose(k, some), some, k)
     expected = choose(n // 2)
     numpy_state = _numpy_state()
     with torch.random.fork_rng(devices=[]):
@@ -147,11 +154,11 @@ def check_strategy(strategy: Strategy, view: View) -> None:
         "log_probs_n_K_C": strategy.needs_predictions,
         "labeled_log_probs_m_K_C": strategy.needs_labeled_predictions,
     }
-    bare = _without(view, *(name for name, needed in needs.items() if not needed))
+    bare = _without(state, *(name for name, needed in needs.items() if not needed))
     assert torch.equal(choose(n // 2, bare).rows, expected.rows), "what is not needed has an influence"
     for name, needed in needs.items():
         if needed:
-            _check_refused(partial(choose, 1, _without(view, name)), f"a view without {name}")
+            _check_refused(partial(choose, 1, _without(state, name)), f"a state without {name}")
     for k in (0, n + 1):
         _check_refused(partial(choose, k), f"k = {k} of {n} unlabeled rows")
     for name, tensor in before.items():
@@ -201,18 +208,18 @@ def check_model(model: BayesianModel, inputs: Tensor, *, tolerance: float = 1e-5
     same("one item at six positions", model.log_probs(copies), expected_n_K_C[:1].expand(6, -1, -1))
 
 
-def _check_selection(selection: Selection, view: View, k: int) -> None:
+def _check_selection(selection: Selection, state: PoolState, k: int) -> None:
     rows, gains = selection.rows.tolist(), selection.gains
     assert len(rows) == len(gains) == k, f"{len(rows)} rows with {len(gains)} gains were chosen, not {k}"
     assert len(set(rows)) == k, f"a row was chosen twice: {rows}"
-    wrong = sorted(set(rows) - set(view.unlabeled_rows.tolist()))
-    assert not wrong, f"row {wrong[0]} was chosen, which is none of the unlabeled rows"
+    wrong = sorted(set(rows) - set(state.choosable_rows.tolist()))
+    assert not wrong, f"row {wrong[0]} was chosen, which is none of the rows that may be chosen"
     assert gains.isfinite().all(), f"gains are not finite: {gains.tolist()}"
 
 
-def _without(view: View, *names: str) -> View:
+def _without(state: PoolState, *names: str) -> PoolState:
     nothing: dict[str, Any] = dict.fromkeys(names)
-    return replace(view, **nothing)
+    return replace(state, **nothing)
 
 
 def _numpy_state() -> str:
@@ -228,48 +235,59 @@ def _check_refused(attempt: Callable[[], object], what: str) -> None:
 
 
 def _check_notes(objective: Objective[Any, Any], items: Tensor) -> None:
-    notes = objective.first_notes(items)
+    notes = objective.init_notes(items)
     assert hasattr(notes, "_fields"), f"the notes are a {type(notes).__name__}, expected a NamedTuple of tensors"
     for name, column in zip(notes._fields, notes, strict=True):
         assert len(column) == len(items), f"the notes' {name} has {len(column)} rows for {len(items)} items"
     before = [column.clone() for column in notes]
-    objective.next_notes(notes, items, items[:2])
-    assert all(map(torch.equal, notes, before)), "next_notes changed the notes that it was given"
-    gain_n = objective.gain(objective.first_state(items[:1]), notes, items)
+    objective.update_notes(notes, items, items[:2])
+    assert all(map(torch.equal, notes, before)), "update_notes changed the notes that it was given"
+    gain_n = objective.gain(objective.init_state(items[:1]), notes, items)
     assert gain_n.shape == (len(items),), f"gain has shape {tuple(gain_n.shape)}, expected ({len(items)},)"
 
 
 def _gains_while_choosing(objective: Objective[Any, Any], items: Tensor, chosen: Tensor) -> list[Tensor]:
     """The gains of all items before anything is chosen, and after each item of ``chosen``."""
-    state, notes = objective.first_state(items[:1]), objective.first_notes(items)
+    state, notes = objective.init_state(items[:1]), objective.init_notes(items)
     gains = [objective.gain(state, notes, items)]
     for item in chosen.split(1):
-        state, notes = objective.next_state(state, item), objective.next_notes(notes, items, item)
+        state, notes = objective.update_state(state, item), objective.update_notes(notes, items, item)
         gains.append(objective.gain(state, notes, items))
     for gain_n in gains:
         assert not gain_n.isnan().any(), f"the gain of item {int(gain_n.isnan().nonzero()[0])} is nan"
     return gains
 
 
-def _check_promise(promise: Gains, gains: list[Tensor]) -> None:
+def _check_promise(promise: Structure, gains: list[Tensor]) -> None:
     rise = max(float((after - before).max()) for before, after in pairwise(gains))
     move = max(float((after - gains[0]).abs().max()) for after in gains)
-    if promise is Gains.FALLING:
+    if promise is Structure.SUBMODULAR:
         assert rise <= ROUNDING, f"gains are promised to fall, but one rose by {rise:.3g}"
-    if promise in (Gains.FIXED, Gains.EQUAL):
+    if promise in (Structure.MODULAR, Structure.CONSTANT):
         assert move <= ROUNDING, f"gains are promised to be fixed, but one moved by {move:.3g}"
-    if promise is Gains.EQUAL:
+    if promise is Structure.CONSTANT:
         assert gains[0].unique().numel() == 1, f"gains are promised to be equal, but are {gains[0].unique().tolist()}"
+
+
+def _check_declarations(objective: Objective[Any, Any], items: Tensor) -> None:
+    """What the objective declares not to change does not change."""
+    state, notes = objective.init_state(items[:1]), objective.init_notes(items)
+    if not objective.uses_state:
+        gain_n = objective.gain(objective.update_state(state, items[:1]), notes, items)
+        assert torch.equal(gain_n, objective.gain(state, notes, items)), "uses_state is False, but the state changed"
+    if not objective.updates_notes:
+        updated = objective.update_notes(notes, items, items[:2])
+        assert all(map(torch.equal, notes, updated)), "updates_notes is False, but the notes changed"
 
 
 def _check_cuts(objective: Objective[Any, Any], items: Tensor, chosen: Tensor, expected_n: Tensor) -> None:
     """Gains after ``chosen``, all of them at once: of the whole pool, of two blocks, of the pool turned round."""
-    state = objective.first_state(items[:1])
+    state = objective.init_state(items[:1])
     for item in chosen.split(1):
-        state = objective.next_state(state, item)
+        state = objective.update_state(state, item)
 
     def gain(part: Tensor) -> Tensor:
-        return objective.gain(state, objective.next_notes(objective.first_notes(part), part, chosen), part)
+        return objective.gain(state, objective.update_notes(objective.init_notes(part), part, chosen), part)
 
     half = len(items) // 2
     _close(expected_n, gain(items), f"gains after {len(chosen)} chosen items one by one, and at once")
@@ -297,7 +315,7 @@ def _check_coarse(objective: Objective[Any, Any], log_probs_n_K_C: Tensor, expec
 
 
 def _check_greedy(objective: Objective[Any, Any], items: Tensor) -> None:
-    greedy, lazy = (_quiet_select(items, objective, len(items), by) for by in (Greedy(), LazyGreedy()))
+    greedy, lazy = (_search(items, objective, len(items), optimizer) for optimizer in (Greedy(), LazyGreedy()))
     assert greedy.rows.tolist() == lazy.rows.tolist(), (
         f"lazy greedy chose {lazy.rows.tolist()}, greedy {greedy.rows.tolist()}"
     )
@@ -305,10 +323,10 @@ def _check_greedy(objective: Objective[Any, Any], items: Tensor) -> None:
     assert most <= ceiling + ROUNDING, f"a batch is worth {most}, above the ceiling {ceiling}"
 
 
-def _quiet_select(pool: Any, objective: Objective[Any, Any], k: int, by: Optimizer, **options: Any) -> Selection:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SelectionWarning)
-        return select(pool, objective, k, by=by, **options)
+def _search(
+    pool: Tensor | list[Tensor], objective: Objective[Any, Any], k: int, optimizer: Optimizer, block: int | None = None
+) -> Selection:
+    return search(PoolReader(pool if isinstance(pool, list) else [pool]), objective, k, optimizer, block=block)
 
 
 def _close(expected: Tensor, found: Tensor, what: str) -> None:

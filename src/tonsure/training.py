@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from tonsure.errors import InputError, TonsureError
+from tonsure.errors import InputError, TrainingError
 from tonsure.seeding import seeded
 
 Schedule = Callable[[float], float]
@@ -22,10 +22,6 @@ Examples = tuple[Tensor, Tensor]
 """Inputs [n, ...] and their labels, int64 [n]."""
 
 _BLOCK = 1024  # validation examples at a time
-
-
-class TrainingError(TonsureError, RuntimeError):
-    """The training diverged; the message names the iteration and the learning rate."""
 
 
 def constant(done: float) -> float:

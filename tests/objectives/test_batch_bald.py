@@ -11,10 +11,10 @@ from enumeration import joint_information
 
 def total(objective, log_probs_b):
     """The worth of a batch, in the order given, and its standard error."""
-    state, worth = objective.first_state(log_probs_b), 0.0
+    state, worth = objective.init_state(log_probs_b), 0.0
     for item in log_probs_b.split(1):
-        worth += float(objective.gain(state, objective.first_notes(item), item))
-        state = objective.next_state(state, item)
+        worth += float(objective.gain(state, objective.init_notes(item), item))
+        state = objective.update_state(state, item)
     return worth, objective.standard_error(state)
 
 

@@ -73,7 +73,7 @@ def test_independent_members_seem_to_share_less_with_the_correction():
     logits = 2 * torch.randn(200, 5, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     log_probs = logits.log_softmax(-1)
     left = {
-        corrected: float(tn.select(log_probs, tn.BoundedLBB(corrected=corrected), 10, by=tn.TopK()).gains.mean())
+        corrected: float(tn.select(log_probs, tn.BoundedLBB(corrected=corrected), 10, optimizer=tn.TopK()).gains.mean())
         for corrected in (False, True)
     }
     assert left[False] == left[True]  # alone
@@ -81,7 +81,7 @@ def test_independent_members_seem_to_share_less_with_the_correction():
     def told(corrected):
         objective = tn.BoundedLBB(corrected=corrected)
         items = objective.prepare(log_probs)
-        notes = objective.next_notes(objective.first_notes(items[10:]), items[10:], items[:10])
+        notes = objective.update_notes(objective.init_notes(items[10:]), items[10:], items[:10])
         return float(notes.left_n.mean())
 
     assert told(False) < 0.2 < told(True) / 2

@@ -13,7 +13,7 @@ def test_two_items_are_worth_their_joint_information(make_log_probs, impossible)
     log_probs = make_log_probs(12, impossible=impossible)
     for seed in range(5):
         pair = log_probs[torch.randperm(12, generator=torch.Generator().manual_seed(seed))[:2]]
-        total = float(tn.select(pair, tn.LargeBatchBALD(), 2, by=tn.Greedy()).gains.sum())
+        total = float(tn.select(pair, tn.LargeBatchBALD(), 2, optimizer=tn.Greedy()).gains.sum())
         assert total == pytest.approx(joint_information(pair.exp()), abs=1e-12)
 
 

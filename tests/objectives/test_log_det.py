@@ -52,7 +52,7 @@ def test_log_det_is_that_of_the_sum_of_calibrated_matrices(make_log_probs, C, im
 
 def test_every_item_alone_tells_log_det_what_it_tells(make_log_probs):
     log_probs = make_log_probs(30, impossible=True)
-    alone = tn.select(log_probs, tn.LogDet(), 30, by=tn.TopK())
+    alone = tn.select(log_probs, tn.LogDet(), 30, optimizer=tn.TopK())
     told = [joint_information(log_probs[row : row + 1].exp()) for row in alone.rows.tolist()]
     assert alone.gains.tolist() == pytest.approx(told, abs=1e-6)
 

@@ -28,6 +28,6 @@ def test_scaled_lengths_are_twice_bald_to_second_order(make_log_probs):
     mean = make_log_probs(30, K=1)
     log_probs = (mean + 0.2 * torch.randn(30, 6, 3, generator=torch.Generator().manual_seed(1))).log_softmax(-1)
     lengths, bald = (
-        tn.select(log_probs, one, 30, by=tn.TopK()).gains for one in (tn.Spread(True), tn.Pointwise(tn.bald))
+        tn.select(log_probs, one, 30, optimizer=tn.TopK()).gains for one in (tn.Spread(True), tn.Pointwise(tn.bald))
     )
     assert lengths.tolist() == pytest.approx((2 * bald).tolist(), rel=0.15)

@@ -20,7 +20,7 @@ def frequencies(by, k):
     log_probs = torch.stack([SCORES, 1 - SCORES], -1).log()[:, None]
     counts = dict.fromkeys(itertools.permutations(range(5), k), 0)
     for seed in range(DRAWS):
-        counts[tuple(tn.select(log_probs, tn.Pointwise(first_class), k, by=by, seed=seed).rows.tolist())] += 1
+        counts[tuple(tn.select(log_probs, tn.Pointwise(first_class), k, optimizer=by, seed=seed).rows.tolist())] += 1
     return {rows: count / DRAWS for rows, count in counts.items()}
 
 
@@ -60,7 +60,7 @@ def test_every_step_draws_from_the_gains_that_the_batch_has_left():
     log_probs = torch.stack([probs, 1 - probs], -1).log()
     counts = dict.fromkeys(itertools.permutations(range(3), 2), 0)
     for seed in range(DRAWS):
-        chosen = tn.select(log_probs, tn.Spread(), 2, by=tn.StepwisePowerSample(), seed=seed)
+        chosen = tn.select(log_probs, tn.Spread(), 2, optimizer=tn.StepwisePowerSample(), seed=seed)
         counts[tuple(chosen.rows.tolist())] += 1
     for (first, second), count in counts.items():
         left = {
@@ -83,7 +83,7 @@ def test_items_without_a_gain_come_last_and_at_random(make_log_probs):
     log_probs[::2] = log_probs[::2, :1]  # samples that agree: BALD is zero
     lasts = set()
     for seed in range(10):
-        chosen = tn.select(log_probs, tn.Pointwise(tn.bald), 20, by=tn.PowerSample(), seed=seed)
+        chosen = tn.select(log_probs, tn.Pointwise(tn.bald), 20, optimizer=tn.PowerSample(), seed=seed)
         assert (chosen.rows[:10] % 2 == 1).all()
         lasts.add(tuple(chosen.rows[10:].tolist()))
     assert len(lasts) == 10

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 import tonsure as tn
+from pool_states import choose, random_state, state_of
 from tonsure.strategies.badge import draw
-from views import choose, random_view, view_of
 
 
 def gradients(view):
@@ -19,7 +19,7 @@ def gradients(view):
 
 
 def test_gains_are_distances_of_gradients():
-    view = random_view(30, 4, D=5)
+    view = random_state(30, 4, D=5)
     found = choose(tn.BADGE(), view, 26)
     places = torch.searchsorted(view.unlabeled_rows, found.rows)
     gradients_b = gradients(view)[places]
@@ -31,7 +31,7 @@ def test_gains_are_distances_of_gradients():
 
 def test_pairs_are_drawn_as_often_as_they_should_be():
     """Against the probabilities of every pair, enumerated."""
-    view, times = random_view(7, 2), 1500
+    view, times = random_state(7, 2), 1500
     squared = torch.cdist(gradients(view), gradients(view)).square()
     expected = squared / squared.sum(dim=1, keepdim=True) / 5
     counts, generator = torch.zeros(5, 5), torch.Generator().manual_seed(0)
@@ -49,7 +49,7 @@ def test_copies_come_last():
     """Copies differ by nothing, so that they are drawn when nothing else is left."""
     features = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).repeat(3, 1)
     log_probs = (2 * torch.randn(6, 4, 3, generator=torch.Generator().manual_seed(1))).log_softmax(-1).repeat(3, 1, 1)
-    view = view_of(features, [0], log_probs_N_K_C=log_probs)
+    view = state_of(features, [0], log_probs_N_K_C=log_probs)
     for seed in range(5):
         found = choose(tn.BADGE(), view, 17, seed)
         assert sorted((found.rows[:6] % 6).tolist()) == list(range(6))

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 import tonsure as tn
+from pool_states import choose, random_state, state_of
 from tonsure.strategies import bait
-from views import choose, random_view, view_of
 
 
 def informations(view, binary):
@@ -49,7 +49,7 @@ def by_hand(view, k, *, prior=1.0, oversampling=2.0, binary=False):
 )
 @pytest.mark.parametrize("seed", [0, 1])
 def test_same_as_explicit_matrices(settings, seed):
-    view = random_view(25, 4, D=3, seed=seed)
+    view = random_state(25, 4, D=3, seed=seed)
     found, expected = choose(tn.BAIT(**settings), view, 6), by_hand(view, 6, **settings)
     assert found.rows.tolist() == list(expected)
     torch.testing.assert_close(found.gains, torch.tensor(list(expected.values()), dtype=torch.float64))
@@ -57,7 +57,7 @@ def test_same_as_explicit_matrices(settings, seed):
 
 def test_many_steps_stay_exact():
     """What is kept up to date is what it would be if computed anew."""
-    view = random_view(60, 4, D=6, C=4)
+    view = random_state(60, 4, D=6, C=4)
     found, expected = choose(tn.BAIT(oversampling=1.0), view, 40), by_hand(view, 40, oversampling=1.0)
     assert found.rows.tolist() == list(expected)
     torch.testing.assert_close(
@@ -67,7 +67,7 @@ def test_many_steps_stay_exact():
 
 @pytest.mark.parametrize("block", [1, 4, 7])
 def test_whatever_the_block(block, monkeypatch):
-    view = random_view(40, 4, D=3)
+    view = random_state(40, 4, D=3)
     expected = choose(tn.BAIT(), view, 8)
     monkeypatch.setattr(bait, "BLOCK", block)
     found = choose(tn.BAIT(), view, 8)
@@ -77,12 +77,12 @@ def test_whatever_the_block(block, monkeypatch):
 
 def test_ties_go_to_the_lowest_row():
     features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
-    view = view_of(features, labels=[], log_probs_N_K_C=torch.full((4, 2, 2), 0.5).log())
+    view = state_of(features, labels=[], log_probs_N_K_C=torch.full((4, 2, 2), 0.5).log())
     assert choose(tn.BAIT(oversampling=1.0), view, 4).rows.tolist() == [0, 1, 2, 3]
 
 
 def test_a_last_layer_that_is_too_large_is_refused(monkeypatch):
-    view = random_view(20, 3, D=4)
+    view = random_state(20, 3, D=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bait, "LARGEST", 11)
         with pytest.raises(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import tonsure as tn
-from views import choose, random_view, view_of
+from pool_states import choose, random_state, state_of
 
 
 def by_hand(view, k):
@@ -20,7 +20,7 @@ def by_hand(view, k):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_same_as_by_hand(seed):
-    view = random_view(60, 5, seed=seed)
+    view = random_state(60, 5, seed=seed)
     found = choose(tn.CoreSet(), view, 20)
     rows, gains = zip(*by_hand(view, 20), strict=True)
     assert found.rows.tolist() == list(rows)
@@ -29,7 +29,7 @@ def test_same_as_by_hand(seed):
 
 def test_no_farther_than_twice_the_best():
     """The bound of Gonzalez, by enumeration."""
-    view = random_view(14, 2)
+    view = random_state(14, 2)
     features = view.features_N_D
 
     def radius(rows):
@@ -42,14 +42,14 @@ def test_no_farther_than_twice_the_best():
 
 def test_ties_go_to_the_lowest_row():
     corners = [[0.0, 0.0], [3.0, 0.0], [0.0, 3.0], [-3.0, 0.0], [0.0, -3.0]]
-    assert choose(tn.CoreSet(), view_of(corners, [0]), 2).rows.tolist() == [1, 2]
+    assert choose(tn.CoreSet(), state_of(corners, [0]), 2).rows.tolist() == [1, 2]
     far_away = [[x + 1000.0, y - 1000.0] for x, y in corners]
-    assert choose(tn.CoreSet(), view_of(far_away, [0]), 2).rows.tolist() == [1, 2]
+    assert choose(tn.CoreSet(), state_of(far_away, [0]), 2).rows.tolist() == [1, 2]
 
 
 @pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 def test_copies_come_last_and_are_no_gain():
-    view = view_of(torch.tensor([[0.1], [0.1], [0.7], [0.7], [9.1], [9.1]]), [1])
+    view = state_of(torch.tensor([[0.1], [0.1], [0.7], [0.7], [9.1], [9.1]]), [1])
     found = choose(tn.CoreSet(), view, 5)
     assert found.rows.tolist() == [4, 2, 0, 3, 5]
     assert found.gains.tolist() == pytest.approx([9.0, 0.6, 0, 0, 0])
@@ -58,4 +58,4 @@ def test_copies_come_last_and_are_no_gain():
 
 def test_without_labels_there_is_nothing_to_be_far_from():
     with pytest.raises(tn.InputError, match=r"none of the 4 rows is labeled"):
-        choose(tn.CoreSet(), view_of(torch.eye(4), labels=[]), 2)
+        choose(tn.CoreSet(), state_of(torch.eye(4), labels=[]), 2)

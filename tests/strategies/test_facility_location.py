@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import tonsure as tn
-from tonsure import facilities
-from tonsure.parts import Part
-from views import choose, random_view, view_of
+from pool_states import choose, random_state, state_of
+from tonsure.predictions.reader import PoolReader
+from tonsure.strategies import facilities
 
 
 def worth_by_hand(view, radius, k):
@@ -34,7 +34,7 @@ def worth_by_hand(view, radius, k):
     ("N", "m", "k", "radius"), [(40, 6, 12, 0.7), (40, 6, 3, 2.0), (30, 0, 5, 0.7), (9, 0, 1, 1.0)]
 )
 def test_it_is_greedy_in_what_the_docstring_says(N, m, k, radius):
-    view = random_view(N, m, D=5)
+    view = random_state(N, m, D=5)
     found = choose(tn.FacilityLocation(radius=radius), view, k)
     worth, rows = worth_by_hand(view, radius, k), []
     for row, gain in zip(found.rows.tolist(), found.gains.tolist(), strict=True):
@@ -45,7 +45,7 @@ def test_it_is_greedy_in_what_the_docstring_says(N, m, k, radius):
 
 
 def test_batches_are_searched_lazily_and_in_blocks_to_the_same_rows(monkeypatch):
-    view = random_view(300, 20, D=6)
+    view = random_state(300, 20, D=6)
     expected = choose(tn.FacilityLocation(), view, 60)
     for sizes in ((1, 7, 11, 13), (5, 64, 100, 64), (300, 300, 300, 300)):
         for name, size in zip(("FRESH", "BLOCK", "TILE", "READ"), sizes, strict=True):
@@ -56,9 +56,9 @@ def test_batches_are_searched_lazily_and_in_blocks_to_the_same_rows(monkeypatch)
 @pytest.mark.parametrize(("m", "read"), [(0, 50), (120, 50), (299, 50), (120, 300)])
 def test_the_features_of_a_pool_are_read_some_at_a_time(m, read, monkeypatch):
     """Of 300 rows, 20 are looked at, and at most 8 · k."""
-    view, sizes = random_view(300, m, D=3), []
+    view, sizes = random_state(300, m, D=3), []
 
-    class Watched(Part):
+    class Watched(PoolReader):
         def stored(self, rows):
             sizes.append(len(rows))
             return super().stored(rows)
@@ -77,7 +77,7 @@ def test_it_avoids_outliers_and_copies():
     ways = torch.eye(4)
     crowds = [ways[0].expand(10, 4), ways[1].expand(8, 4), ways[2:3], ways[3].expand(20, 4)]
     noise = 0.01 * torch.randn(39, 4, generator=torch.Generator().manual_seed(0))
-    view = view_of(torch.cat(crowds) + noise, [38], log_probs_N_K_C=torch.zeros(39, 2, 3).log_softmax(-1))
+    view = state_of(torch.cat(crowds) + noise, [38], log_probs_N_K_C=torch.zeros(39, 2, 3).log_softmax(-1))
     first, second, third = choose(tn.FacilityLocation(radius=50.0), view, 3).rows.tolist()
     assert (first < 10, 10 <= second < 18, third) == (True, True, 18)
 
@@ -85,7 +85,7 @@ def test_it_avoids_outliers_and_copies():
 def test_where_the_model_is_certain_nothing_needs_to_be_covered():
     """Undecided are only the rows from 30 on."""
     probs = torch.tensor([[1.0, 0.0]] * 30 + [[0.5, 0.5]] * 10)
-    view = random_view(40, 0, log_probs_N_K_C=probs.log()[:, None])
+    view = random_state(40, 0, log_probs_N_K_C=probs.log()[:, None])
     drawn = set()
     for seed in range(3):
         with pytest.warns(tn.SelectionWarning, match="only 10 of the 20 picks have a positive gain"):
@@ -100,7 +100,7 @@ def test_where_the_model_is_certain_nothing_needs_to_be_covered():
 def test_of_many_rows_some_are_drawn_by_their_score():
     """Rows that the model is sure of are not drawn where there are enough others; each drawn one counts the same."""
     probs = torch.tensor([[1.0, 0.0]] * 150 + [[0.9, 0.1]] * 50 + [[0.6, 0.4]] * 50)
-    view = random_view(250, 0, D=4, log_probs_N_K_C=probs.log()[:, None])
+    view = random_state(250, 0, D=4, log_probs_N_K_C=probs.log()[:, None])
     drawn = [choose(tn.FacilityLocation(radius=1e-6, most=16), view, 2, seed).rows.tolist() for seed in range(200)]
     rows = torch.tensor(drawn).flatten()
     assert rows.min() >= 150

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 import tonsure as tn
-from tonsure.distances import on_the_sphere
+from pool_states import choose, random_state, state_of
 from tonsure.strategies import prob_cover
 from tonsure.strategies.clusters import clusters_of
-from views import choose, random_view, view_of
+from tonsure.strategies.distances import on_the_sphere
 
 
 def inside(view, delta):
@@ -25,7 +25,7 @@ def covered(balls, rows):
 @pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 def test_same_as_by_hand(delta, block, monkeypatch):
     monkeypatch.setattr(prob_cover, "BLOCK", block)
-    view = random_view(60, 3)
+    view = random_state(60, 3)
     found, balls, rows = choose(tn.ProbCover(delta), view, 12), inside(view, delta), view.labeled_rows.tolist()
     for row, gain in zip(found.rows.tolist(), found.gains.tolist(), strict=True):
         gains = [covered(balls, [*rows, other]) - covered(balls, rows) for other in range(60)]
@@ -35,7 +35,7 @@ def test_same_as_by_hand(delta, block, monkeypatch):
 
 def test_ties_are_drawn_whatever_the_order_of_the_pool():
     """Ten copies of one direction, ten of another: either way each of the twenty comes first about equally often."""
-    view = view_of(torch.tensor([[1.0, 0.0]] * 10 + [[0.0, 1.0]] * 10), [])
+    view = state_of(torch.tensor([[1.0, 0.0]] * 10 + [[0.0, 1.0]] * 10), [])
     firsts = torch.tensor([int(choose(tn.ProbCover(0.5), view, 2, seed).rows[0]) for seed in range(400)])
     counts = firsts.bincount(minlength=20)
     assert float((counts - 20).square().sum() / 20) < 43.8  # χ² with 19 degrees of freedom, 0.999
@@ -43,7 +43,7 @@ def test_ties_are_drawn_whatever_the_order_of_the_pool():
 
 def test_near_to_the_best_cover():
     """At least 1 − 1/e of what any batch would cover, by enumeration."""
-    view = random_view(16, 0, labels=[])
+    view = random_state(16, 0, labels=[])
     balls = inside(view, 0.4)
     best = max(covered(balls, rows) for rows in itertools.combinations(range(16), 3))
     found = covered(balls, choose(tn.ProbCover(0.4), view, 3).rows.tolist())
@@ -51,7 +51,7 @@ def test_near_to_the_best_cover():
 
 
 def test_the_rest_is_drawn():
-    view = view_of(torch.tensor([[1.0, 0.0]] * 10 + [[0.0, 1.0]] * 10), [0])
+    view = state_of(torch.tensor([[1.0, 0.0]] * 10 + [[0.0, 1.0]] * 10), [0])
     seen = set()
     for seed in range(4):
         with pytest.warns(tn.SelectionWarning, match="only 1 of the 5 picks have a positive gain"):
@@ -64,7 +64,7 @@ def test_the_rest_is_drawn():
 
 @pytest.mark.parametrize("purity", [0.5, 0.95, 1.0])
 def test_the_largest_delta_that_is_pure(purity):
-    view = random_view(80, 4)
+    view = random_state(80, 4)
     features = on_the_sphere(view.features_N_D)
     found = tn.ProbCover(purity=purity, classes=4)._largest_pure(features, view, torch.Generator().manual_seed(2))
     cluster = clusters_of(features, 4, torch.Generator().manual_seed(2))
@@ -85,15 +85,15 @@ def test_as_many_clusters_as_classes(monkeypatch):
         return clusters_of(features, count, generator)
 
     monkeypatch.setattr(prob_cover, "clusters_of", note)
-    choose(tn.ProbCover(), view_of(torch.randn(20, 3), [1, 2], labels=[0, 4]), 1)
-    choose(tn.ProbCover(classes=3), view_of(torch.randn(20, 3), [1, 2], labels=[0, 4]), 1)
-    choose(tn.ProbCover(), view_of(torch.randn(20, 3), [1, 2], labels=[0, 0]), 1)
+    choose(tn.ProbCover(), state_of(torch.randn(20, 3), [1, 2], labels=[0, 4]), 1)
+    choose(tn.ProbCover(classes=3), state_of(torch.randn(20, 3), [1, 2], labels=[0, 4]), 1)
+    choose(tn.ProbCover(), state_of(torch.randn(20, 3), [1, 2], labels=[0, 0]), 1)
     assert asked == [5, 3, 2]
     with pytest.raises(tn.InputError, match="no row is labeled: give delta or classes"):
-        choose(tn.ProbCover(), view_of(torch.randn(20, 3), labels=[]), 1)
+        choose(tn.ProbCover(), state_of(torch.randn(20, 3), labels=[]), 1)
 
 
 def test_one_cluster_is_pure_however_large_its_balls():
-    view = view_of(torch.ones(20, 3), [1])
+    view = state_of(torch.ones(20, 3), [1])
     features = on_the_sphere(view.features_N_D)
     assert tn.ProbCover()._largest_pure(features, view, torch.Generator()) == pytest.approx(2, abs=1e-3)

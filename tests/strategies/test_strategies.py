@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import tonsure as tn
+from pool_states import choose, random_state, state_of
 from tonsure.strategies import Searched
 from tonsure.testing import check_strategy
-from views import choose, random_view, view_of
 
 STRATEGIES = [
     tn.CoreSet(),
@@ -29,7 +29,7 @@ STRATEGIES = [
     tn.BAIT(binary=True, prior=0.1),
     tn.BAIT(oversampling=1.0),
     tn.Targeted(tn.EPIG),
-    tn.Targeted(tn.EPIG, count=5, by=tn.PowerSample()),
+    tn.Targeted(tn.EPIG, count=5, optimizer=tn.PowerSample()),
     Searched(tn.LargeBatchBALD()),
     Searched(tn.Random()),
 ]
@@ -37,22 +37,22 @@ STRATEGIES = [
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
 def test_the_contract(strategy):
-    check_strategy(strategy, random_view())
+    check_strategy(strategy, random_state())
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
 def test_copies_of_one_item(strategy):
     """Nothing tells the rows of the pool apart."""
     uniform = torch.full((20, 4, 3), 1 / 3).log()
-    check_strategy(strategy, view_of(torch.ones(20, 2), [3, 8], log_probs_N_K_C=uniform))
-    check_strategy(strategy, view_of(torch.zeros(20, 2), [3, 8], log_probs_N_K_C=uniform))
+    check_strategy(strategy, state_of(torch.ones(20, 2), [3, 8], log_probs_N_K_C=uniform))
+    check_strategy(strategy, state_of(torch.zeros(20, 2), [3, 8], log_probs_N_K_C=uniform))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
 def test_certain_predictions(strategy):
     certain = torch.full((20, 4, 3), -torch.inf)
     certain[..., 1] = 0
-    check_strategy(strategy, random_view(20, 3, log_probs_N_K_C=certain))
+    check_strategy(strategy, random_state(20, 3, log_probs_N_K_C=certain))
 
 
 def test_the_table_names_every_strategy():
@@ -61,7 +61,7 @@ def test_the_table_names_every_strategy():
 
 
 def test_seeds_differ():
-    view = random_view()
+    view = random_state()
     for strategy in (tn.BADGE(), tn.Targeted(tn.EPIG, count=3), Searched(tn.Random())):
         assert len({tuple(choose(strategy, view, 5, seed).rows.tolist()) for seed in range(5)}) > 1, strategy
 
@@ -70,7 +70,7 @@ def test_they_print_what_they_are():
     assert repr(tn.CoreSet()) == "CoreSet()"
     assert repr(tn.BAIT()) == "BAIT(prior=1.0, oversampling=2.0, binary=False)"
     assert repr(tn.Targeted(tn.EPIG)) == "Targeted(EPIG, count=500)"
-    assert repr(tn.Targeted(tn.EPIG, 7, tn.TopK())) == "Targeted(EPIG, count=7, by=TopK())"
+    assert repr(tn.Targeted(tn.EPIG, 7, tn.TopK())) == "Targeted(EPIG, count=7, optimizer=TopK())"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_settings_out_of_range_are_refused(make, message):
 
 
 def changed(**changes):
-    return dataclasses.replace(random_view(10, 3), **changes)
+    return dataclasses.replace(random_state(10, 3), **changes)
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_predictions_that_are_no_distributions_are_refused():
 def test_a_missing_library_is_named(strategy, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.cluster", None)
     with pytest.raises(tn.errors.MissingExtraError, match=r"tonsure\[datasets\]"):
-        choose(strategy, random_view(), 3)
+        choose(strategy, random_state(), 3)
 
 
 def test_the_rest_without_a_gain_is_told():
-    view = view_of([[0.0], [0.0], [1.0], [0.0], [1.0]], [0])
+    view = state_of([[0.0], [0.0], [1.0], [0.0], [1.0]], [0])
     with pytest.warns(tn.SelectionWarning, match=r"only 1 of the 3 picks have a positive gain under CoreSet\(\)"):
         choose(tn.CoreSet(), view, 3)
 
@@ -240,14 +240,14 @@ class ChangesFeatures(Sound):
     ],
 )
 def test_a_broken_strategy_is_caught(broken, message):
-    check_strategy(Sound(), random_view())
+    check_strategy(Sound(), random_state())
     with pytest.raises(AssertionError, match=message):
-        check_strategy(broken(), random_view())
+        check_strategy(broken(), random_state())
 
 
 def test_what_the_check_itself_needs():
     with pytest.raises(AssertionError, match="at least 12 unlabeled rows, got 7"):
-        check_strategy(Sound(), random_view(10, 3))
+        check_strategy(Sound(), random_state(10, 3))
     with pytest.raises(AssertionError, match="but features_N_D are None"):
-        check_strategy(Sound(), dataclasses.replace(random_view(), features_N_D=None))
+        check_strategy(Sound(), dataclasses.replace(random_state(), features_N_D=None))
     assert pickle.loads(pickle.dumps(Sound())) == Sound()

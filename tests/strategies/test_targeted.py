@@ -2,12 +2,12 @@ import pytest
 import torch
 
 import tonsure as tn
+from pool_states import choose, random_state
 from tonsure.strategies import Searched
-from views import choose, random_view
 
 
 def test_the_objective_is_made_of_rows_of_the_pool():
-    view, made = random_view(), []
+    view, made = random_state(), []
 
     def make(log_probs_T_K_C):
         made.append(log_probs_T_K_C)
@@ -24,13 +24,13 @@ def test_the_objective_is_made_of_rows_of_the_pool():
 
 @pytest.mark.parametrize("by", [None, tn.PowerSample()])
 def test_same_as_select_with_all_rows_as_targets(by):
-    view = random_view()
-    found = choose(tn.Targeted(tn.EPIG, by=by), view, 6)
+    view = random_state()
+    found = choose(tn.Targeted(tn.EPIG, optimizer=by), view, 6)
     generator = torch.Generator().manual_seed(0)
     targets = torch.randperm(34, generator=generator)
     objective = tn.EPIG(view.log_probs_n_K_C[targets])
     seed = int(torch.randint(2**31, (), generator=generator))
-    expected = tn.select(view.log_probs_n_K_C, objective, 6, by=by, seed=seed)
+    expected = tn.select(view.log_probs_n_K_C, objective, 6, optimizer=by, seed=seed)
     assert found.rows.tolist() == view.unlabeled_rows[expected.rows].tolist()
     assert found.gains.tolist() == expected.gains.tolist()
 
@@ -38,8 +38,8 @@ def test_same_as_select_with_all_rows_as_targets(by):
 @pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 @pytest.mark.parametrize("by", [None, tn.StochasticGreedy(), tn.PowerSample()])
 def test_an_objective_and_its_optimizer_are_a_strategy(by):
-    view = random_view()
+    view = random_state()
     found = choose(Searched(tn.LargeBatchBALD(), by), view, 6, seed=11)
-    expected = tn.select(view.log_probs_n_K_C, tn.LargeBatchBALD(), 6, by=by, seed=11)
+    expected = tn.select(view.log_probs_n_K_C, tn.LargeBatchBALD(), 6, optimizer=by, seed=11)
     assert found.rows.tolist() == view.unlabeled_rows[expected.rows].tolist()
     assert found.gains.tolist() == expected.gains.tolist()

@@ -3,9 +3,9 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 import tonsure as tn
+from pool_states import choose, state_of
 from tonsure.strategies import clusters, typi_clust
 from tonsure.strategies.clusters import clusters_of
-from views import choose, view_of
 
 
 def directions(*counts, spread=0.02, seed=0):
@@ -18,7 +18,7 @@ def directions(*counts, spread=0.02, seed=0):
 
 def test_one_of_every_cluster_without_a_label_the_largest_first():
     features = directions(30, 50, 40, 20)
-    view = view_of(features, [0])  # a row of the first
+    view = state_of(features, [0])  # a row of the first
     found = choose(tn.TypiClust(), view, 3)
     part = torch.arange(4).repeat_interleave(torch.tensor([30, 50, 40, 20]))
     assert part[found.rows].tolist() == [1, 2, 3]
@@ -27,7 +27,7 @@ def test_one_of_every_cluster_without_a_label_the_largest_first():
 def test_the_most_typical_of_a_cluster():
     """Against the neighbors that scikit-learn finds."""
     features = directions(30, 50, 40)
-    found = choose(tn.TypiClust(), view_of(features, [0, 100]), 1)
+    found = choose(tn.TypiClust(), state_of(features, [0, 100]), 1)
     unit = torch.nn.functional.normalize(features[30:80].double())
     distances, _ = NearestNeighbors(n_neighbors=21).fit(unit).kneighbors(unit)
     typicality = 1 / (distances[:, 1:].mean(axis=1) + 1e-5)
@@ -46,7 +46,7 @@ def test_typicality_in_blocks(size, monkeypatch):
 @pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")  # of one row alone in its cluster
 def test_more_rows_than_clusters_go_round():
     features = directions(12, 20, 16, 3)
-    found = choose(tn.TypiClust(max_clusters=4), view_of(features, [40]), 50)
+    found = choose(tn.TypiClust(max_clusters=4), state_of(features, [40]), 50)
     part = torch.arange(4).repeat_interleave(torch.tensor([12, 20, 16, 3]))
     assert part[found.rows].tolist()[:8] == [1, 0, 1, 2, 0, 1, 2, 0]
     assert part[found.rows].tolist()[-3:] == [3, 3, 3]  # too small, until nothing else is left

@@ -1,9 +1,9 @@
 """Selection on Ray: every shard of the pool is an actor, somewhere in a cluster."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Concatenate
 
 import torch
 from torch import Tensor
@@ -21,11 +21,11 @@ from tonsure.backends.ray_cluster import (
 )
 from tonsure.backends.ray_rows import SentRows, StoredRows, own, source
 from tonsure.errors import BackendError, InputError, TonsureError
-from tonsure.objective import Objective
-from tonsure.parts import Part
-from tonsure.plan import Plan
-from tonsure.shard import Bid, Shard
-from tonsure.shards import Backend, Shards
+from tonsure.objectives.base import Objective
+from tonsure.predictions.reader import PoolReader
+from tonsure.search.backend import Answer, Backend, P, Shards
+from tonsure.search.plan import Plan
+from tonsure.search.shard import Bid, Shard
 
 ROWS = 10_000
 """A shard has so many rows at least, unless the number of shards is given: below, messages cost more than work."""
@@ -71,7 +71,7 @@ class RayBackend(Backend):
                 raise InputError(f"RayBackend: {name} is {getattr(self, name)}, expected at least 0")
 
     @contextmanager
-    def start(self, part: Part, objective: Objective[Any, Any], plan: Plan) -> Iterator[Shards]:
+    def start(self, part: PoolReader, objective: Objective[Any, Any], plan: Plan) -> Iterator[Shards]:
         """Raises, beside what ``Shard`` does:
 
         BackendError: the cluster does not answer or has no room, or a shard was lost too often.
@@ -86,6 +86,27 @@ class RayBackend(Backend):
                 yield shards
             finally:
                 shards.end()
+
+    def map(self, reader: PoolReader, function: Callable[[PoolReader], Answer]) -> list[Answer]:
+        """Raises as ``start`` does; a part whose worker is lost is done again, ``retries`` times."""
+        bytes_sent = 0 if reader.path else len(reader) * reader.stored(torch.tensor([0])).nbytes
+        with connected(self.address, bytes_sent):
+            count = self.shards or min(slots(self.cpus_per_shard, self.gpus_per_shard), max(1, len(reader) // ROWS))
+            starts = list(range(0, len(reader), shard_rows(len(reader), count)))
+            device = torch.device("cuda") if self.gpus_per_shard else None
+            sources = [source(reader, start, end, device) for start, end in zip(starts, [*starts[1:], len(reader)])]
+            options = {"num_cpus": self.cpus_per_shard, "num_gpus": self.gpus_per_shard, "max_retries": self.retries}
+            task = ray_library().remote(_on_part).options(**options)
+            try:
+                answers: list[Answer] = get([task.remote(each, function, self.cpus_per_shard) for each in sources])
+            except LostError as error:
+                raise BackendError(f"a part of the pool was lost {self.retries + 1} times; at last: {error}") from error
+            return answers
+
+
+def _on_part(source: StoredRows | SentRows, function: Callable[[PoolReader], Any], cpus: float) -> Any:
+    torch.set_num_threads(max(1, int(cpus)))
+    return function(source.open())
 
 
 class ShardActor:
@@ -132,12 +153,12 @@ class History:
 class RayShards(Shards):
     """Shards as actors; ``begin`` starts them, ``end`` leaves none."""
 
-    def __init__(self, part: Part, objective: Objective[Any, Any], plan: Plan, backend: RayBackend) -> None:
+    def __init__(self, part: PoolReader, objective: Objective[Any, Any], plan: Plan, backend: RayBackend) -> None:
         self._backend = backend
         self._what = (objective, plan.block, plan.kept_levels)
         size = (backend.cpus_per_shard, backend.gpus_per_shard)
         count = backend.shards or min(slots(*size), max(1, len(part) // ROWS))
-        self._starts = list(range(0, len(part), shard_rows(len(part), count, objective.block or 1)))
+        self._starts = list(range(0, len(part), shard_rows(len(part), count)))
         ends = [*self._starts[1:], len(part)]
         self.sizes = [end - start for start, end in zip(self._starts, ends, strict=True)]
         device = torch.device("cuda") if backend.gpus_per_shard else None
@@ -157,14 +178,21 @@ class RayShards(Shards):
     def end(self) -> None:
         dismiss(self._actors)
 
-    def one(self, place: int, method: str, *arguments: Any) -> Any:
-        return self._ask([place], method, arguments)[0]
+    def one(
+        self, place: int, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
+    ) -> Answer:
+        assert not keywords  # the messages of a search have none
+        answer: Answer = self._ask([place], method.__name__, arguments)[0]
+        return answer
 
-    def all(self, method: str, *arguments: Any) -> list[Any]:
-        return self._ask(range(len(self.sizes)), method, arguments)
+    def all(
+        self, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
+    ) -> list[Answer]:
+        assert not keywords
+        return self._ask(range(len(self.sizes)), method.__name__, arguments)
 
     def lowest(self, bid: Bid) -> Iterator[tuple[int | None, bool]]:
-        return iter(self.all("lowest", bid))  # all at once: a round trip takes longer than what it may spare
+        return iter(self.all(Shard.lowest, bid))  # all at once: a round trip takes longer than what it may spare
 
     def _ask(self, places: Sequence[int], method: str, arguments: Sequence[Any]) -> list[Any]:
         arguments = [own(argument) for argument in arguments]
@@ -213,9 +241,9 @@ class RayShards(Shards):
         return self._actors[place].load.remote(self._sources[place], *self._what, self._histories[place].calls())
 
 
-def shard_rows(rows: int, shards: int, block: int) -> int:
-    """How many rows each shard has, the last one perhaps fewer: a multiple of ``block``."""
-    return -(-rows // (shards * block)) * block
+def shard_rows(rows: int, shards: int) -> int:
+    """How many rows each shard has; the last one may have fewer."""
+    return -(-rows // shards)
 
 
 def share(argument: Any) -> Any:

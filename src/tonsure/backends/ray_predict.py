@@ -28,14 +28,14 @@ from tonsure.backends.ray_cluster import (
 )
 from tonsure.errors import BackendError, InputError, StoreError, TonsureError
 from tonsure.models.bayesian_model import BayesianModel
-from tonsure.prediction_blocks import Blocks
-from tonsure.predictions import predict, refuse_another
-from tonsure.store import Draft, Entry, Layout, Place, Store, write_block
-from tonsure.store.blocks import crc32_of, read_block
-from tonsure.store.items import make_table
-from tonsure.store.layout import MANIFEST
-from tonsure.store.manifest import plain
-from tonsure.store.sealing import sync
+from tonsure.models.blocks import Blocks
+from tonsure.models.predict import predict, refuse_another
+from tonsure.predictions.store import Draft, Entry, Layout, Place, Store, write_block
+from tonsure.predictions.store.blocks import crc32_of, read_block
+from tonsure.predictions.store.items import make_table
+from tonsure.predictions.store.layout import MANIFEST
+from tonsure.predictions.store.manifest import plain
+from tonsure.predictions.store.sealing import sync
 
 RANGE_BLOCKS = 64
 """A range has so many blocks at most: what is predicted again when a worker dies."""

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tonsure.arrays import as_tensor
 from tonsure.backends.ray_cluster import get, ray_library
 from tonsure.errors import StoreError
-from tonsure.parts import Part
-from tonsure.store import Store
-from tonsure.store.layout import MANIFEST
+from tonsure.predictions.arrays import as_tensor
+from tonsure.predictions.reader import PoolReader
+from tonsure.predictions.store import Store
+from tonsure.predictions.store.layout import MANIFEST
 
 PIECE_BYTES = 2**26
 """What is copied at a time of predictions in memory."""
@@ -32,11 +32,11 @@ class StoredRows:
     samples: Tensor | None
     device: torch.device | None
 
-    def open(self) -> Part:
+    def open(self) -> PoolReader:
         store = Store.open(self.path, verify=False)
         if manifest_crc32(self.path) != self.crc32:
             raise StoreError(f"{self.path} is not the same store on all machines: expected a folder that all see")
-        part = Part(store.parts, self.device, self.rows, self.samples, store.release, str(self.path))
+        part = PoolReader(store.parts, self.device, self.rows, self.samples, store.release, str(self.path))
         return part if self.rows is not None else part.slice(self.start, self.stop)
 
 
@@ -48,11 +48,11 @@ class SentRows:
     dtype: torch.dtype
     device: torch.device | None
 
-    def open(self) -> Part:
-        return Part([as_tensor(piece).view(self.dtype) for piece in get(self.references)], self.device)
+    def open(self) -> PoolReader:
+        return PoolReader([as_tensor(piece).view(self.dtype) for piece in get(self.references)], self.device)
 
 
-def source(part: Part, start: int, stop: int, device: torch.device | None) -> StoredRows | SentRows:
+def source(part: PoolReader, start: int, stop: int, device: torch.device | None) -> StoredRows | SentRows:
     """Where an actor finds these rows."""
     if part.path is not None:
         rows = None if part.rows is None else own(part.rows[start:stop])

@@ -8,7 +8,6 @@ from tonsure.datasets.dataset import Dataset, Loader
 from tonsure.datasets.digits import Digits
 from tonsure.datasets.emnist import EMNIST
 from tonsure.datasets.emnist47 import EMNIST47
-from tonsure.datasets.files import DownloadError
 from tonsure.datasets.kmeans_features import KMeansFeatures
 from tonsure.datasets.latent_semantics import LatentSemantics
 from tonsure.datasets.long_tailed import LongTailed
@@ -16,6 +15,7 @@ from tonsure.datasets.mnist import KMNIST, MNIST, FashionMNIST
 from tonsure.datasets.repeated import Repeated
 from tonsure.datasets.subset import Subset
 from tonsure.datasets.svhn import SVHN
+from tonsure.errors import DownloadError
 
 __all__ = [
     "CIFAR10",

@@ -10,7 +10,7 @@ from tonsure.errors import InputError, MissingExtraError
 
 @dataclass(frozen=True)
 class Digits:
-    """Part of the UCI "Optical Recognition of Handwritten Digits" (Alpaydin & Kaynak 1998).
+    """PoolReader of the UCI "Optical Recognition of Handwritten Digits" (Alpaydin & Kaynak 1998).
 
     Args:
         test: how many of the 1,797 images are the test set.

@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tonsure.errors import InputError, MissingExtraError, TonsureError
+from tonsure.errors import DownloadError, InputError, MissingExtraError
 
 VARIABLE = "TONSURE_DATA"
 """The environment variable that names the user's folder of data sets."""
-
-
-class DownloadError(TonsureError, RuntimeError):
-    """No mirror gave the file; the message lists what was tried."""
 
 
 @dataclass(frozen=True)

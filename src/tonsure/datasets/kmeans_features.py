@@ -13,8 +13,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 from tqdm import tqdm
 
 from tonsure.datasets.dataset import Dataset, Loader
+from tonsure.durable_files import write_file
 from tonsure.errors import InputError, MissingExtraError
-from tonsure.whole_files import write_whole
 
 VERSION = 1
 """Of what is computed here: another number, and nothing that was kept before is used again."""
@@ -244,6 +244,6 @@ def _read(path: Path) -> tuple[Tensor, Tensor] | None:
 
 def _write(path: Path, features: tuple[Tensor, Tensor]) -> None:
     try:
-        write_whole(path, lambda beside: np.savez(beside, train=features[0].numpy(), test=features[1].numpy()))
+        write_file(path, lambda beside: np.savez(beside, train=features[0].numpy(), test=features[1].numpy()))
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error}") from error

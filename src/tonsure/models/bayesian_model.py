@@ -45,6 +45,11 @@ class BayesianModel(ABC):
         """log p(y = c | x_i, θ_k) in nats, all of it at once; ``tonsure.predict`` goes block by block."""
         return torch.cat([member(inputs) for member in self.members()], dim=1)
 
+    @property
+    def has_features(self) -> bool:
+        """Whether ``features`` is implemented."""
+        return type(self).features is not BayesianModel.features
+
     def features(self, inputs: Tensor) -> Float[Tensor, "n D"]:
         """What the last linear layer of the fitted network is given for each item, in evaluation mode, on the CPU.
 

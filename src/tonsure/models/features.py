@@ -6,9 +6,47 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tonsure.errors import InputError
+from tonsure.models.bayesian_model import BayesianModel
+from tonsure.predictions.arrays import as_inputs
+
+
+def features(
+    model: BayesianModel | nn.Module,
+    inputs: Tensor | NDArray[Any],
+    *,
+    device: str | torch.device | None = None,
+    block_size: int = 1024,
+) -> Float[Tensor, "n D"]:
+    """The features of each item, for methods that compare items by their location: the penultimate activations.
+
+    Args:
+        model: a fitted model with features, or a network, which is evaluated in evaluation mode (its mode is restored).
+        inputs: [n, ...], one item per row.
+        device: of a network; None is where its parameters are. A model has its own.
+        block_size: items that a network is given at a time.
+
+    Returns:
+        Float32 numbers [n, D] on the CPU.
+
+    Raises:
+        InputError: the model has no features, or as ``penultimate``.
+    """
+    items = as_inputs(inputs)
+    if isinstance(model, BayesianModel):
+        return model.features(items)
+    if not isinstance(model, nn.Module):
+        raise InputError(f"the model is a {type(model).__name__}, expected a BayesianModel or a torch.nn.Module")
+    where = device or next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        return penultimate(model.eval(), items, device=where, block_size=block_size)
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 @torch.no_grad()

@@ -15,11 +15,10 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.modules.dropout import _DropoutNd
 from tqdm import tqdm
 
-from tonsure.errors import InputError
+from tonsure.errors import InputError, TrainingError
 from tonsure.seeding import seeded
 from tonsure.training import (
     Training,
-    TrainingError,
     checked_classes,
     checked_logits,
     diverged,

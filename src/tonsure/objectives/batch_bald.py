@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tonsure.errors import InputError
 from tonsure.information import blocks, entropy_of_samples, x_log_x
-from tonsure.objective import Objective
+from tonsure.objectives.base import Objective
 
 GROUPS = 16
 
@@ -60,6 +60,8 @@ class BatchBALD(Objective[Labelings, EntropyNotes]):
 
     labelings: int = 2048
     seed: int = 0
+    prepares: ClassVar[bool] = False
+    updates_notes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.labelings < 2 * GROUPS:
@@ -69,19 +71,19 @@ class BatchBALD(Objective[Labelings, EntropyNotes]):
     def samples_needed(self) -> int:
         return 2
 
-    def first_state(self, like: Tensor) -> Labelings:
+    def init_state(self, like: Tensor) -> Labelings:
         K = like.shape[1]
         weight_M = torch.ones(1, dtype=torch.float64, device=like.device)
         return Labelings(weight_M.expand(1, K) / K, weight_M, math.log(K), weight_M * math.log(K), 0)
 
-    def next_state(self, state: Labelings, chosen_1: Tensor) -> Labelings:
+    def update_state(self, state: Labelings, chosen_1: Tensor) -> Labelings:
         log_probs_1_K_C = chosen_1.double()
         probs_K_C = log_probs_1_K_C[0].exp()
         label_probs_M_C = state.posterior_M_K @ probs_K_C
         before_M = torch.special.entr(state.posterior_M_K).sum(1)
         label_entropy_M = state.posterior_M_K @ entropy_of_samples(log_probs_1_K_C)[0]
         after_M = before_M + label_entropy_M - torch.special.entr(label_probs_M_C).sum(1)
-        left = state.left - float(self.gain(state, self.first_notes(chosen_1), chosen_1))
+        left = state.left - float(self.gain(state, self.init_notes(chosen_1), chosen_1))
         groups = len(state.left_G)
         left_G = state.left_G * _share(
             (after_M * state.weight_M).view(groups, -1).sum(1),
@@ -99,7 +101,7 @@ class BatchBALD(Objective[Labelings, EntropyNotes]):
         joint_M_K = state.posterior_M_K[kept // C] * probs_K_C.T[kept % C]
         return Labelings(joint_M_K / joint_M_K.sum(1, keepdim=True), weight_M, left, left_G, state.size + 1)
 
-    def first_notes(self, items: Tensor) -> EntropyNotes:
+    def init_notes(self, items: Tensor) -> EntropyNotes:
         return EntropyNotes(entropy_of_samples(items))
 
     def gain(self, state: Labelings, notes: EntropyNotes, items: Tensor) -> Tensor:

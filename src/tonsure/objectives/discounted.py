@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tonsure.errors import InputError
-from tonsure.objective import Gains, NoNotes, Objective
+from tonsure.objectives.base import NoNotes, Objective, Structure
 from tonsure.objectives.gram import as_square, as_vector, bald_and_gram, samples_of, trace_of
 from tonsure.scores import OF_DISAGREEMENT, margin
 
@@ -35,7 +35,8 @@ class Discounted(Objective[Tensor, NoNotes]):
 
     score: Callable[[Tensor], Tensor] = margin
     strength: float = 1.0
-    gains: ClassVar[Gains] = Gains.FALLING
+    structure: ClassVar[Structure] = Structure.SUBMODULAR
+    updates_notes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength < float("inf"):
@@ -60,12 +61,12 @@ class Discounted(Objective[Tensor, NoNotes]):
         score_n_1 = self.score(log_probs_n_K_C).to(items_n_D.dtype)[:, None]
         return torch.cat([score_n_1, items_n_D[:, :1], shape_n_D], 1)
 
-    def first_state(self, like: Tensor) -> Tensor:
+    def init_state(self, like: Tensor) -> Tensor:
         """I + strength · Σ_{j∈S} s_j G_j, and its inverse, as ``bald_and_gram`` writes a matrix: [2, 1 + D]."""
         identity_K_K = torch.eye(samples_of(like[:, 1:]), dtype=torch.float64, device=like.device)
         return as_vector(identity_K_K).expand(2, -1)
 
-    def next_state(self, state: Tensor, chosen_1: Tensor) -> Tensor:
+    def update_state(self, state: Tensor, chosen_1: Tensor) -> Tensor:
         bald, shape_D = chosen_1[0, 1].double(), chosen_1[0, 2:].double()
         precision_D = state[0].clone()
         precision_D[1:] += self.strength * 2 * bald * shape_D

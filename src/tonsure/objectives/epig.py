@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from tonsure.information import deviations, mutual_information
-from tonsure.objective import Gains
+from tonsure.objectives.base import Structure
 from tonsure.objectives.pointwise import ScoreNotes
 from tonsure.objectives.with_targets import WithTargets
 
@@ -20,9 +20,12 @@ class EPIG(WithTargets[None, ScoreNotes]):
     Source: Bickford Smith et al. 2023, arXiv 2304.08151, section 4.
     """
 
-    gains: ClassVar[Gains] = Gains.FIXED
+    structure: ClassVar[Structure] = Structure.MODULAR
+    prepares: ClassVar[bool] = False
+    uses_state: ClassVar[bool] = False
+    updates_notes: ClassVar[bool] = False
 
-    def first_notes(self, items: Tensor) -> ScoreNotes:
+    def init_notes(self, items: Tensor) -> ScoreNotes:
         targets_T_K_C = self.targets_like(items).to(items.dtype)
         return ScoreNotes(mutual_information(items, targets_T_K_C).double().mean(1))
 
@@ -37,9 +40,12 @@ class SecondOrderEPIG(WithTargets[None, ScoreNotes]):
     G_i is that of ``SecondOrderLBB``.
     """
 
-    gains: ClassVar[Gains] = Gains.FIXED
+    structure: ClassVar[Structure] = Structure.MODULAR
+    prepares: ClassVar[bool] = False
+    uses_state: ClassVar[bool] = False
+    updates_notes: ClassVar[bool] = False
 
-    def first_notes(self, items: Tensor) -> ScoreNotes:
+    def init_notes(self, items: Tensor) -> ScoreNotes:
         mean_K_K = mean_gram(self.targets_like(items)).to(items.dtype)
         probs_n_K_C = items.exp()
         deviations_n_K_C = deviations(probs_n_K_C, probs_n_K_C.mean(1))

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tonsure.information import bald_of, deviations
-from tonsure.objective import Gains, NoNotes, Objective
+from tonsure.objectives.base import NoNotes, Objective, Structure
 
 HALVINGS = 60
 
@@ -27,7 +27,8 @@ class LogDet(Objective[Tensor, NoNotes]):
     Source: the Gaussian channel (Cover & Thomas 2006, section 9.4), in the space of the samples.
     """
 
-    gains: ClassVar[Gains] = Gains.FALLING
+    structure: ClassVar[Structure] = Structure.SUBMODULAR
+    updates_notes: ClassVar[bool] = False
 
     @property
     def samples_needed(self) -> int:
@@ -37,11 +38,11 @@ class LogDet(Objective[Tensor, NoNotes]):
         """√s_i · Z_i, or another root of s_i G_i where that has fewer columns: [n, K, D]."""
         return calibrated_roots(log_probs_n_K_C)
 
-    def first_state(self, like: Tensor) -> Tensor:
+    def init_state(self, like: Tensor) -> Tensor:
         """(I + Σ_{i∈S} s_i G_i)⁻¹: the covariance of θ that is left, in the space of the samples."""
         return torch.eye(like.shape[1], dtype=torch.float64, device=like.device)
 
-    def next_state(self, state: Tensor, chosen_1: Tensor) -> Tensor:
+    def update_state(self, state: Tensor, chosen_1: Tensor) -> Tensor:
         return remaining(state, chosen_1)
 
     def gain(self, state: Tensor, notes: NoNotes, items: Tensor) -> Tensor:

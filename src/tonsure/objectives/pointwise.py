@@ -1,4 +1,4 @@
-"""Pointwise: every item is worth its score, whatever else is chosen."""
+"""Pointwise: every item has its score as its gain, whatever else is chosen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from tonsure.objective import Gains, Objective
+from tonsure.objectives.base import NoNotes, Objective, Structure
 from tonsure.scores import OF_DISAGREEMENT, bald
 
 
@@ -16,14 +16,17 @@ class ScoreNotes(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Pointwise(Objective[None, ScoreNotes]):
-    """f(S) = Σ_{i∈S} score(x_i): top-k selection, blind to redundancy.
+    """f(S) = Σ_{i∈S} score(x_i): top-k selection, without regard to redundancy.
 
     Args:
-        score: a function of ``log_probs_n_K_C`` that gives [n] numbers; those of ``tonsure.scores`` or your own.
+        score: a function of ``log_probs_n_K_C`` that gives [n] numbers; one of ``tonsure.scores`` or your own.
     """
 
     score: Callable[[Tensor], Tensor] = bald
-    gains: ClassVar[Gains] = Gains.FIXED
+    structure: ClassVar[Structure] = Structure.MODULAR
+    prepares: ClassVar[bool] = False
+    uses_state: ClassVar[bool] = False
+    updates_notes: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         return f"Pointwise({getattr(self.score, '__name__', self.score)})"
@@ -32,8 +35,21 @@ class Pointwise(Objective[None, ScoreNotes]):
     def samples_needed(self) -> int:
         return 2 if self.score in OF_DISAGREEMENT else 1
 
-    def first_notes(self, items: Tensor) -> ScoreNotes:
+    def init_notes(self, items: Tensor) -> ScoreNotes:
         return ScoreNotes(self.score(items).double())
 
     def gain(self, state: None, notes: ScoreNotes, items: Tensor) -> Tensor:
         return notes.score_n
+
+
+@dataclass(frozen=True)
+class GivenScores(Objective[None, NoNotes]):
+    """f(S) = Σ_{i∈S} s_i for items [n, 1] that are scores themselves: ``Pointwise`` where no predictions are given."""
+
+    structure: ClassVar[Structure] = Structure.MODULAR
+    prepares: ClassVar[bool] = False
+    uses_state: ClassVar[bool] = False
+    updates_notes: ClassVar[bool] = False
+
+    def gain(self, state: None, notes: NoNotes, items: Tensor) -> Tensor:
+        return items[:, 0].double()

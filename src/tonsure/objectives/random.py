@@ -6,14 +6,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tonsure.objective import Gains, NoNotes, Objective
+from tonsure.objectives.base import NoNotes, Objective, Structure
 
 
 @dataclass(frozen=True)
 class Random(Objective[None, NoNotes]):
     """f(S) = |S|: every item adds one, so that the optimizer's draw alone decides; by default a uniform one."""
 
-    gains: ClassVar[Gains] = Gains.EQUAL
+    needs_predictions: ClassVar[bool] = False
+    structure: ClassVar[Structure] = Structure.CONSTANT
+    prepares: ClassVar[bool] = False
+    uses_state: ClassVar[bool] = False
+    updates_notes: ClassVar[bool] = False
 
     def gain(self, state: None, notes: NoNotes, items: Tensor) -> Tensor:
         return torch.ones(len(items), dtype=torch.float64, device=items.device)

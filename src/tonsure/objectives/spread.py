@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tonsure.information import deviations
-from tonsure.objective import Gains, Objective
+from tonsure.objectives.base import Objective, Structure
 
 
 class DistanceNotes(NamedTuple):
@@ -29,7 +29,8 @@ class Spread(Objective[None, DistanceNotes]):
     """
 
     scaled: bool = False
-    gains: ClassVar[Gains] = Gains.FALLING
+    structure: ClassVar[Structure] = Structure.SUBMODULAR
+    uses_state: ClassVar[bool] = False
 
     @property
     def samples_needed(self) -> int:
@@ -43,10 +44,10 @@ class Spread(Objective[None, DistanceNotes]):
             return deviations(probs_n_K_C, mean_n_C).flatten(1)
         return ((probs_n_K_C - mean_n_C[:, None]) / probs_n_K_C.shape[1] ** 0.5).flatten(1)
 
-    def first_notes(self, items: Tensor) -> DistanceNotes:
+    def init_notes(self, items: Tensor) -> DistanceNotes:
         return DistanceNotes(items.square().sum(1).double())
 
-    def next_notes(self, notes: DistanceNotes, items: Tensor, chosen_m: Tensor) -> DistanceNotes:
+    def update_notes(self, notes: DistanceNotes, items: Tensor, chosen_m: Tensor) -> DistanceNotes:
         apart_n_m = torch.cdist(items, chosen_m).double().square_()
         return DistanceNotes(torch.minimum(notes.distance_n, apart_n_m.amin(1)))
 

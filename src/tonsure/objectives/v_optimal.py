@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tonsure.objective import Gains, NoNotes
+from tonsure.objectives.base import NoNotes, Structure
 from tonsure.objectives.epig import mean_gram
 from tonsure.objectives.log_det import calibrated_roots, inner, remaining
 from tonsure.objectives.with_targets import WithTargets
@@ -24,17 +24,17 @@ class VOptimal(WithTargets[Tensor, NoNotes]):
     A step costs O(N·K·D·(K + D)) with D = min(K, C), for every row.
     """
 
-    gains: ClassVar[Gains] = Gains.FREE
+    structure: ClassVar[Structure] = Structure.GENERAL
 
     def prepare(self, log_probs_n_K_C: Tensor) -> Tensor:
         return calibrated_roots(log_probs_n_K_C)
 
-    def first_state(self, like: Tensor) -> Tensor:
+    def init_state(self, like: Tensor) -> Tensor:
         """The covariance that is left, and M_T: [2, K, K]."""
         identity_K_K = torch.eye(like.shape[1], dtype=torch.float64, device=like.device)
         return torch.stack([identity_K_K, mean_gram(self.targets_like(like))])
 
-    def next_state(self, state: Tensor, chosen_1: Tensor) -> Tensor:
+    def update_state(self, state: Tensor, chosen_1: Tensor) -> Tensor:
         return torch.stack([remaining(state[0], chosen_1), state[1]])
 
     def gain(self, state: Tensor, notes: NoNotes, items: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tonsure.checks import check_log_probs
 from tonsure.errors import InputError
-from tonsure.objective import Notes, Objective, State
+from tonsure.objectives.base import Notes, Objective, State
+from tonsure.predictions.checks import check_log_probs
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from tonsure.candidates import Candidates
 from tonsure.optimizers.optimizer import Optimizer
+from tonsure.search.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Greedy(Optimizer):
     For a monotone submodular f it reaches 1 − 1/e of the best batch (Nemhauser, Wolsey, Fisher 1978).
     """
 
-    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         for _ in range(k):
             candidates.refresh()
             row = candidates.best()

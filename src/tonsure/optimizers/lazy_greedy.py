@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from tonsure.candidates import Candidates
 from tonsure.optimizers.optimizer import Optimizer
+from tonsure.search.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -16,5 +16,5 @@ class LazyGreedy(Optimizer):
     Where an objective does not promise that its gains fall, all are computed at every step. (Minoux 1978.)
     """
 
-    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         yield from candidates.picks(k)

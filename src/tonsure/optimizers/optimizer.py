@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from tonsure.candidates import Candidates
+from tonsure.search.space import SearchSpace
 
 
 class Optimizer(ABC):
@@ -18,7 +18,7 @@ class Optimizer(ABC):
     """Whether a smaller batch is the beginning of a larger one."""
 
     @abstractmethod
-    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         """Chooses k rows one after the other and gives each with the gain that it joined with."""
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from tonsure.candidates import Candidates
 from tonsure.errors import InputError
 from tonsure.optimizers.lazy_greedy import LazyGreedy
 from tonsure.optimizers.optimizer import Optimizer
 from tonsure.optimizers.stochastic_greedy import StochasticGreedy
+from tonsure.search.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,19 @@ class Prefilter(Optimizer):
     """
 
     first: int = 10_000
-    by: Optimizer = field(default_factory=LazyGreedy)
+    optimizer: Optimizer = field(default_factory=LazyGreedy)
 
     def __post_init__(self) -> None:
         if self.first < 1:
             raise InputError(f"Prefilter: first is {self.first}, expected at least 1")
-        if isinstance(self.by, Prefilter | StochasticGreedy):
-            raise InputError(f"Prefilter: by is {self.by}, which narrows the pool itself; expected another search")
+        if isinstance(self.optimizer, Prefilter | StochasticGreedy):
+            raise InputError(
+                f"Prefilter: by is {self.optimizer}, which narrows the pool itself; expected another search"
+            )
 
-    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         if self.first < k:
             raise InputError(f"Prefilter: first is {self.first}, but {k} rows are to be chosen")
         best = candidates.largest(min(self.first, len(candidates)))
         candidates.restrict(torch.tensor([row for row, _ in best]))
-        yield from self.by.search(candidates, k, generator)
+        yield from self.optimizer.search(candidates, k, generator)

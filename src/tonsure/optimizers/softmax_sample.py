@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from tonsure.candidates import Candidates
 from tonsure.errors import InputError
 from tonsure.optimizers.optimizer import Optimizer, gumbel_noise
+from tonsure.search.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class SoftmaxSample(Optimizer):
         if not 0 <= self.beta < float("inf"):
             raise InputError(f"SoftmaxSample: beta is {self.beta}, expected a finite number of at least 0")
 
-    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         candidates.rank_by(
             lambda gain_n, noise_n: self.beta * gain_n + noise_n, gumbel_noise(len(candidates), generator)
         )

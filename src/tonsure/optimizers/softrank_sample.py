@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from tonsure.candidates import Candidates
 from tonsure.errors import InputError
-from tonsure.keys import largest
 from tonsure.optimizers.optimizer import Optimizer, gumbel_noise
+from tonsure.search.ranking import largest
+from tonsure.search.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class SoftrankSample(Optimizer):
         if not 0 <= self.beta < float("inf"):
             raise InputError(f"SoftrankSample: beta is {self.beta}, expected a finite number of at least 0")
 
-    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         gain_N = candidates.gains()
         rank_N = torch.empty_like(gain_N)
         order = gain_N.sort(descending=True, stable=True).indices

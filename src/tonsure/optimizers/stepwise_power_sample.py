@@ -6,9 +6,9 @@ from functools import partial
 
 import torch
 
-from tonsure.candidates import Candidates
 from tonsure.errors import InputError
 from tonsure.optimizers.optimizer import Optimizer, gumbel_noise, power_key
+from tonsure.search.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class StepwisePowerSample(Optimizer):
         if not 0 <= self.beta < float("inf"):
             raise InputError(f"StepwisePowerSample: beta is {self.beta}, expected a finite number of at least 0")
 
-    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         for _ in range(k):
             candidates.rank_by(partial(power_key, beta=self.beta), gumbel_noise(len(candidates), generator))
             row = candidates.best()

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import torch
 
-from tonsure.candidates import Candidates
 from tonsure.errors import InputError
 from tonsure.optimizers.optimizer import Optimizer
+from tonsure.search.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class StochasticGreedy(Optimizer):
         if not 0 < self.epsilon < 1:
             raise InputError(f"StochasticGreedy: epsilon is {self.epsilon}, expected a number between 0 and 1")
 
-    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         N = len(candidates)
         size = math.ceil(N / k * math.log(1 / self.epsilon))
         left_N = torch.ones(N, dtype=torch.bool)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from tonsure.candidates import Candidates
 from tonsure.optimizers.optimizer import Optimizer
+from tonsure.search.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class TopK(Optimizer):
     The gains it gives are those that the items have alone.
     """
 
-    def search(self, candidates: Candidates, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         for row, gain in candidates.largest(k):
             candidates.choose(row)
             yield row, gain

@@ -2,12 +2,11 @@
 
 from tonsure.strategies.badge import BADGE
 from tonsure.strategies.bait import BAIT
+from tonsure.strategies.base import PoolState, Strategy
 from tonsure.strategies.core_set import CoreSet
 from tonsure.strategies.facility_location import FacilityLocation
 from tonsure.strategies.novelty import Novelty
 from tonsure.strategies.prob_cover import ProbCover
-from tonsure.strategies.searched import Searched
-from tonsure.strategies.strategy import Strategy, View
 from tonsure.strategies.targeted import Targeted
 from tonsure.strategies.typi_clust import TypiClust
 
@@ -17,10 +16,9 @@ __all__ = [
     "CoreSet",
     "FacilityLocation",
     "Novelty",
+    "PoolState",
     "ProbCover",
-    "Searched",
     "Strategy",
     "Targeted",
     "TypiClust",
-    "View",
 ]

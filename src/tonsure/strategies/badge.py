@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from tonsure.distances import without_rounding
-from tonsure.select import Selection
-from tonsure.strategies.strategy import Strategy, View, selected
+from tonsure.selection import Selection
+from tonsure.strategies.base import PoolState, Strategy, selected
+from tonsure.strategies.distances import without_rounding
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,13 @@ class BADGE(Strategy):
     needs_features: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
 
-    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
-        return selected(self, view, k, self._picks(view, k, generator))
+    def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
+        return selected(self, state, k, self._picks(state, k, generator))
 
-    def _picks(self, view: View, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
-        features_n_D = view.features()[view.unlabeled_rows].double()
-        errors_n_C = view.mean_probs()
+    def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+        rows = state.choosable_rows
+        features_n_D = state.features()[rows].double()
+        errors_n_C = state.mean_probs()[state.choosable_n]
         errors_n_C[torch.arange(len(errors_n_C)), errors_n_C.argmax(dim=1)] -= 1
         norms_n = errors_n_C.square().sum(1) * features_n_D.square().sum(1)
         left_n = torch.ones_like(norms_n)
@@ -45,7 +46,7 @@ class BADGE(Strategy):
             first = bool(left_n.all())
             chosen = draw(nearest_n if not first and nearest_n.any() else left_n, generator)
             gain = norms_n[chosen] if first else nearest_n[chosen]
-            yield int(view.unlabeled_rows[chosen]), float(gain.sqrt())
+            yield int(rows[chosen]), float(gain.sqrt())
             product_n = (errors_n_C @ errors_n_C[chosen]) * (features_n_D @ features_n_D[chosen])
             both_n = norms_n + norms_n[chosen]
             nearest_n = nearest_n.minimum(without_rounding(both_n - 2 * product_n, both_n))

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from tonsure.distances import largest
 from tonsure.errors import InputError
-from tonsure.select import Selection
-from tonsure.strategies.strategy import Strategy, View, selected
+from tonsure.selection import Selection
+from tonsure.strategies.base import PoolState, Strategy, selected
+from tonsure.strategies.distances import largest
 
 LARGEST = 4096
 """Up to so many weights of the last layer are compared with each other."""
@@ -60,13 +60,13 @@ class BAIT(Strategy):
         if not 1 <= self.oversampling < float("inf"):
             raise InputError(f"{self}: oversampling must be a finite number of at least 1")
 
-    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
+    def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         """Draws nothing."""
-        return selected(self, view, k, self._picks(view, k))
+        return selected(self, state, k, self._picks(state, k))
 
-    def _picks(self, view: View, k: int) -> Iterator[tuple[int, float]]:
-        features_N_D = view.features().double()
-        probs_n_C, probs_m_C = view.mean_probs(), view.labeled_mean_probs()
+    def _picks(self, state: PoolState, k: int) -> Iterator[tuple[int, float]]:
+        features_N_D = state.features().double()
+        probs_n_C, probs_m_C = state.mean_probs(), state.labeled_mean_probs()
         C, D = 1 if self.binary else probs_n_C.shape[1], features_N_D.shape[1]
         if C * D > LARGEST:
             raise InputError(
@@ -74,13 +74,13 @@ class BAIT(Strategy):
                 f"{C * D:,}, expected at most {LARGEST:,}; BAIT(binary=True) takes all classes for one"
             )
         factor_n_C_C, factor_m_C_C = self._factors(probs_n_C), self._factors(probs_m_C)
-        features_n_D = features_N_D[view.unlabeled_rows]
-        labeled = _fisher(factor_m_C_C, features_N_D[view.labeled_rows])
+        features_n_D = features_N_D[state.unlabeled_rows]
+        labeled = _fisher(factor_m_C_C, features_N_D[state.labeled_rows])
         asked = _fisher(factor_n_C_C, features_n_D) / len(features_n_D)
         traces = _Traces(factor_n_C_C, features_n_D, self.prior, labeled, asked)
         joined: dict[int, float] = {}
-        out_n = torch.zeros(len(features_n_D), dtype=torch.bool, device=features_n_D.device)
-        for _ in range(min(len(features_n_D), int(self.oversampling * k))):
+        out_n = ~state.choosable_n.to(features_n_D.device)
+        for _ in range(min(len(state.choosable_rows), int(self.oversampling * k))):
             change_n = traces.falls(1).masked_fill(out_n, -torch.inf)
             item = largest(change_n)
             joined[item] = float(change_n[item])
@@ -94,7 +94,7 @@ class BAIT(Strategy):
             traces.keep(torch.tensor([other for other in range(len(rest)) if other != place]))
             del joined[rest[place]]
         for item, gain in joined.items():
-            yield int(view.unlabeled_rows[item]), gain
+            yield int(state.unlabeled_rows[item]), gain
 
     def _factors(self, probs_n_C: Float64[Tensor, "n C"]) -> Tensor:
         """U with U Uᵀ = diag(p) − p pᵀ, [n, C, C]; or, as of one class, with U² = p̂ (1 − p̂), [n, 1, 1]."""

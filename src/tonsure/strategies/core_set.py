@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import torch
 
-from tonsure.distances import BLOCK, largest, squared_distances, without_rounding
 from tonsure.errors import InputError
-from tonsure.select import Selection
-from tonsure.strategies.strategy import Strategy, View, selected
+from tonsure.selection import Selection
+from tonsure.strategies.base import PoolState, Strategy, selected
+from tonsure.strategies.distances import BLOCK, largest, squared_distances, without_rounding
 
 
 @dataclass(frozen=True)
@@ -24,27 +24,27 @@ class CoreSet(Strategy):
 
     needs_features: ClassVar[bool] = True
 
-    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
+    def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         """Draws nothing.
 
         Raises:
             InputError: as ``Strategy.choose``, or no row is labeled.
         """
-        return selected(self, view, k, self._picks(view, k))
+        return selected(self, state, k, self._picks(state, k))
 
-    def _picks(self, view: View, k: int) -> Iterator[tuple[int, float]]:
-        if len(view.labeled_rows) == 0:
-            raise InputError(f"{self} compares with the labeled rows, but none of the {len(view)} rows is labeled")
-        features_N_D = view.features()
-        labeled_m_D = features_N_D[view.labeled_rows].double()
-        features_n_D = features_N_D[view.unlabeled_rows].double()
+    def _picks(self, state: PoolState, k: int) -> Iterator[tuple[int, float]]:
+        if len(state.labeled_rows) == 0:
+            raise InputError(f"{self} compares with the labeled rows, but none of the {len(state)} rows is labeled")
+        features_N_D = state.features()
+        labeled_m_D = features_N_D[state.labeled_rows].double()
+        features_n_D = features_N_D[state.choosable_rows].double()
         nearest_n = torch.cat(
             [squared_distances(block, labeled_m_D).min(dim=1).values for block in features_n_D.split(BLOCK)]
         )
         norms_n = features_n_D.square().sum(1)
         for _ in range(k):
             chosen = largest(nearest_n)
-            yield int(view.unlabeled_rows[chosen]), float(nearest_n[chosen].sqrt())
+            yield int(state.choosable_rows[chosen]), float(nearest_n[chosen].sqrt())
             both_n = norms_n + norms_n[chosen]
             distance_n = without_rounding(both_n - 2 * (features_n_D @ features_n_D[chosen]), both_n)
             nearest_n = nearest_n.minimum(distance_n)

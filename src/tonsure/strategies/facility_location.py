@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from tonsure.errors import InputError
-from tonsure.facilities import MOST, RADIUS, facilities
-from tonsure.parts import Part
+from tonsure.predictions.reader import PoolReader
 from tonsure.scores import margin
-from tonsure.select import Selection
-from tonsure.strategies.strategy import Strategy, View, selected
+from tonsure.selection import Selection
+from tonsure.strategies.base import PoolState, Strategy, selected
+from tonsure.strategies.facilities import MOST, RADIUS, facilities
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,7 +43,7 @@ class FacilityLocation(Strategy):
         InputError: a number is out of range.
     """
 
-    score: Callable[[Tensor], Tensor] = margin
+    score: Callable[[Tensor], Tensor] | None = margin
     radius: float = RADIUS
     most: int = MOST
     needs_features: ClassVar[bool] = True
@@ -59,15 +59,15 @@ class FacilityLocation(Strategy):
         score = getattr(self.score, "__name__", self.score)
         return f"FacilityLocation({score}, radius={self.radius}, most={self.most})"
 
-    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
+    def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         picks = facilities(
-            Part([view.features()]),
-            self.score(view.predictions()),
-            view.labeled_rows,
-            view.unlabeled_rows,
+            PoolReader([state.features()]),
+            state.scores(self.score),
+            state.labeled_rows,
+            state.unlabeled_rows,
             k,
             generator,
             radius=self.radius,
             most=self.most,
         )
-        return selected(self, view, k, picks)
+        return selected(self, state, k, picks)

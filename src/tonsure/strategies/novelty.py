@@ -11,8 +11,8 @@ from torch import Tensor
 from tonsure.errors import InputError
 from tonsure.optimizers.optimizer import gumbel_noise, power_key
 from tonsure.scores import margin
-from tonsure.select import Selection
-from tonsure.strategies.strategy import Strategy, View, selected
+from tonsure.selection import Selection
+from tonsure.strategies.base import PoolState, Strategy, selected
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,6 +44,7 @@ class Novelty(Strategy):
     beta: float = 4.0
     needs_features: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
+    takes_scores: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("strength", "beta"):
@@ -54,13 +55,14 @@ class Novelty(Strategy):
         score = getattr(self.score, "__name__", self.score)
         return f"Novelty({score}, strength={self.strength}, beta={self.beta})"
 
-    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
-        return selected(self, view, k, self._picks(view, k, generator))
+    def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
+        return selected(self, state, k, self._picks(state, k, generator))
 
-    def _picks(self, view: View, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
-        features_N_D = _scaled(view.features())
-        labeled_m_D, features_n_D = features_N_D[view.labeled_rows], features_N_D[view.unlabeled_rows]
-        score_n = self.score(view.predictions()).double()
+    def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+        features_N_D = _scaled(state.features())
+        rows = state.choosable_rows
+        labeled_m_D, features_n_D = features_N_D[state.labeled_rows], features_N_D[rows]
+        score_n = state.scores(self.score)[state.choosable_n].double()
         noise_n = gumbel_noise(len(score_n), generator).to(score_n.device)
         precision_D_D = self.strength * (labeled_m_D.T @ labeled_m_D)
         left_D_D = torch.linalg.inv(precision_D_D + torch.eye(len(precision_D_D)).to(precision_D_D))
@@ -72,7 +74,7 @@ class Novelty(Strategy):
             gain_n = score_n * (left_n / length_n.clamp_min(1e-12)).clamp(0, 1)
             key_n = power_key(gain_n, noise_n, self.beta)
             row = int(torch.where(open_n, key_n, -torch.inf).argmax())
-            yield int(view.unlabeled_rows[row]), float(gain_n[row])
+            yield int(rows[row]), float(gain_n[row])
             open_n[row] = False
             moved_D = left_D_D @ features_n_D[row]
             share = self.strength / (1 + self.strength * float(features_n_D[row] @ moved_D))

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tonsure.distances import BLOCK, on_the_sphere
 from tonsure.errors import InputError
-from tonsure.select import Selection
+from tonsure.selection import Selection
 from tonsure.shapes import Rows
+from tonsure.strategies.base import PoolState, Strategy, selected
 from tonsure.strategies.clusters import clusters_of
-from tonsure.strategies.strategy import Strategy, View, selected
+from tonsure.strategies.distances import BLOCK, on_the_sphere
 
 BELOW = 1 - 1e-4
 """How near the largest δ comes to the radius at which a ball would no longer be pure: no nearer than rounding."""
@@ -57,20 +57,20 @@ class ProbCover(Strategy):
         if self.classes is not None and self.classes < 2:
             raise InputError(f"{self}: classes must be at least 2")
 
-    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
-        return selected(self, view, k, self._picks(view, k, generator))
+    def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
+        return selected(self, state, k, self._picks(state, k, generator))
 
-    def _picks(self, view: View, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
-        features_N_D = on_the_sphere(view.features())
-        delta = self._largest_pure(features_N_D, view, generator) if self.delta is None else self.delta
-        covered_N = torch.zeros(len(view), dtype=torch.bool, device=features_N_D.device)
-        for inside_n_N in _balls(features_N_D, view.labeled_rows, delta):
+    def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+        features_N_D = on_the_sphere(state.features())
+        delta = self._largest_pure(features_N_D, state, generator) if self.delta is None else self.delta
+        covered_N = torch.zeros(len(state), dtype=torch.bool, device=features_N_D.device)
+        for inside_n_N in _balls(features_N_D, state.labeled_rows, delta):
             covered_N |= inside_n_N.any(dim=0)
-        worth_N = torch.zeros(len(view), dtype=torch.int64, device=features_N_D.device)
+        worth_N = torch.zeros(len(state), dtype=torch.int64, device=features_N_D.device)
         for inside_n_N in _balls(features_N_D, (~covered_N).nonzero()[:, 0], delta):
             worth_N += inside_n_N.sum(dim=0)
-        open_N = torch.ones_like(covered_N)
-        open_N[view.labeled_rows] = False
+        open_N = torch.zeros_like(covered_N)
+        open_N[state.choosable_rows] = True
         for taken in range(k):
             if covered_N.all():
                 left = open_N.nonzero()[:, 0]
@@ -88,20 +88,20 @@ class ProbCover(Strategy):
             covered_N |= added_N
             open_N[row] = False
 
-    def _largest_pure(self, features_N_D: Float[Tensor, "N D"], view: View, generator: torch.Generator) -> float:
+    def _largest_pure(self, features_N_D: Float[Tensor, "N D"], state: PoolState, generator: torch.Generator) -> float:
         """δ = max {δ : the share of the x whose ball of radius δ holds one cluster only is at least ``purity``}"""
-        if self.classes is None and len(view.labels_m) == 0:
+        if self.classes is None and len(state.labels()) == 0:
             raise InputError(f"{self} counts the classes of the labels, but no row is labeled: give delta or classes")
-        count = self.classes or max(2, int(view.labels_m.max()) + 1)
-        cluster_N = clusters_of(features_N_D, min(count, len(view)), generator).to(features_N_D.device)
+        count = self.classes or max(2, int(state.labels().max()) + 1)
+        cluster_N = clusters_of(features_N_D, min(count, len(state)), generator).to(features_N_D.device)
         # The ball around x is pure as long as it does not reach the nearest row of another cluster.
         reach_N = torch.cat(
             [
                 squared_n_N.masked_fill(cluster_N[rows][:, None] == cluster_N, torch.inf).amin(dim=1)
-                for rows, squared_n_N in _squared_distances(features_N_D, torch.arange(len(view)))
+                for rows, squared_n_N in _squared_distances(features_N_D, torch.arange(len(state)))
             ]
         ).clamp(0, 4)
-        pure = math.ceil(self.purity * len(view))
+        pure = math.ceil(self.purity * len(state))
         return BELOW * float(reach_N.sort(descending=True).values[pure - 1].sqrt())
 
 

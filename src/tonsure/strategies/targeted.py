@@ -8,16 +8,15 @@ import torch
 from torch import Tensor
 
 from tonsure.errors import InputError
-from tonsure.objective import Objective
+from tonsure.objectives.base import Objective
 from tonsure.optimizers import Optimizer
-from tonsure.select import Selection
-from tonsure.strategies.searched import search
-from tonsure.strategies.strategy import Strategy, View
+from tonsure.selection import Selection, warn_of_saturation
+from tonsure.strategies.base import PoolState, Strategy
 
 
 @dataclass(frozen=True, repr=False)
 class Targeted(Strategy):
-    """select(log_probs_n_K_C, make(log_probs_T_K_C), k, by=by),   T ⊂ n drawn uniformly from the unlabeled rows
+    """select(log_probs_n_K_C, make(log_probs_T_K_C), k, optimizer=by),   T ⊂ n drawn uniformly from the unlabeled rows
 
     For objectives that are made of predictions for target inputs, by the same posterior samples: ``Targeted(EPIG)``.
     Gains are in the unit of the objective.
@@ -33,21 +32,25 @@ class Targeted(Strategy):
 
     make: Callable[[Tensor], Objective[Any, Any]]
     count: int = 500
-    by: Optimizer | None = None
+    optimizer: Optimizer | None = None
     needs_predictions: ClassVar[bool] = True
+    uses_backend: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.count < 1:
             raise InputError(f"{self}: count must be at least 1")
 
     def __repr__(self) -> str:
-        by = "" if self.by is None else f", by={self.by}"
+        by = "" if self.optimizer is None else f", optimizer={self.optimizer}"
         return f"Targeted({getattr(self.make, '__name__', self.make)}, count={self.count}{by})"
 
-    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
-        """Raises, and warns, as ``select``."""
-        view.check_count(k)
-        log_probs_n_K_C = view.predictions()
+    def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
+        """Raises as ``select``."""
+        state.check_count(k)
+        log_probs_n_K_C = state.predictions()
         targets = torch.randperm(len(log_probs_n_K_C), generator=generator)[: self.count]
         objective = self.make(log_probs_n_K_C[targets])
-        return search(view, objective, k, self.by, seed=int(torch.randint(2**31, (), generator=generator)))
+        seed = int(torch.randint(2**31, (), generator=generator))
+        selection = state.search(objective, k, self.optimizer, seed=seed)
+        warn_of_saturation(selection, objective, log_probs_n_K_C[:1], stacklevel=3)
+        return selection

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from tonsure.distances import BLOCK, on_the_sphere, squared_distances
 from tonsure.errors import InputError
-from tonsure.select import Selection
+from tonsure.selection import Selection
+from tonsure.strategies.base import PoolState, Strategy, selected
 from tonsure.strategies.clusters import clusters_of
-from tonsure.strategies.strategy import Strategy, View, selected
+from tonsure.strategies.distances import BLOCK, on_the_sphere, squared_distances
 
 LEAST = 5
 """Clusters of fewer items come last, when nothing else is left."""
@@ -47,15 +47,15 @@ class TypiClust(Strategy):
         if self.neighbors < 1 or self.max_clusters < 1:
             raise InputError(f"{self}: neighbors and max_clusters must be at least 1")
 
-    def choose(self, view: View, k: int, generator: torch.Generator) -> Selection:
-        return selected(self, view, k, self._picks(view, k, generator))
+    def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
+        return selected(self, state, k, self._picks(state, k, generator))
 
-    def _picks(self, view: View, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
-        features_N_D = on_the_sphere(view.features())
-        count = min(len(view.labeled_rows) + k, self.max_clusters)
+    def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+        features_N_D = on_the_sphere(state.features())
+        count = min(len(state.labeled_rows) + k, self.max_clusters)
         cluster_N = clusters_of(features_N_D, count, generator)
-        size, covered = cluster_N.bincount(minlength=count), cluster_N[view.labeled_rows].bincount(minlength=count)
-        left = (size - covered).tolist()
+        size, covered = cluster_N.bincount(minlength=count), cluster_N[state.labeled_rows].bincount(minlength=count)
+        left = cluster_N[state.choosable_rows].bincount(minlength=count).tolist()
         queues: dict[int, Iterator[tuple[int, float]]] = {}
         sizes, covers = size.tolist(), covered.tolist()
         for _ in range(k):
@@ -65,18 +65,18 @@ class TypiClust(Strategy):
             )
             if cluster not in queues:
                 rows = (cluster_N == cluster).nonzero()[:, 0]
-                queues[cluster] = self._most_typical(features_N_D, rows, view.labeled_rows)
+                queues[cluster] = self._most_typical(features_N_D, rows, state.choosable_rows)
             yield next(queues[cluster])
             left[cluster] -= 1
             covers[cluster] += 1
 
     def _most_typical(
-        self, features_N_D: Float[Tensor, "N D"], rows: Tensor, labeled_rows: Tensor
+        self, features_N_D: Float[Tensor, "N D"], rows: Tensor, choosable_rows: Tensor
     ) -> Iterator[tuple[int, float]]:
-        """The unlabeled ones of a cluster's rows, from the most typical down."""
+        """Those of a cluster's rows that may be chosen, from the most typical down."""
         typicality_n = _typicality(features_N_D[rows].double(), self.neighbors).cpu()
         for place in typicality_n.sort(descending=True, stable=True).indices[:, None]:
-            if not torch.isin(rows[place], labeled_rows):
+            if torch.isin(rows[place], choosable_rows):
                 yield int(rows[place]), float(typicality_n[place])
 
 

@@ -1,0 +1,158 @@
+"""Options that several commands share, and what becomes of them."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from tonsure.cli import read_arrays, row_files
+from tonsure.errors import InputError
+from tonsure.predictions.arrays import Array
+from tonsure.predictions.store import Store
+from tonsure.search.backend import Backend
+
+
+class Values(StrEnum):
+    LOG_PROBS = "log-probs"
+    PROBS = "probs"
+    LOGITS = "logits"
+
+
+PredictionsFile = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="PREDICTIONS",
+        help="Predictions [N, K, C] of N items, K posterior samples and C classes, or scores [N]: .npy .npz .pt "
+        ".safetensors, or the folder of a store. Optional with --features.",
+        show_default=False,
+    ),
+]
+Count = Annotated[int, typer.Option("-k", "--k", help="The number of rows to choose.", show_default=False)]
+ValuesOption = Annotated[Values, typer.Option(help="The kind of numbers in PREDICTIONS.")]
+Features = Annotated[
+    Path | None,
+    typer.Option(
+        help="Features [N, D], for example penultimate activations. By default those of the store, if it has any."
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        help="The labeled rows: a CSV file with a column id or row, and a column label for methods that use labels; or "
+        "one id or row per line. They are not chosen, and what is near them counts as covered."
+    ),
+]
+Candidates = Annotated[
+    Path | None,
+    typer.Option(
+        help="The rows that may be chosen: one id or row per line, or a CSV file with a column id or row. By default "
+        "all that are not labeled."
+    ),
+]
+Exclude = Annotated[
+    Path | None,
+    typer.Option(help="Rows that may not be chosen, for example an earlier --out. They do not count as labeled."),
+]
+Key = Annotated[str | None, typer.Option(help="The name of the array, in a file of several.")]
+PoolIds = Annotated[
+    Path | None,
+    typer.Option(
+        help="Names of the items: one per line, or a column of a CSV file with a header. By default those of the store."
+    ),
+]
+IdsColumn = Annotated[str | None, typer.Option(help="The column of the CSV file; by default its only one.")]
+Samples = Annotated[str | None, typer.Option(help="The posterior samples to use, from 0: 0-9,12.")]
+Memory = Annotated[
+    str | None, typer.Option(help="The memory to hold beyond the inputs: 4GB, 512MiB. Does not change the result.")
+]
+Device = Annotated[str | None, typer.Option(help="Where the work is done: cpu, cuda, cuda:1.")]
+Ray = Annotated[
+    str | None,
+    typer.Option(help="Run on a Ray cluster: its address, or local for one on this machine."),
+]
+Seed = Annotated[int, typer.Option(help="The seed of all random choices.")]
+Verify = Annotated[bool, typer.Option(help="Compare the checksums of a store first.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the memory plan.")]
+
+
+class Pool(NamedTuple):
+    """The inputs of a selection, read from files."""
+
+    predictions: Array | Store | None
+    features: Array | None
+    ids: list[str] | None
+    labeled: list[int] | None
+    labels: list[int] | None
+    candidates: list[int] | None
+
+
+def read_pool(
+    predictions: Path | None,
+    *,
+    values: Values,
+    key: str | None,
+    features: Path | None,
+    ids: Path | None,
+    ids_column: str | None,
+    labels: Path | None,
+    candidates: Path | None,
+    exclude: Path | None,
+    verify: bool,
+) -> Pool:
+    """The files that the options name.
+
+    Raises:
+        InputError, StoreError: a file cannot be read, names a row that does not exist, or no row is left.
+    """
+    pool = None if predictions is None else read_arrays.read_predictions(predictions, values.value, key, verify=verify)
+    arrays = read_arrays.read_features(features) if features else None
+    if pool is None and arrays is None:
+        raise InputError("expected a file of predictions, or --features, or both")
+    total = len(pool) if pool is not None else len(arrays)  # type: ignore[arg-type]  # one of them is there
+    names = row_files.read_ids(ids, ids_column, total) if ids else pool.ids if isinstance(pool, Store) else None
+    labeled, classes = row_files.read_labels(labels, names, total) if labels else (None, None)
+    return Pool(
+        pool, arrays, names, labeled, classes, _candidate_rows(candidates, exclude, labeled or [], names, total)
+    )
+
+
+def _candidate_rows(
+    candidates: Path | None, exclude: Path | None, labeled: list[int], ids: list[str] | None, total: int
+) -> list[int] | None:
+    """The rows that may be chosen; None is all that are not labeled."""
+    if candidates is None and exclude is None:
+        return None
+    excluded = {*labeled, *(row_files.read_rows(exclude, ids, total) if exclude else ())}
+    rows = row_files.read_rows(candidates, ids, total) if candidates else range(total)
+    left = [row for row in rows if row not in excluded]
+    if not left:
+        raise InputError(f"--candidates, --exclude and --labels leave none of the {total} rows to choose from")
+    return left
+
+
+def backend(ray: str | None) -> Backend | None:
+    """The backend that --ray names."""
+    if ray is None:
+        return None
+    from tonsure.backends import RayBackend
+
+    return RayBackend(None if ray == "local" else ray)
+
+
+@contextmanager
+def logged(verbose: bool) -> Iterator[None]:
+    """Shows on the standard error what the library logs, if ``verbose``."""
+    logger, handler = logging.getLogger("tonsure"), logging.StreamHandler()
+    level = logger.level
+    if verbose:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -1,0 +1,159 @@
+"""Files of other people that hold arrays: predictions and inputs."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tonsure.errors import InputError
+from tonsure.predictions.arrays import Array, as_tensor
+from tonsure.predictions.checks import SUM_TOLERANCE
+from tonsure.predictions.store import Store
+
+READABLE = (".npy", ".npz", ".pt", ".safetensors")
+
+
+def read_predictions(
+    path: Path, values: str = "log-probs", key: str | None = None, *, verify: bool = True
+) -> Tensor | Store:
+    """The predictions in a file as log-probabilities, [N, K, C] if the file is right; ``select`` checks that.
+
+    Args:
+        path: .npy (mapped, not read whole), .npz, .pt (a tensor or a dict of them) or .safetensors; or the folder of a
+            store.
+        values: what the numbers are: "log-probs", "probs" or "logits".
+        key: which array, where there are several.
+        verify: whether the checksums of a store are compared.
+
+    Raises:
+        InputError: the file is absent, cut short, damaged or of another kind; holds several arrays and ``key`` names
+            none of them; or its numbers are not what ``values`` says.
+        StoreError: the store was not finished, or is damaged.
+    """
+    if not path.is_dir():
+        return as_log_probs(read_numbers(path, key), values)
+    if values != "log-probs" or key is not None:
+        raise InputError(f"{path} is a store, which holds log-probabilities alone: expected neither --values nor --key")
+    return Store.open(path, verify=verify)
+
+
+def read_numbers(path: Path, key: str | None = None) -> Tensor:
+    """The predictions in a file, as they are there; arguments and errors as of ``read_predictions``."""
+    return as_tensor(_read_array(path, key, "predictions"))
+
+
+def read_features(path: Path) -> Array:
+    """The features in a file, [N, D] if the file is right; ``select`` checks that. Errors as of ``read_predictions``.
+
+    A .npy is mapped, not read whole, and stays an array, so that its pages can be let go again.
+    """
+    array: Array = _read_array(path, None, "features")
+    return array
+
+
+def read_inputs(path: Path, key: str | None = None) -> Tensor:
+    """The inputs of a model, [N, ...]; mapped, not read whole, where the file allows it.
+
+    What NumPy made float64 becomes torch's default type, for networks are float32.
+
+    Raises:
+        InputError: as ``read_predictions``, or these are no numbers that torch knows.
+    """
+    array = _read_array(path, key, "inputs")
+    try:
+        with warnings.catch_warnings():
+            # A read-only memory map is welcome here: nothing is written to it.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            inputs = torch.from_numpy(array) if isinstance(array, np.ndarray) else array
+    except TypeError as error:
+        raise InputError(f"{path} holds {array.dtype}, expected numbers: {error}") from error
+    if inputs.ndim == 0:
+        raise InputError(f"{path} holds one number, expected inputs [N, ...]")
+    return inputs.to(torch.get_default_dtype()) if inputs.dtype == torch.float64 else inputs
+
+
+def _read_array(path: Path, key: str | None, what: str) -> Any:
+    if path.suffix not in READABLE:
+        raise InputError(f"{path}: {what} are read from files that end in {', '.join(READABLE)}")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    try:
+        arrays = _read(path)
+    except Exception as error:  # every reader has its own ways to say that a file is damaged
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read, it may be cut short or damaged: {reason}") from error
+    if isinstance(arrays, Mapping):
+        arrays = _one_of(path, arrays, key, what)
+    if not isinstance(arrays, Tensor | np.ndarray):
+        raise InputError(f"{path} holds a {type(arrays).__name__}, expected an array [N, K, C]")
+    return arrays
+
+
+def _read(path: Path) -> Any:
+    if path.suffix == ".npy":
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    if path.suffix == ".pt":
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _one_of(path: Path, arrays: Mapping[str, Any], key: str | None, what: str) -> Any:
+    shapes = ", ".join(f"{name} {tuple(getattr(array, 'shape', ()))}" for name, array in arrays.items())
+    if key is None and len(arrays) == 1:
+        return next(iter(arrays.values()))
+    if key is None or key not in arrays:
+        which = "expected one alone" if what == "features" else "--key says which"
+        wanted = which if key is None else f"none is named {key!r}"
+        raise InputError(f"{path} holds {len(arrays)} arrays ({shapes}); {wanted}")
+    return arrays[key]
+
+
+def as_log_probs(numbers: Tensor, values: str, first_row: int = 0) -> Tensor:
+    """Log-probabilities of what ``values`` says that the numbers are: "log-probs", "probs" or "logits".
+
+    Args:
+        first_row: the row of the pool at which these numbers begin, for the message.
+
+    Raises:
+        InputError: the numbers are not that.
+    """
+    if values == "log-probs" or numbers.ndim != 3 or not numbers.is_floating_point():
+        return numbers
+    work_type = torch.promote_types(numbers.dtype, torch.float32)
+    if values == "logits":
+        _refuse_probabilities(numbers)
+        _refuse(numbers.isnan() | numbers.isposinf(), numbers, "logits, which are finite or -inf", first_row)
+        return numbers.to(work_type).log_softmax(-1)
+    tolerance = SUM_TOLERANCE[numbers.dtype]
+    outside = ~((numbers >= 0) & (numbers <= 1 + tolerance))
+    _refuse(outside, numbers, "probabilities, from 0 to 1, with --values probs", first_row)
+    sums = numbers.to(work_type).sum(-1, keepdim=True)
+    # What storage in half precision has rounded becomes a distribution again; the rest is refused by ``select``.
+    rounded = (sums - 1).abs() <= tolerance
+    return (numbers.to(work_type) / sums.where(rounded, 1)).log()
+
+
+def _refuse(wrong: Tensor, numbers: Tensor, expected: str, first_row: int) -> None:
+    if wrong.any():
+        row, sample, label = (int(index) for index in wrong.nonzero()[0])
+        found = float(numbers[row, sample, label])
+        raise InputError(
+            f"row {first_row + row}, sample {sample} of the predictions holds {found:g} at class {label}; "
+            f"expected {expected}"
+        )
+
+
+def _refuse_probabilities(numbers: Tensor) -> None:
+    sums = numbers.to(torch.promote_types(numbers.dtype, torch.float32)).sum(-1)
+    if (numbers >= 0).all() and ((sums - 1).abs() <= SUM_TOLERANCE[numbers.dtype]).all():
+        raise InputError("--values logits was given, but every row of the predictions sums to 1: --values probs?")

@@ -1,0 +1,78 @@
+"""The data of an experiment: loaded once, checked, and divided into pool, validation set and test set."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from tonsure.datasets import Dataset, Loader
+from tonsure.errors import InputError
+from tonsure.loop.labels import balanced_rows
+
+KEPT = 2
+"""So many datasets stay in memory: experiments on the same one follow one another."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What one run needs.
+
+    Attributes:
+        dataset: its training items are the pool.
+        validation: inputs and labels that were set aside, or None.
+    """
+
+    dataset: Dataset
+    validation: tuple[Tensor, Tensor] | None = None
+
+
+class Datasets:
+    """Loads data, and keeps the last ones; loaders that print alike load alike."""
+
+    def __init__(self) -> None:
+        self._loaded: OrderedDict[tuple[str, int], Data] = OrderedDict()
+
+    def __call__(self, loader: Loader, validation: int = 0) -> Data:
+        """Raises as ``load`` does."""
+        key = (f"{type(loader).__module__}.{loader!r}", validation)
+        if key not in self._loaded:
+            while len(self._loaded) >= KEPT:
+                self._loaded.popitem(last=False)
+            self._loaded[key] = load(loader, validation)
+        self._loaded.move_to_end(key)
+        return self._loaded[key]
+
+
+def load(loader: Loader, validation: int = 0) -> Data:
+    """The data of ``loader``, of whose training items ``validation`` are set aside, class by class as many.
+
+    Raises:
+        InputError: a label is no class, or the validation set leaves no pool.
+    """
+    dataset = loader.load()
+    _check_labels(dataset, "training", dataset.train_labels)
+    _check_labels(dataset, "test", dataset.test_labels)
+    total = len(dataset.train_labels)
+    if not 0 <= validation < total:
+        raise InputError(
+            f"{dataset.name}: a validation set of {validation:,} was asked for, but there are {total:,} training items"
+        )
+    if validation == 0:
+        return Data(dataset)
+    aside = balanced_rows(dataset.train_labels, validation, seed=0)
+    in_pool = torch.ones(total, dtype=torch.bool)
+    in_pool[aside] = False
+    described = f"{dataset.description}; {validation:,} of the training items set aside for validation (seed 0)"
+    pool = replace(dataset.with_train_rows(in_pool.nonzero()[:, 0]), description=described)
+    return Data(pool, (dataset.train_inputs[aside], dataset.train_labels[aside]))
+
+
+def _check_labels(dataset: Dataset, kind: str, labels_n: Int[Tensor, " n"]) -> None:
+    bad = ((labels_n < 0) | (labels_n >= len(dataset.classes))).nonzero()[:, 0]
+    if len(bad):
+        raise InputError(
+            f"{dataset.name}: the {kind} labels must be 0 to {len(dataset.classes) - 1}, as there are "
+            f"{len(dataset.classes)} classes; that of item {int(bad[0])} is {int(labels_n[bad[0]])}"
+        )

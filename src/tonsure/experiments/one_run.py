@@ -1,0 +1,143 @@
+"""One run: one method under one seed, each round on the disk before it is given out."""
+
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from tonsure.errors import InputError, RecordError, SelectionWarning
+from tonsure.experiments.data import Data
+from tonsure.experiments.provenance import commit, machine, versions
+from tonsure.experiments.recording import check_same, keep_pictures, locked
+from tonsure.experiments.records import Record, append_record, read_records
+from tonsure.experiments.settings import Experiment
+from tonsure.loop.labels import KnownLabels, balanced_rows
+from tonsure.loop.metrics import all_metrics
+from tonsure.loop.pool import Pool
+from tonsure.loop.rounds import Round, rounds
+from tonsure.models import BayesianModel
+from tonsure.models.predict import predict
+from tonsure.seeding import seeded
+
+PICTURED = 2
+"""The batches of so many first rounds are kept as pictures."""
+
+
+def run_one(experiment: Experiment, data: Data, folder: Path, name: str, seed: int) -> Iterator[Record]:
+    """The records of one method under one seed, each on the disk before it is given out.
+
+    Raises:
+        TonsureError: as ``fit``, ``predict`` and ``select`` do, with the round as a note; or because of the file of
+            records, as ``run`` says.
+    """
+    path, dataset = _path(folder, name, seed), data.dataset
+    with locked(path):
+        header = _header(experiment, data, name, seed)
+        done = read_records(path)
+        if done:
+            check_same(path, done[0], header)
+        else:
+            append_record(path, header)
+        done = done[1:]
+        yield from done
+        if done and not done[-1]["rows"]:
+            return
+
+        pool = Pool(dataset.train_inputs)
+        first_rows = balanced_rows(dataset.train_labels, experiment.initial_labels, seed=seed)
+        pool.label(first_rows, dataset.train_labels[first_rows])
+        for record in done:
+            pool.label(record["rows"], record["labels"])
+        with seeded(seed, torch.device("cpu")):
+            model = experiment.model()
+        method = experiment.methods[name]
+        turns = rounds(
+            pool,
+            model,
+            method,
+            experiment.k,
+            oracle=KnownLabels(dataset.train_labels),
+            max_labels=experiment.max_labels,
+            metrics=partial(_measured, data),
+            seed=seed,
+            device=experiment.device,
+            validation=data.validation,
+        )
+        for number in itertools.count(len(done)):
+            with _noted(f"round {number} ({len(pool.labels):,} labels)"):
+                result = _next_quietly(turns)
+            if result is None:
+                return
+            if number < PICTURED and result.rows and dataset.train_images is not None:
+                keep_pictures(folder, f"{name}-seed{seed}-round{number}", dataset.train_images[result.rows])
+            record = _record(number, result)
+            append_record(path, record)
+            yield record
+
+
+def recorded(folder: Path, name: str, seed: int) -> int:
+    """How many rounds of a run are on the disk."""
+    try:
+        return max(0, len(read_records(_path(folder, name, seed))) - 1)
+    except RecordError:  # the run will say so
+        return 0
+
+
+def _path(folder: Path, name: str, seed: int) -> Path:
+    return folder / f"{name}-seed{seed}.jsonl"
+
+
+def _measured(data: Data, model: BayesianModel) -> Mapping[str, float]:
+    dataset = data.dataset
+    found = predict(model, dataset.test_inputs[:1]).shape[2]
+    if found != len(dataset.classes):
+        raise InputError(f"the network has {found} classes, {dataset.name} has {len(dataset.classes)}")
+    return all_metrics(dataset.test_inputs, dataset.test_labels)(model)
+
+
+@contextmanager
+def _noted(note: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        error.add_note(note)
+        raise
+
+
+def _next_quietly(turns: Iterator[Round]) -> Round | None:
+    # The warnings are in the records. The filter must not last while a generator waits: it is everybody's.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SelectionWarning)
+        return next(turns, None)
+
+
+def _record(number: int, result: Round) -> Record:
+    record = asdict(result)
+    return {
+        "kind": "round",
+        "round": number,
+        "labeled": record.pop("labeled"),
+        "metrics": record.pop("metrics"),
+    } | record
+
+
+def _header(experiment: Experiment, data: Data, name: str, seed: int) -> Record:
+    return {
+        "kind": "experiment",
+        "experiment": experiment.name,
+        "method": name,
+        "methods": list(experiment.methods),
+        "seed": seed,
+        "data": data.dataset.description,
+        "classes": list(data.dataset.classes),
+        "k": experiment.k,
+        "text": experiment.text_of(name),
+        "versions": versions(),
+        "commit": commit(),
+        "machine": machine(),
+    }

@@ -1,0 +1,61 @@
+"""The file of one run: nobody else writes it meanwhile, and it goes on only as the run that began it."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from tonsure.durable_files import write_file
+from tonsure.errors import InputError, MissingExtraError, RecordError
+from tonsure.experiments.records import Record
+
+
+def locked(path: Path) -> Any:
+    """A context within which no other process writes ``path``.
+
+    Raises:
+        InputError: another one does.
+        MissingExtraError: filelock is not installed.
+    """
+    try:
+        from filelock import FileLock, Timeout
+    except ImportError as error:
+        raise MissingExtraError("An experiment", "experiments") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        return lock.acquire(timeout=0)  # a context that releases it
+    except Timeout as error:
+        raise InputError(f"{path} is being written by another process") from error
+
+
+def check_same(path: Path, found: Record, expected: Record) -> None:
+    """Raises RecordError when the header of ``path`` is that of another run; other versions are a warning."""
+    for key in ("kind", "experiment", "method", "seed", "data", "text"):
+        if found.get(key) != expected[key]:
+            raise RecordError(
+                f"{path} holds the records of another experiment: its {key} is "
+                f"{_first_difference(found.get(key), expected[key])}. Move the folder away, or give another one."
+            )
+    if found.get("versions") != expected["versions"]:
+        warnings.warn(
+            f"{path} was begun under {found.get('versions')}, and goes on under {expected['versions']}",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def keep_pictures(folder: Path, stem: str, images_b: Tensor) -> None:
+    pictures = folder / "pictures"
+    pictures.mkdir(exist_ok=True)
+    write_file(pictures / f"{stem}.npy", lambda path: np.save(path, images_b.numpy()))
+
+
+def _first_difference(found: Any, expected: Any) -> str:
+    if not isinstance(found, str) or not isinstance(expected, str):
+        return f"{found!r}, not {expected!r}"
+    lines = zip([*found.splitlines(), ""], [*expected.splitlines(), ""], strict=False)
+    old, new = next(((old, new) for old, new in lines if old != new), (found, expected))
+    return f"{old!r} where this one's is {new!r}"

@@ -1,0 +1,1 @@
+"""Active learning in rounds: pool, labels, rounds and metrics."""

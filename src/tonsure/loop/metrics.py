@@ -1,0 +1,116 @@
+"""How good a model is on a test set."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tonsure.errors import InputError
+from tonsure.models.bayesian_model import BayesianModel
+from tonsure.models.predict import predict
+from tonsure.predictions.arrays import as_inputs
+
+Number = Callable[[Tensor, Tensor], float]
+"""From log_mean_probs_n_C and labels_n to one number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Metrics:
+    """From a model to numbers about it, by name, all from one prediction of the same test items.
+
+    Raises:
+        InputError: there is not one label for each test item, or a label is no class of the model.
+    """
+
+    numbers: Mapping[str, Number]
+    inputs: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.labels.is_floating_point():
+            raise InputError(f"test labels must be integers, found {self.labels.dtype}")
+        if len(self.inputs) != len(self.labels) or len(self.labels) == 0:
+            raise InputError(
+                f"a test set needs one label for each item, found {len(self.inputs)} and {len(self.labels)}"
+            )
+
+    def __call__(self, model: BayesianModel) -> dict[str, float]:
+        log_probs_n_K_C = predict(model, self.inputs)
+        classes = log_probs_n_K_C.shape[2]
+        if self.labels.min() < 0 or self.labels.max() >= classes:
+            raise InputError(
+                f"test labels must be 0 to {classes - 1}, as the model has {classes} classes; "
+                f"found {int(self.labels.min())} to {int(self.labels.max())}"
+            )
+        log_mean_probs_n_C = log_mean_probs(log_probs_n_K_C)
+        return {name: number(log_mean_probs_n_C, self.labels) for name, number in self.numbers.items()}
+
+    def __repr__(self) -> str:
+        return f"Metrics({', '.join(self.numbers)} on {len(self.inputs)} items)"
+
+
+def accuracy(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any]) -> Metrics:
+    """{"accuracy": the fraction of the test items whose most probable class is right}."""
+    return _measure({"accuracy": accuracy_of}, inputs, labels)
+
+
+def negative_log_likelihood(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any]) -> Metrics:
+    """{"negative_log_likelihood": in nats per test item}; infinite when a true class was held impossible."""
+    return _measure({"negative_log_likelihood": negative_log_likelihood_of}, inputs, labels)
+
+
+def calibration_error(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any], bins: int = 15) -> Metrics:
+    """{"calibration_error": by how much confidence and accuracy differ, in [0, 1]}."""
+    return _measure({"calibration_error": partial(calibration_error_of, bins=bins)}, inputs, labels)
+
+
+def all_metrics(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any], bins: int = 15) -> Metrics:
+    """Accuracy, negative log likelihood and calibration error."""
+    numbers: dict[str, Number] = {
+        "accuracy": accuracy_of,
+        "negative_log_likelihood": negative_log_likelihood_of,
+        "calibration_error": partial(calibration_error_of, bins=bins),
+    }
+    return _measure(numbers, inputs, labels)
+
+
+def log_mean_probs(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, "n C"]:
+    """log 1/K Σ_k p(y = c | x_i, θ_k)"""
+    return log_probs_n_K_C.double().logsumexp(dim=1) - math.log(log_probs_n_K_C.shape[1])
+
+
+def accuracy_of(log_mean_probs_n_C: Float[Tensor, "n C"], labels_n: Int[Tensor, " n"]) -> float:
+    """1/n Σ_i [argmax_c p(c | x_i) = y_i]"""
+    return float((log_mean_probs_n_C.argmax(dim=1) == labels_n).double().mean())
+
+
+def negative_log_likelihood_of(log_mean_probs_n_C: Float[Tensor, "n C"], labels_n: Int[Tensor, " n"]) -> float:
+    """−1/n Σ_i log p(y_i | x_i)"""
+    return -float(log_mean_probs_n_C.gather(1, labels_n.long()[:, None]).mean())
+
+
+def calibration_error_of(
+    log_mean_probs_n_C: Float[Tensor, "n C"], labels_n: Int[Tensor, " n"], bins: int = 15
+) -> float:
+    """Σ_b n_b/n |accuracy in b − mean confidence in b|,  b = ((j−1)/bins, j/bins]
+
+    The confidence is the probability of the most probable class. Naeini, Cooper & Hauskrecht 2015; Guo et al.
+    2017.
+    """
+    log_confidence_n, predicted_n = log_mean_probs_n_C.max(dim=1)
+    confidence_n = log_confidence_n.exp()
+    bin_n = (confidence_n * bins).ceil().long().clamp(1, bins) - 1
+    # n_b cancels: what is left of a bin is the sum over its items of (right − confidence).
+    excess_n = (predicted_n == labels_n).double() - confidence_n
+    excess = torch.zeros(bins, dtype=torch.float64).index_add_(0, bin_n, excess_n)
+    return float(excess.abs().sum() / len(labels_n))
+
+
+def _measure(numbers: Mapping[str, Number], inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any]) -> Metrics:
+    return Metrics(numbers, as_inputs(inputs), as_inputs(labels))

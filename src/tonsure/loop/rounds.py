@@ -1,0 +1,182 @@
+"""One turn of the circle: fit, measure, predict, select, ask, label."""
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tonsure.errors import InputError, SelectionWarning
+from tonsure.loop.labels import LabelSource
+from tonsure.loop.pool import Pool
+from tonsure.methods import DEFAULT, DEFAULT_WITH_FEATURES, Method, Score
+from tonsure.models import BayesianModel
+from tonsure.models.predict import predict
+from tonsure.objectives.base import Objective
+from tonsure.optimizers import Optimizer
+from tonsure.predictions.open import whole_number
+from tonsure.search.backend import Backend
+from tonsure.search.plan import as_bytes
+from tonsure.seeding import derive_seed
+from tonsure.select import choose_from
+from tonsure.strategies import PoolState, Strategy
+from tonsure.training import Examples
+
+Metrics = Callable[[BayesianModel], Mapping[str, float]]
+"""From a fitted model to numbers about it, by name."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round found out.
+
+    Attributes:
+        labeled: how many labels the model was fitted to.
+        metrics: what was measured of it.
+        rows: what was chosen next, in that order, and labeled; nothing in the last round.
+        labels: what was answered, row by row.
+        gains: what each row added when it was chosen; nats where the objective is an information, else in the unit
+            of the objective or strategy.
+        positive: how many of the rows had a positive gain.
+        seconds: spent in "fit", "predict" (of features too) and "select".
+        peak_memory: of the process so far, and of the GPU where there is one; bytes.
+        warnings: what ``select`` or the strategy had to say.
+    """
+
+    labeled: int
+    metrics: Mapping[str, float]
+    rows: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    gains: list[float] = field(default_factory=list)
+    positive: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_memory: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+def rounds(
+    pool: Pool,
+    model: BayesianModel,
+    method: Objective[Any, Any] | Strategy | Score | Method | str | None,
+    k: int,
+    *,
+    oracle: LabelSource,
+    max_labels: int,
+    optimizer: Optimizer | str | None = None,
+    metrics: Metrics | None = None,
+    validation: Examples | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    memory: int | str | None = None,
+    backend: Backend | None = None,
+) -> Iterator[Round]:
+    """Active learning: fits the model to the labels so far, selects the next k rows, asks for their labels, repeats.
+
+    A round is yielded after its labels have been added to the pool. The seeds of fitting and selecting depend on
+    ``seed`` and on the number of labels alone, so a loop that is restarted on the same pool continues as it would have.
+
+    Args:
+        pool: with some initial labels; labels are added in place.
+        model: fitted anew in every round.
+        method: as for ``select``; None is the default, ``FacilityLocation()`` if the model has features.
+        k: the number of rows selected in a round; fewer in the last if ``max_labels`` or the end of the pool is reached.
+        oracle: called with rows, returns their labels: a person, a file, or ``KnownLabels`` to simulate.
+        max_labels: the number of labels at which to stop, after one more fit and measurement.
+        optimizer: as for ``select``.
+        metrics: computed of every fitted model, for example ``accuracy(test_inputs, test_labels)``.
+        validation: inputs and labels passed to ``model.fit`` for early stopping; None passes nothing.
+        seed: of the initial weights, the training and the selection.
+        device: where the selection is done; the model has its own.
+        memory: as for ``select``.
+        backend: as for ``select``.
+
+    Raises:
+        InputError: no row of the pool is labeled, k or ``max_labels`` is below one, the method is none, or the
+            predictions or features of the model cannot be used.
+
+    Warns:
+        SelectionWarning: as ``select``; the round keeps the text too.
+    """
+    if len(pool.labels) == 0:
+        raise InputError(f"{pool!r} holds no label: give it some to begin with, Pool(inputs, labels={{row: label}})")
+    k, max_labels = whole_number("k", k, 1, 2**63 - 1), whole_number("max_labels", max_labels, 1, 2**63 - 1)
+    budget = None if memory is None else as_bytes(memory)
+    chosen = _default(model) if method is None and optimizer is None else Method(method, optimizer)
+    stop_by: dict[str, Any] = {} if validation is None else {"validation": validation}
+    while True:
+        labeled = len(pool.labels)
+        seconds = {"fit": 0.0, "predict": 0.0, "select": 0.0}
+        with _timed(seconds, "fit"):
+            model.fit(*pool.labeled(), seed=derive_seed(seed, labeled, 0), **stop_by)
+        measured = dict(metrics(model)) if metrics else {}
+        unlabeled_rows = pool.unlabeled_rows
+        count = min(k, max_labels - labeled, len(unlabeled_rows))
+        if count < 1:
+            yield Round(labeled, measured, seconds=seconds, peak_memory=peak_memory())
+            return
+        with _timed(seconds, "predict"):
+            seen = _look(model, pool, chosen)
+        with _timed(seconds, "select"), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", SelectionWarning)
+            there = {name: tensor.to(device) for name, tensor in seen.items()}
+            state = PoolState(pool.labeled_rows, pool.labels, unlabeled_rows, **there, memory=budget, backend=backend)
+            selection = choose_from(state, chosen, count, seed=derive_seed(seed, labeled, 1))
+        for warning in caught:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        rows = selection.rows
+        labels = oracle(rows)
+        pool.label(rows, labels)
+        yield Round(
+            labeled,
+            measured,
+            rows.tolist(),
+            labels.tolist(),
+            selection.gains.tolist(),
+            selection.positive,
+            seconds,
+            peak_memory(),
+            [str(warning.message) for warning in caught],
+        )
+
+
+def _default(model: BayesianModel) -> Method:
+    """That of ``select``: with features where the model has them."""
+    return DEFAULT_WITH_FEATURES if model.has_features else DEFAULT
+
+
+def _look(model: BayesianModel, pool: Pool, method: Method) -> dict[str, Tensor]:
+    """What the method needs to see, and nothing else."""
+    needs = method.method
+    if not isinstance(needs, Strategy):
+        return {"log_probs_n_K_C": predict(model, pool.inputs, pool.unlabeled_rows)}
+    seen = {}
+    if needs.needs_features:
+        seen["features_N_D"] = model.features(pool.inputs)
+    if needs.needs_predictions:
+        seen["log_probs_n_K_C"] = predict(model, pool.inputs, pool.unlabeled_rows)
+    if needs.needs_labeled_predictions:
+        seen["labeled_log_probs_m_K_C"] = predict(model, pool.inputs, pool.labeled_rows)
+    return seen
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held so far, with that of its GPU; bytes."""
+    gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
+    if sys.platform == "win32":
+        return gpu
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return gpu + most * (1 if sys.platform == "darwin" else 1024)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start

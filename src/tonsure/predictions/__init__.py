@@ -1,0 +1,1 @@
+"""Predictions at the door: arrays, checks, the reader of blocks, the store."""

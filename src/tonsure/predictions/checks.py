@@ -1,0 +1,126 @@
+"""What predictions must be, checked at the door; nothing behind it checks again."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from tonsure.errors import InputError
+
+SUM_TOLERANCE = {torch.float16: 1e-2, torch.bfloat16: 5e-2, torch.float32: 1e-3, torch.float64: 1e-3}
+"""How far from one the probabilities of a row may sum: what rounding to the type can do, and a sum in float32."""
+
+ROWS = 4096
+
+
+def check_log_probs(shards: Sequence[Tensor]) -> None:
+    """Every shard is [n, K, C], of the same K, C, type and device; every row over C is a distribution, in logarithms.
+
+    Raises:
+        InputError: with the shape, the first offending row (of the pool) and sample, and what was expected.
+    """
+    if not shards:
+        raise InputError("the pool is empty: expected log-probabilities of shape [N, K, C], found no parts")
+    first_row = 0
+    for shard in shards:
+        _check_shape(shard)
+        if _kind(shard) != _kind(shards[0]):
+            raise InputError(
+                f"the parts of the pool differ: the first has K, C, type and device {_kind(shards[0])}, "
+                f"the one from row {first_row} on {_kind(shard)}"
+            )
+        for start in range(0, len(shard), ROWS):
+            _check_values(shard[start : start + ROWS], first_row + start, tuple(shard.shape))
+        first_row += len(shard)
+    if first_row == 0:
+        raise InputError(f"the pool is empty: the predictions have shape {tuple(shards[0].shape)}, N is 0")
+
+
+def check_features(features_N_D: Tensor, release: Callable[[], None] = lambda: None) -> None:
+    """Features are finite floating-point numbers [N, D].
+
+    Args:
+        release: called now and then, to let go the pages of a mapped file.
+
+    Raises:
+        InputError: they are not; the message names the first row with nan or infinity.
+    """
+    found = f"features_N_D are {features_N_D.dtype} of shape {list(features_N_D.shape)}"
+    if features_N_D.ndim != 2 or features_N_D.shape[1] == 0 or not features_N_D.is_floating_point():
+        raise InputError(f"{found}, expected floating-point numbers [N, D]")
+    for start in range(0, len(features_N_D), ROWS):
+        wrong_n = ~features_N_D[start : start + ROWS].isfinite().all(dim=1)
+        if wrong_n.any():
+            raise InputError(f"{found}; row {start + int(wrong_n.nonzero()[0])} holds nan or infinity")
+        release()
+
+
+def check_scores(scores_N: Tensor) -> None:
+    """Scores are finite numbers, one for each row.
+
+    Raises:
+        InputError: there are none, or one is nan or infinite; the message names its row.
+    """
+    if len(scores_N) == 0:
+        raise InputError("the pool is empty: the scores have shape (0,)")
+    wrong_N = ~scores_N.isfinite()
+    if wrong_N.any():
+        row = int(wrong_N.nonzero()[0])
+        raise InputError(f"the score of row {row} is {float(scores_N[row])}, expected finite numbers")
+
+
+def _kind(shard: Tensor) -> tuple[int, int, str, str]:
+    return *shard.shape[1:], str(shard.dtype), str(shard.device)
+
+
+def _check_shape(shard: Tensor) -> None:
+    shape = tuple(shard.shape)
+    if shard.dtype not in SUM_TOLERANCE:
+        raise InputError(
+            f"the predictions are {shard.dtype}, expected float16, bfloat16, float32 or float64 log-probabilities"
+        )
+    if shard.ndim != 3:
+        hint = (
+            "; predictions of one deterministic model become [N, 1, C] with log_probs[:, None, :]"
+            if len(shape) == 2
+            else ""
+        )
+        raise InputError(
+            f"the predictions have shape {shape}, expected three axes [N, K, C]: rows of the pool, posterior samples, "
+            f"classes{hint}"
+        )
+    if shape[1] < 1 or shape[2] < 2:
+        raise InputError(
+            f"the predictions have shape {shape}: K = {shape[1]} posterior samples and C = {shape[2]} classes, "
+            "expected at least 1 and at least 2"
+        )
+
+
+def _check_values(log_probs_n_K_C: Tensor, first_row: int, shape: tuple[int, ...]) -> None:
+    work_type = torch.float64 if log_probs_n_K_C.dtype == torch.float64 else torch.float32
+    sum_n_K = log_probs_n_K_C.to(work_type).exp().sum(-1)
+    # nan and +inf stay so in the sum, and make the comparison false.
+    wrong_n_K = ~((sum_n_K - 1).abs() <= SUM_TOLERANCE[log_probs_n_K_C.dtype])
+    if not wrong_n_K.any():
+        return
+    row, sample = (int(index) for index in wrong_n_K.nonzero()[0])
+    values = log_probs_n_K_C[row, sample].float()
+    where = f"row {first_row + row}, sample {sample} of the predictions (shape {shape})"
+    if values.isnan().any():
+        raise InputError(f"{where} holds nan, at class {int(values.isnan().nonzero()[0])}; expected log-probabilities")
+    if values.isposinf().any():
+        raise InputError(
+            f"{where} holds +inf, at class {int(values.isposinf().nonzero()[0])}; expected log-probabilities, which "
+            "are at most 0"
+        )
+    total = float(sum_n_K[row, sample])
+    raise InputError(
+        f"{where} is no distribution: its probabilities, exp of what is given, sum to {total:.6g}, off by "
+        f"{total - 1:+.3g}{_guess(values)}; the row begins {[round(v, 4) for v in values[:4].tolist()]}"
+    )
+
+
+def _guess(values: Tensor) -> str:
+    if (values >= 0).all() and abs(float(values.sum()) - 1) < 0.05:
+        return ". These look like probabilities: give their logarithm (--values probs on the command line)"
+    return ". If these are logits, give log_softmax of them (--values logits on the command line)"

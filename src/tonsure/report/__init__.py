@@ -1,0 +1,1 @@
+"""Reports of recorded runs: results, statistics, tables, figures, the HTML page."""

@@ -1,0 +1,130 @@
+"""The report of an experiment, from the folder of its records to one HTML file and its figures."""
+
+import base64
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tonsure.durable_files import write_file
+from tonsure.errors import InputError, MissingExtraError
+from tonsure.report import figures
+from tonsure.report.results import Study, mean_accuracies, read_study, seconds
+from tonsure.report.statistics import Array, estimate, paired
+from tonsure.report.tables import (
+    costs_table,
+    count_warnings,
+    difference,
+    labels_table,
+    metrics_table,
+    positive_table,
+    provenance,
+    result_in_words,
+)
+
+PICTURED_ROUNDS = (0, 1)
+PICTURES_PER_BATCH = 100
+
+
+def write_report(folder: Path) -> Path:
+    """Writes ``report.html``, which needs no other file and no network, and its figures as PNG files.
+
+    Raises:
+        InputError: no measured round in the folder, or runs of two experiments.
+        RecordError: a file of records is damaged, or does not begin with a header.
+        MissingExtraError: the libraries of ``tonsure[report]`` are not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+        import scipy.stats  # noqa: F401
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as error:
+        raise MissingExtraError("the report", "report") from error
+
+    if folder.is_file():
+        raise InputError(f"{folder} is no folder: take an archive apart first, with tonsure.archive.unpack")
+    study = read_study(folder)
+    pictures = draw(study, folder)
+    for name, png in pictures.items():
+        write_file(folder / name, partial(Path.write_bytes, data=png))
+    loader = PackageLoader("tonsure.report", ".")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    html = environment.get_template("page.html.jinja").render(
+        study=study,
+        sentences=result_in_words(study),
+        provenance=provenance(study),
+        images={name: "data:image/png;base64," + base64.b64encode(png).decode() for name, png in pictures.items()},
+        pictured=[number for number in PICTURED_ROUNDS if f"batch_{number}.png" in pictures],
+        metrics=metrics_table(study),
+        labels=labels_table(study),
+        costs=costs_table(study),
+        positive=positive_table(study),
+        warnings=count_warnings(study),
+        color=figures.color,
+    )
+    write_file(folder / "report.html", partial(Path.write_bytes, data=html.encode()))
+    return folder / "report.html"
+
+
+def draw(study: Study, folder: Path) -> dict[str, bytes]:
+    """File name -> PNG; a figure for which nothing was recorded is left out."""
+    curves = {
+        method: {run.seed: run.curve("accuracy", study.labels) for run in runs}
+        for method, runs in study.measured.items()
+    }
+    lines = [_line(study, method, of_seeds) for method, of_seeds in curves.items()]
+    pictures = {"learning_curves.png": figures.learning_curves(lines)}
+
+    base, means = curves.pop(study.baseline), mean_accuracies(study)
+    gaps = []
+    for method, of_seeds in curves.items():
+        if pairs := {seed: curve - base[seed] for seed, curve in of_seeds.items() if seed in base}:
+            along = difference(paired(means[method], means[study.baseline]))
+            gaps.append(_line(study, method, pairs, f"along the curve {along}"))
+    if gaps:
+        pictures["differences.png"] = figures.differences(gaps, study.baseline)
+
+    dots = []
+    for method, runs in study.measured.items():
+        longest = max(len(run.rounds) for run in runs)
+        rounds = [seconds(study, method, "select", number) for number in range(longest)]
+        if any(rounds):
+            arrays = [np.array(taken) for taken in rounds if taken]
+            dots.append(figures.Dots(method, study.places[method], arrays))
+    if dots:
+        pictures["selection_seconds.png"] = figures.selection_seconds(dots)
+
+    for number in PICTURED_ROUNDS:
+        if strips := _strips(study, folder, number):
+            pictures[f"batch_{number}.png"] = figures.contact_sheet(strips)
+    return pictures
+
+
+def _line(study: Study, method: str, of_seeds: dict[int, Array], note: str = "") -> figures.Line:
+    values = np.stack(list(of_seeds.values()))
+    points = [estimate(values[:, i]) for i in range(len(study.labels))]
+    mean, low, high, count = np.array([(point.mean, point.low, point.high, point.count) for point in points]).T
+    complete = count == len(study.seeds)
+    return figures.Line(method, study.places[method], study.labels, values, mean, low, high, complete, note)
+
+
+def _strips(study: Study, folder: Path, number: int) -> list[figures.Strip]:
+    """What each method chose in this round with the first seed, where pictures of it were kept."""
+    strips = []
+    for run in (run for runs in study.measured.values() for run in runs if run.seed == study.seeds[0]):
+        path = folder / "pictures" / f"{run.method}-seed{run.seed}-round{number}.npy"
+        if number >= len(run.rounds) or not path.exists():
+            continue
+        pictures = np.load(path, allow_pickle=False)
+        if pictures.dtype != np.uint8 or pictures.ndim not in (3, 4) or not pictures.size:
+            found = f"{pictures.dtype} {list(pictures.shape)}"
+            raise InputError(f"{path}: expected pictures as uint8 [b, H, W] or [b, H, W, 3], found {found}")
+        labels = np.array(run.rounds[number].get("labels") or [], dtype=int)
+        counts = np.bincount(labels, minlength=len(run.header.get("classes") or [""]))
+        named = run.header.get("classes") or []
+        classes = [str(name) for name in (named if len(named) == len(counts) else range(len(counts)))]
+        place = study.places[run.method]
+        strips.append(figures.Strip(run.method, place, pictures[:PICTURES_PER_BATCH], counts, classes))
+    return strips

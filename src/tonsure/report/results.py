@@ -1,0 +1,198 @@
+"""From the records of an experiment to its runs, and to the numbers that each seed of a method gave."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from tonsure.errors import InputError, RecordError
+from tonsure.experiments.archive import ENDING, RUNS, read_archive
+from tonsure.experiments.records import Record, read_records
+from tonsure.report.statistics import Array, Scores, mean_height
+
+REQUIRED = {
+    "experiment": {"experiment", "method", "methods", "seed", "text"},
+    "round": {"round", "labeled", "metrics", "rows"},
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method with one seed, as far as it has got."""
+
+    path: Path
+    header: Record
+    rounds: list[Record]
+
+    @property
+    def method(self) -> str:
+        return str(self.header["method"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.header["seed"])
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.rounds) and not self.rounds[-1]["rows"]
+
+    @property
+    def labeled(self) -> list[int]:
+        return [int(record["labeled"]) for record in self.rounds]
+
+    def curve(self, metric: str, labels: Array) -> Array:
+        """The metric at these numbers of labels, linear between measured ones, nan beyond them."""
+        points = [(record["labeled"], record["metrics"].get(metric)) for record in self.rounds]
+        known = [(x, y) for x, y in points if y is not None]
+        if not known:
+            return np.full(len(labels), np.nan)
+        x, y = np.array(known, dtype=float).T
+        return np.interp(labels, x, y, left=np.nan, right=np.nan)
+
+
+@dataclass(frozen=True)
+class Study:
+    """All runs of one experiment, at least one of them with a measured round."""
+
+    runs: list[Run]
+
+    @property
+    def name(self) -> str:
+        return str(self.runs[0].header["experiment"])
+
+    @property
+    def texts(self) -> dict[str, list[str]]:
+        """Each text of a configuration, and the methods that ran under it."""
+        found = [
+            (str(run.header["text"]), method) for method in self.places for run in self.runs if run.method == method
+        ]
+        return {text: list(dict.fromkeys(m for other, m in found if other == text)) for text, _ in found}
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        return sorted({run.seed for run in self.runs})
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Every method and its place in the experiment's own order, by the longest list where lists differ."""
+        runs = sorted(self.runs, key=lambda run: -len(run.header["methods"]))
+        listed = [str(method) for run in runs for method in [*run.header["methods"], run.method]]
+        return {method: place for place, method in enumerate(dict.fromkeys(listed))}
+
+    @cached_property
+    def measured(self) -> dict[str, list[Run]]:
+        """For each method that has been measured at all: its runs, by seed."""
+        runs = sorted((run for run in self.runs if run.rounds), key=lambda run: run.seed)
+        by_method = {method: [run for run in runs if run.method == method] for method in self.places}
+        return {method: of_method for method, of_method in by_method.items() if of_method}
+
+    @property
+    def baseline(self) -> str:
+        return "random" if "random" in self.measured else next(iter(self.measured))
+
+    @cached_property
+    def labels(self) -> Array:
+        """Every number of labels at which something was measured."""
+        return np.unique([count for runs in self.measured.values() for run in runs for count in run.labeled])
+
+    @property
+    def start(self) -> int:
+        return max(run.labeled[0] for runs in self.measured.values() for run in runs)
+
+    @property
+    def end(self) -> int:
+        """As many labels as every method has reached with one seed at least: so far they can be compared."""
+        return min(max(run.labeled[-1] for run in runs) for runs in self.measured.values())
+
+    def scores(self, number: Callable[[Run], float]) -> dict[str, Scores]:
+        """For each method, the number of every run that has reached ``end``; those that are nan left out."""
+        found = {
+            method: {run.seed: number(run) for run in runs if run.labeled[-1] >= self.end}
+            for method, runs in self.measured.items()
+        }
+        return {m: {seed: x for seed, x in of_m.items() if not np.isnan(x)} for m, of_m in found.items()}
+
+    @property
+    def unfinished(self) -> list[str]:
+        return [
+            f"{run.method}, seed {run.seed} (measured up to {f'{run.labeled[-1]:,}' if run.rounds else 'no'} labels)"
+            for run in self.runs
+            if not run.finished
+        ]
+
+    @property
+    def missing(self) -> list[str]:
+        there = {(run.method, run.seed) for run in self.runs}
+        expected = [(method, seed) for method in self.places for seed in self.seeds]
+        return [f"{method}, seed {seed}" for method, seed in expected if (method, seed) not in there]
+
+
+def read_study(place: Path) -> Study:
+    """The runs recorded in a folder, or in an archive ``.jsonl.xz`` of one.
+
+    A file whose first line was never completed is a run still missing.
+    """
+    runs: dict[tuple[str, int], Run] = {}
+    for path, records in _recorded(place).items():
+        for number, record in enumerate(records):
+            _check(path, number, record)
+        if not records:
+            continue
+        run = Run(path, records[0], records[1:])
+        for other in runs.values():
+            _check_same_experiment(run, other)
+        other = runs.setdefault((run.method, run.seed), run)
+        if other is not run:
+            raise InputError(f"{other.path} and {path} both record {run.method} with seed {run.seed}")
+    if not any(run.rounds for run in runs.values()):
+        raise InputError(
+            f"{place} holds no measured round: expected files <method>-seed<seed>.jsonl, as `tonsure run` "
+            f"writes them, found {f'{len(runs)} of them without a round' if runs else 'none'}"
+        )
+    return Study(list(runs.values()))
+
+
+def _recorded(place: Path) -> dict[Path, list[Record]]:
+    if place.name.endswith(ENDING) or place.is_file():
+        return {place / name: records for name, records in read_archive(place).items()}
+    return {path: read_records(path) for path in sorted(place.glob(RUNS))}
+
+
+def _check_same_experiment(run: Run, other: Run) -> None:
+    """A text may tell of one method only: texts have to agree between the seeds of a method."""
+    keys = ["experiment", "data", "batch"] + ["text"] * (run.method == other.method)
+    for key in keys:
+        if run.header.get(key) != other.header.get(key):
+            raise InputError(f"{other.path} and {run.path} are of two experiments, as their {key!r} differs")
+
+
+def _check(path: Path, number: int, record: Record) -> None:
+    kind, where = "round" if number else "experiment", f"{path}, line {number + 1}"
+    if record.get("kind") != kind:
+        what = "a round" if number else "the header"
+        raise RecordError(f"{where}: expected {what}, of kind {kind!r}, found kind {record.get('kind')!r}")
+    if absent := sorted(REQUIRED[kind] - set(record)):
+        raise RecordError(f"{where}: the {kind} lacks {', '.join(absent)}")
+    if number and record["round"] != number - 1:
+        raise RecordError(f"{where}: expected round {number - 1}, found round {record['round']!r}")
+    if number and not isinstance(record["metrics"].get("accuracy"), float | int):
+        raise RecordError(f"{where}: expected an accuracy, found the metrics {record['metrics']!r}")
+
+
+def mean_accuracies(study: Study) -> dict[str, Scores]:
+    """The mean accuracy along the curve, from the first number of labels to the last that all reached."""
+    inside = study.labels[(study.labels >= study.start) & (study.labels <= study.end)]
+    return study.scores(lambda run: mean_height(inside, run.curve("accuracy", inside)))
+
+
+def finals(study: Study, metric: str) -> dict[str, Scores]:
+    return study.scores(lambda run: float(run.curve(metric, np.array([study.end]))[0]))
+
+
+def seconds(study: Study, method: str, step: str, number: int | None = None) -> list[float]:
+    """What the step took, in one round or in all; the last round of a run only fits."""
+    records = [r for run in study.measured[method] for r in run.rounds if r["rows"] or step == "fit"]
+    taken = [r.get("seconds", {}).get(step) for r in records if number in (None, r["round"])]
+    return [float(value) for value in taken if value is not None]

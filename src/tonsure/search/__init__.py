@@ -1,0 +1,1 @@
+"""The search for a batch (private): plan, ranking, bounds, shards, candidates."""

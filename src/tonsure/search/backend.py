@@ -1,0 +1,96 @@
+"""Where the shards of a pool run: in this process, or on a backend."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import torch
+
+from tonsure.objectives.base import Objective
+from tonsure.predictions.reader import PoolReader
+from tonsure.search.plan import Plan
+from tonsure.search.shard import Bid, Shard
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
+
+
+class Shards(ABC):
+    """The shards of a pool, in order. A message to them is a method of ``Shard`` with its arguments."""
+
+    sizes: list[int]
+    """The number of rows of each shard."""
+
+    @abstractmethod
+    def one(
+        self, place: int, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
+    ) -> Answer:
+        """The answer of the shard at this place."""
+
+    @abstractmethod
+    def all(
+        self, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
+    ) -> list[Answer]:
+        """The answers of all shards."""
+
+    def bids(self, apart: float) -> list[Bid]:
+        """What each shard knows of its largest key."""
+        return self.all(Shard.bid, -torch.inf, apart)
+
+    def lowest(self, bid: Bid) -> Iterator[tuple[int | None, bool]]:
+        """The lowest row of each shard that may tie with the largest key; the caller stops at the first that has one."""
+        return (self.one(place, Shard.lowest, bid) for place in range(len(self.sizes)))
+
+
+class Backend(ABC):
+    """Runs the shards of a pool. Subclasses are frozen dataclasses."""
+
+    @abstractmethod
+    def start(self, reader: PoolReader, objective: Objective[Any, Any], plan: Plan) -> AbstractContextManager[Shards]:
+        """Starts the shards. The context leaves nothing running when it ends."""
+
+    @abstractmethod
+    def map(self, reader: PoolReader, function: Callable[[PoolReader], Answer]) -> list[Answer]:
+        """The function applied to consecutive parts of the pool, in order.
+
+        Args:
+            function: picklable, and without side effects: it may run in another process, and more than once.
+        """
+
+
+class LocalShards(Shards):
+    """Shards in this process, one after the other."""
+
+    def __init__(self, readers: Sequence[PoolReader], objective: Objective[Any, Any], plan: Plan) -> None:
+        self._shards = [Shard(reader, objective, block=plan.block, keep=plan.kept_levels) for reader in readers]
+        self.sizes = list(map(len, readers))
+
+    def one(
+        self, place: int, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
+    ) -> Answer:
+        return method(self._shards[place], *arguments, **keywords)
+
+    def all(
+        self, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
+    ) -> list[Answer]:
+        return [method(shard, *arguments, **keywords) for shard in self._shards]
+
+    def bids(self, apart: float) -> list[Bid]:
+        bids: list[Bid] = []
+        for shard in self._shards:  # a bid of one shard saves work in the next
+            bids.append(shard.bid(max((bid.known for bid in bids), default=-torch.inf), apart))
+        return bids
+
+
+@dataclass(frozen=True)
+class LocalBackend(Backend):
+    """This process."""
+
+    @contextmanager
+    def start(self, reader: PoolReader, objective: Objective[Any, Any], plan: Plan) -> Iterator[Shards]:
+        yield LocalShards([reader], objective, plan)
+
+    def map(self, reader: PoolReader, function: Callable[[PoolReader], Answer]) -> list[Answer]:
+        return [function(reader)]

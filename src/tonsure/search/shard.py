@@ -1,0 +1,322 @@
+"""A part of the pool as a search sees it: keys, bounds on them, and the mask on what has been chosen."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float64
+from torch import Tensor
+
+from tonsure.errors import InputError
+from tonsure.objectives.base import Objective, Structure
+from tonsure.predictions.reader import PoolReader, as_log_probs
+from tonsure.search.bounds import Level
+from tonsure.search.ranking import Key, by_gain, less
+from tonsure.shapes import Rows
+
+ACTIVE = 2**14
+"""About how many rows with the largest bounds are looked at in a step, as long as no other row can win."""
+
+ALONE = 2**21
+"""Numbers in all prepared items, up to which float64 alone is quicker than bounds in float32 before it."""
+
+FIRST = 64
+"""Rows that are brought up to date at once at the beginning of a step; twice as many each time that it takes more."""
+
+
+@dataclass(frozen=True)
+class Bid:
+    """What a shard knows of its largest key.
+
+    Attributes:
+        known: the largest of those that are up to date, or what was asked for where none is larger.
+        bound: no key of the shard is larger.
+    """
+
+    known: float
+    bound: float
+
+
+class Shard:
+    """A part of the pool, in pool order, with a bound on the key of each of its rows.
+
+    Where gains only fall, a gain of long ago is an upper bound (lazy greedy, Minoux 1978). Every row has one, and
+    only the rows whose bound may win are brought up to date, for all the items at once that were chosen meanwhile:
+    first in single precision, on coarse items where the objective has them, a few chosen items at a time until the
+    row is out of the race; what is left is settled in double precision, and only such keys win.
+
+    Rows are numbered within the shard. Shards share only bids and the chosen items: they may live apart.
+
+    Args:
+        part: where the predictions lie.
+        objective: what a chosen row is worth.
+        block: rows that are read at a time.
+        keep: at how many precisions prepared items stay in memory: 0, 1 (single) or 2.
+    """
+
+    def __init__(self, part: PoolReader, objective: Objective[Any, Any], *, block: int, keep: int = 0) -> None:
+        self._part, self._objective, self._block = part, objective, block
+        fixed = objective.structure in (Structure.MODULAR, Structure.CONSTANT)
+        free = objective.structure is Structure.GENERAL
+        low = torch.float64 if part.dtype == torch.float64 else torch.float32
+        high = low if free else torch.float64
+        self._exact = Level(part, objective, high, block)
+        self._quick = self._exact
+        small = keep > 1 and len(part) * self._exact.shape.numel() <= ALONE
+        if not free and not small:
+            self._quick = Level(part, objective, low, block, coarse=not fixed)
+        if keep > 0:
+            self._quick.keep()
+        if keep > 1:
+            self._exact.keep()
+        # Of items that are vectors a gain is about one product, and one product for all of a small pool is quicker
+        # than to find out which rows need it.
+        self._at_once = small and not fixed and not self._exact.remembers and len(self._exact.shape) == 1
+        device = part.works_on
+        self._open_n = torch.ones(len(part), dtype=torch.bool, device=device)
+        self._gain_n = torch.empty(len(part), dtype=torch.float64, device=device)  # bounds, unless up to date
+        self._first_n, self._offset_n = torch.zeros(2, len(part), dtype=torch.float32, device=device)
+        self._first_pass()
+        self._key: Key = by_gain
+        self._restricted = False
+        self._closed_1: Tensor | None = None  # the item that has just been chosen here, which joins next
+        self.rank_by(by_gain, self._gain_n[:0])
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def rank_by(self, key: Key, noise_n: Float64[Tensor, " n"]) -> None:
+        """From now on rows win by this key."""
+        self._key, self._noise_n = key, noise_n.to(self._gain_n.device)
+        self._key_n = self._gain_n
+        if key is not by_gain:
+            self._key_n = torch.where(self._open_n, key(self._gain_n, self._noise_n), -torch.inf)
+        if not self._restricted:
+            self._look_at()
+
+    def restrict(self, rows: Rows | None) -> None:
+        """Only these rows can win until further notice; None is all of them again."""
+        self._restricted = rows is not None
+        if rows is None:
+            self._look_at()
+        else:
+            rows = rows.to(self._gain_n.device).sort().values
+            self._active, self._floor = rows[self._open_n[rows]], -torch.inf
+
+    def refresh(self) -> None:
+        """Brings every row that can win up to date."""
+        self._settle(self._candidates())
+
+    def gains(self) -> Float64[Tensor, " n"]:
+        """The gain of every row, up to date, on the CPU; −inf where it cannot win."""
+        self.refresh()
+        rows = self._candidates()
+        gain_n = torch.full_like(self._gain_n, -torch.inf)
+        gain_n[rows] = self._gain_n[rows]
+        return gain_n.cpu()
+
+    def top(self, k: int) -> tuple[Rows, Float64[Tensor, " n"]]:
+        """All rows that may be among the k with the largest keys, or tie with one of them; and their keys."""
+        rows = self._candidates()
+        if k < len(rows):
+            first = rows[self._key_n[rows].topk(k).indices]
+            self._settle(first.sort().values)
+            least = less(float(self._key_n[first].min()))
+            rows = rows[self._key_n[rows] >= least]
+        self._settle(rows)
+        return rows.cpu(), self._key_n[rows].cpu()
+
+    def bid(self, at_least: float, apart: float) -> Bid:
+        """The largest key, up to date, or some bound below ``at_least``.
+
+        Args:
+            at_least: smaller keys are of no interest.
+            apart: how far the bound may stay above what is known.
+        """
+        if self._objective.structure is Structure.GENERAL:
+            self.refresh()
+        if self._all_known:
+            largest = _max(self._key_n)
+            return Bid(max(at_least, largest), largest)
+        known, most = at_least, FIRST
+        while True:
+            key_n, fresh_n = self._key_n[self._active], self._fresh(self._active)
+            known = max(known, _max(key_n[fresh_n]))
+            least = max(known + apart, self._floor)
+            may_win = ~fresh_n & (key_n > least)
+            rows, key_n = self._active[may_win], key_n[may_win]
+            if len(rows) == 0:
+                if self._floor <= known + apart:
+                    return Bid(known, max(_max(self._key_n[self._active]), self._floor))
+                self._look_further(known)
+                continue
+            left = -torch.inf
+            if len(rows) > most:
+                top = key_n.topk(most + 1)
+                rows, left = rows[top.indices[:most]], float(top.values[most])
+            self._try(rows, known + apart, most if self._quick is self._exact else most // 8)
+            # Often that was all: then there is no need to look at all rows again.
+            known = max(known, _max(self._key_n[rows[self._fresh(rows)]]))
+            bound = max(_max(self._key_n[rows]), left, least)
+            if bound <= known + apart:
+                return Bid(known, bound)
+            most *= 2
+
+    def lowest(self, bid: Bid) -> tuple[int | None, bool]:
+        """The lowest row that ties with the largest key of the pool, if there is any, and whether it does for certain.
+
+        Args:
+            bid: the largest key of the whole pool lies between ``known`` and ``bound``.
+        """
+        least, most = less(bid.known), FIRST
+        if self._all_known:
+            tied = ((self._key_n >= least) & (self._key_n > -torch.inf)).nonzero()[:1, 0].tolist()
+            return (tied[0], bool(self._key_n[tied[0]] >= less(bid.bound))) if tied else (None, True)
+        if self._floor > least:
+            self._look_at(least)
+        while True:
+            key_n = self._key_n[self._active]
+            rows = self._active[(key_n >= least) & (key_n > -torch.inf)][:most]
+            if len(rows) == 0:
+                return None, True
+            fresh_n = self._fresh(rows)
+            if fresh_n[0]:
+                return int(rows[0]), bool(self._key_n[rows[0]] >= less(bid.bound))
+            self._settle(self._approach(rows[~fresh_n], least)[: most // 8])
+            most *= 2
+
+    def item(self, row: int) -> Tensor:
+        """The item at a row as it is stored, [1, K, C]."""
+        return self._part.stored(torch.tensor([row]))
+
+    def close(self, row: int) -> float:
+        """Marks the row as chosen: it cannot win again. Gives its gain."""
+        self._settle(torch.tensor([row], device=self._gain_n.device))
+        gain = float(self._gain_n[row])
+        self._closed_1 = self._exact.kept(row)
+        self._open_n[row] = False
+        self._gain_n[row] = self._key_n[row] = -torch.inf
+        return gain
+
+    def join(self, stored_1: Tensor) -> None:
+        """An item, of this shard or another, has joined the chosen set."""
+        stored_1 = stored_1.to(self._part.works_on)
+        chosen_1 = self._exact.prepared(stored_1) if self._closed_1 is None else self._closed_1
+        self._closed_1 = None
+        self._exact.join(chosen_1)
+        if self._quick is not self._exact:
+            alike = self._quick.shape == self._exact.shape
+            self._quick.join(chosen_1.to(self._quick.dtype) if alike else self._quick.prepared(stored_1))
+        if self._at_once:
+            self._settle_all()
+        crowded = len(self._active) > 4 * ACTIVE and self._exact.joined % FIRST == 0
+        if crowded and not self._restricted:
+            self._look_at()
+
+    def standard_error(self) -> float:
+        """Of the worth of the chosen set."""
+        return self._objective.standard_error(self._exact.state)
+
+    @property
+    def _all_known(self) -> bool:
+        """Whether every row can win, and its key is up to date."""
+        return self._at_once and not self._restricted
+
+    def _candidates(self) -> Rows:
+        """The rows that can win."""
+        return self._active[self._open_n[self._active]] if self._restricted else self._open_n.nonzero()[:, 0]
+
+    def _first_pass(self) -> None:
+        for rows in torch.arange(len(self)).split(self._block):
+            at = slice(int(rows[0]), int(rows[-1]) + 1)  # a slice is written in half the time
+            if self._quick is self._exact:
+                gain_n = self._exact.start(at, self._exact.items(rows))
+            else:
+                stored_n_K_C = self._part.stored(rows)
+                gain_n = first_n = self._quick.start(at, self._quick.prepared(stored_n_K_C))
+                if self._quick.shape != self._exact.shape:
+                    items = self._objective.prepare(as_log_probs(stored_n_K_C, self._quick.dtype))
+                    gain_n = self._objective.gain(self._quick.state, self._objective.init_notes(items), items).double()
+            self._check(gain_n, rows)
+            self._gain_n[at] = gain_n
+            if self._quick is not self._exact:
+                self._first_n[at] = gain_n.float()
+                self._offset_n[at] = (gain_n - first_n).float()
+                self._gain_n[at] = self._bound(gain_n, at)
+
+    def _check(self, gain_n: Tensor, rows: Rows | slice) -> None:
+        if gain_n.isnan().any():
+            row = int(torch.arange(len(self))[rows][gain_n.isnan().cpu()][0])
+            row = row if self._part.rows is None else int(self._part.rows[row])
+            raise InputError(f"{self._objective}: the gain of row {row} is nan")
+
+    def _bound(self, gain_n: Tensor, rows: Rows | slice) -> Tensor:
+        """What a gain is at most, of which the quick level has found this."""
+        # Sums over chosen items gather an error from each; what a state sums up has one, in proportion to the fall.
+        fall_n = self._quick.seen_n[rows] if self._quick.remembers else self._first_n[rows] - gain_n
+        return gain_n + self._objective.rounding * (1 + fall_n) * gain_n.abs().clamp_min(1)
+
+    def _fresh(self, rows: Rows) -> Bool[Tensor, " n"]:
+        return self._exact.seen_n[rows] == self._exact.joined
+
+    def _try(self, rows: Rows, least: float, few: int) -> None:
+        """Brings rows nearer to being up to date, and ``few`` of those that still reach ``least`` there."""
+        left = self._approach(rows, least)
+        if len(left) > few:
+            left = left[self._key_n[left].topk(few).indices]
+        self._settle(left)
+
+    def _approach(self, rows: Tensor, least: float) -> Tensor:
+        """Brings bounds up to date where that is quicker than an exact key; gives the rows that reach ``least``."""
+        if self._quick is self._exact:
+            return rows
+        behind_n = self._quick.behind(rows)
+        if self._quick.remembers:
+            behind_n &= self._exact.seen_n[rows] <= self._quick.seen_n[rows]
+        behind = rows[behind_n].sort().values
+        while len(behind):
+            gain_n = self._quick.update(behind, all_the_way=False) + self._offset_n[behind]
+            self._write(behind, torch.minimum(self._gain_n[behind], self._bound(gain_n, behind)))
+            behind = behind[(self._key_n[behind] >= least) & self._quick.behind(behind)]
+        return rows[self._key_n[rows] >= least]
+
+    def _settle(self, rows: Rows) -> None:
+        """Brings rows up to date."""
+        rows = rows[self._open_n[rows] & ~self._fresh(rows)].sort().values
+        if len(rows):
+            gain_n = self._exact.update(rows)
+            self._check(gain_n, rows.cpu())
+            self._write(rows, gain_n)
+
+    def _settle_all(self) -> None:
+        gain_n = self._exact.update_all()
+        self._check(gain_n, slice(None))
+        self._gain_n.copy_(torch.where(self._open_n, gain_n, -torch.inf))
+        if self._key is not by_gain:
+            self._key_n = torch.where(self._open_n, self._key(self._gain_n, self._noise_n), -torch.inf)
+
+    def _write(self, rows: Rows, gain_n: Tensor) -> None:
+        self._gain_n[rows] = gain_n
+        if self._key is not by_gain:
+            self._key_n[rows] = self._key(gain_n, self._noise_n[rows])
+
+    def _look_at(self, least: float = torch.inf) -> None:
+        """From now on looks at the rows with the largest bounds, and at all down to ``least``."""
+        self._floor = -torch.inf
+        if len(self) > ACTIVE:
+            # The largest of every so many keys tell well enough where to cut: it is a matter of time, not of rows.
+            every = max(1, len(self) // (8 * ACTIVE))
+            cut = float(self._key_n[::every].topk(max(1, ACTIVE // every)).values.min())
+            self._floor = min(cut, least)
+        self._active = (self._open_n & (self._key_n >= self._floor)).nonzero()[:, 0]
+
+    def _look_further(self, known: float) -> None:
+        """Looks at more rows than until now, since what is looked at has no larger key."""
+        self._look_at()
+        if _max(self._key_n) <= self._floor:  # more rows tie than are looked at
+            self._look_at(less(known))
+
+
+def _max(key_n: Tensor) -> float:
+    """The largest key, −inf where there is none."""
+    return float(key_n.max()) if len(key_n) else -torch.inf

@@ -1,0 +1,277 @@
+"""Strategy: the abstract class of methods that look at features, labels or the pool as a whole."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
+
+from tonsure.errors import InputError
+from tonsure.objectives.base import Objective
+from tonsure.optimizers import Optimizer
+from tonsure.predictions.checks import check_features, check_log_probs, check_scores
+from tonsure.predictions.open import numbers, whole_number
+from tonsure.predictions.reader import PoolReader, as_log_probs
+from tonsure.search.backend import Backend, LocalBackend
+from tonsure.selection import Selection, gather, search, warn_of_small_gains
+
+BLOCK = 4096
+"""Rows whose score is computed at a time."""
+
+WHERE = {
+    "features": "features (tonsure.features(model, inputs) computes them)",
+    "predictions": "predictions, log-probabilities [N, K, C] (tonsure.predict(model, inputs) computes them)",
+    "labels": "the labels of the labeled rows: labeled=rows, labels=classes",
+    "labeled predictions": "predictions of the labeled rows too, log-probabilities [N, K, C] of the whole pool",
+}
+"""What a strategy may need, with where to get it."""
+
+
+@dataclass(frozen=True, eq=False)
+class PoolState:
+    """What a strategy sees: N rows of a pool, of which m are labeled and n are not.
+
+    Attributes:
+        labeled_rows: in the order in which the labels were given.
+        labels_m: their classes; None if they are unknown.
+        unlabeled_rows: all other rows, ascending.
+        features_N_D: features of all N rows, for example the penultimate activations of the fitted network.
+        log_probs_n_K_C: log p(y = c | x_i, θ_k) in nats, for ``unlabeled_rows``.
+        labeled_log_probs_m_K_C: the same for ``labeled_rows``, of the same posterior samples.
+        scores_n: a score of each of ``unlabeled_rows``, given in place of predictions.
+        candidate_rows: the unlabeled rows that may be chosen, ascending; None is all of them.
+        memory: bytes that the strategy may hold beyond what is given; None is no limit.
+        backend: where passes over the pool run; None is this process.
+
+    Whatever the strategy does not need may be None. Tensors may be readers of arrays that are not in memory.
+
+    Raises:
+        InputError: the rows are not all rows of a pool, each once; a tensor has the wrong number of rows; or features
+            are nan or infinite. The message names the first such row.
+    """
+
+    labeled_rows: Tensor
+    labels_m: Tensor | None
+    unlabeled_rows: Tensor
+    features_N_D: Tensor | PoolReader | None = None
+    log_probs_n_K_C: Tensor | PoolReader | None = None
+    labeled_log_probs_m_K_C: Tensor | PoolReader | None = None
+    scores_n: Tensor | None = None
+    candidate_rows: Tensor | None = None
+    memory: int | None = None
+    backend: Backend | None = None
+
+    def __post_init__(self) -> None:
+        m, n, N = len(self.labeled_rows), len(self.unlabeled_rows), len(self)
+        if not torch.equal(torch.cat([self.labeled_rows, self.unlabeled_rows]).sort().values, torch.arange(N)):
+            raise InputError(
+                f"{m} labeled and {n} unlabeled rows are not a pool: expected every row from 0 to {N - 1} once"
+            )
+        for what, rows, expected in (
+            ("labels_m", self.labels_m, m),
+            ("features_N_D", self.features_N_D, N),
+            ("log_probs_n_K_C", self.log_probs_n_K_C, n),
+            ("labeled_log_probs_m_K_C", self.labeled_log_probs_m_K_C, m),
+            ("scores_n", self.scores_n, n),
+        ):
+            if rows is not None and len(rows) != expected:
+                found = f"the shape {list(rows.shape)}" if isinstance(rows, Tensor) else f"{len(rows)} rows"
+                raise InputError(
+                    f"{what} has {found}, expected {expected} rows: {m} rows of the pool are labeled and {n} are not"
+                )
+        if isinstance(self.features_N_D, Tensor):
+            check_features(self.features_N_D)
+        if self.scores_n is not None:
+            check_scores(self.scores_n)
+        if self.candidate_rows is not None:
+            rows = numbers("candidate_rows", self.candidate_rows, N)
+            labeled = rows[torch.isin(rows, self.labeled_rows)]
+            if len(labeled):
+                raise InputError(f"row {int(labeled[0])} is labeled and cannot be a candidate")
+
+    def __len__(self) -> int:
+        return len(self.labeled_rows) + len(self.unlabeled_rows)
+
+    @property
+    def choosable_rows(self) -> Int[Tensor, " c"]:
+        """The rows that may be chosen, ascending."""
+        return self.unlabeled_rows if self.candidate_rows is None else self.candidate_rows.sort().values
+
+    @property
+    def choosable_n(self) -> Bool[Tensor, " n"]:
+        """Which of ``unlabeled_rows`` may be chosen."""
+        return torch.isin(self.unlabeled_rows, self.choosable_rows)
+
+    def check_count(self, k: int) -> None:
+        """Raises InputError if k is not from 1 to the number of rows that may be chosen."""
+        whole_number("k", k, 1, len(self.choosable_rows), ", the number of rows that may be chosen")
+
+    def features(self) -> Float[Tensor, "N D"]:
+        """Of every row of the pool; raises InputError if they are not there."""
+        return _in_memory(self.feature_reader())
+
+    def feature_reader(self) -> PoolReader:
+        """The features, not in memory; raises InputError if they are not there."""
+        return _reader(_given("features", self.features_N_D))
+
+    def predictions(self) -> Float[Tensor, "n K C"]:
+        """Of ``unlabeled_rows``; raises InputError if they are not there."""
+        return _in_memory(_reader(_given("predictions", self.log_probs_n_K_C)))
+
+    def labels(self) -> Int[Tensor, " m"]:
+        """Of ``labeled_rows``; raises InputError if they are not there."""
+        return _given("labels", self.labels_m)
+
+    def mean_probs(self) -> Float64[Tensor, "n C"]:
+        """1/K Σ_k p(y = c | x_i, θ_k) for ``unlabeled_rows``.
+
+        Raises:
+            InputError: predictions are not there, or are no log-probabilities.
+        """
+        return _mean_probs(_given("predictions", self.log_probs_n_K_C))
+
+    def labeled_mean_probs(self) -> Float64[Tensor, "m C"]:
+        """The same for ``labeled_rows``."""
+        return _mean_probs(_given("labeled predictions", self.labeled_log_probs_m_K_C))
+
+    def scores(self, score: Callable[[Tensor], Tensor] | None) -> Float[Tensor, " n"]:
+        """A score of each of ``unlabeled_rows``: as given in place of predictions, or of predictions, block by block.
+
+        Args:
+            score: a function of ``log_probs_n_K_C``; None gives every row the score 1.
+
+        Raises:
+            InputError: neither is there, or a score is negative or not finite; the message names the row.
+        """
+        if score is None:
+            return torch.ones(len(self.unlabeled_rows))
+        if self.scores_n is not None:
+            score_n = self.scores_n
+        else:
+            reader = _reader(_given("predictions", self.log_probs_n_K_C))
+            score_n = torch.cat((self.backend or LocalBackend()).map(reader, _Scores(score)))
+        wrong_n = ~((score_n >= 0) & score_n.isfinite())
+        if wrong_n.any():
+            place = int(wrong_n.nonzero()[0])
+            raise InputError(
+                f"the score of row {int(self.unlabeled_rows[place])} is {float(score_n[place])}, expected finite "
+                "numbers of at least 0"
+            )
+        return score_n
+
+    def search(self, objective: Objective[Any, Any], k: int, optimizer: Optimizer | None, *, seed: int) -> Selection:
+        """The k rows that an optimizer finds for an objective; rows are rows of the pool.
+
+        Raises:
+            InputError: predictions are not there, or as ``select``.
+        """
+        self.check_count(k)
+        reader = _reader(_given("predictions", self.log_probs_n_K_C))
+        if self.candidate_rows is not None:
+            places = torch.searchsorted(self.unlabeled_rows, self.choosable_rows)
+            reader = reader.at(places)
+        found = search(reader, objective, k, optimizer, seed=seed, memory=self.memory, backend=self.backend)
+        within = torch.searchsorted(reader.row_numbers(), found.rows)
+        return Selection(self.choosable_rows[within], found.gains, found.standard_error)
+
+
+class Strategy(ABC):
+    """Chooses rows by what it sees of the whole pool. Subclasses are frozen dataclasses.
+
+    An objective sees items and knows no rows. A strategy sees the pool with its features and labels. Wherever a method
+    is expected, either may be given; a strategy takes no optimizer.
+
+    To write a strategy: a frozen dataclass with ``choose``, which declares what it needs.
+    ``tonsure.testing.check_strategy(mine, state)`` checks that it keeps the contract.
+    """
+
+    needs_features: ClassVar[bool] = False
+    """Whether it looks at ``features_N_D``."""
+
+    needs_predictions: ClassVar[bool] = False
+    """Whether it looks at ``log_probs_n_K_C``."""
+
+    needs_labeled_predictions: ClassVar[bool] = False
+    """Whether it looks at ``labeled_log_probs_m_K_C``."""
+
+    takes_scores: ClassVar[bool] = False
+    """Whether ``scores_n`` may stand in place of predictions."""
+
+    uses_backend: ClassVar[bool] = False
+    """Whether its passes over the pool run on ``backend``."""
+
+    @abstractmethod
+    def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
+        """k of the rows that may be chosen, in the order chosen, each with its gain when it was chosen.
+
+        All randomness comes from the generator. Rows are rows of the pool; gains are finite, in the strategy's unit.
+
+        Raises:
+            InputError: k is not from 1 to the number of rows that may be chosen, or what the strategy needs is missing.
+        """
+
+    def memory_needed(self, state: PoolState, k: int) -> int | None:
+        """The smallest memory that ``choose`` needs beyond what it is given, in bytes; None if it is not planned."""
+        return None
+
+
+def selected(strategy: Strategy, state: PoolState, k: int, picks: Iterable[tuple[int, float]]) -> Selection:
+    """The first k picks, rows of the pool with their gains; k is checked before the first of them is made.
+
+    Raises:
+        InputError: as ``PoolState.check_count``.
+
+    Warns:
+        SelectionWarning: some of the rows have no positive gain.
+    """
+    state.check_count(k)
+    selection = gather(picks, k)
+    warn_of_small_gains(selection, strategy, stacklevel=6)
+    return selection
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """The scores of the rows of a reader, [n]; in a class, so that they can be computed in another process."""
+
+    score: Callable[[Tensor], Tensor]
+
+    def __call__(self, reader: PoolReader) -> Tensor:
+        blocks = torch.arange(len(reader)).split(BLOCK)
+        return torch.cat([self.score(as_log_probs(reader.stored(rows), torch.float32)) for rows in blocks])
+
+
+def _given(name: str, value: Any) -> Any:
+    if value is None:
+        raise InputError(f"the strategy needs {WHERE[name]}")
+    return value
+
+
+def _reader(given: Tensor | PoolReader) -> PoolReader:
+    return PoolReader([given]) if isinstance(given, Tensor) else given
+
+
+def _in_memory(reader: PoolReader) -> Tensor:
+    if reader.whole is not None:
+        return reader.whole
+    return reader.stored(torch.arange(len(reader)))
+
+
+def _mean_probs(log_probs_n_K_C: Tensor | PoolReader) -> Float64[Tensor, "n C"]:
+    reader = _reader(log_probs_n_K_C)
+    if len(reader) == 0:
+        return reader.pieces[0].new_zeros(0, reader.pieces[0].shape[2], dtype=torch.float64)
+    if isinstance(log_probs_n_K_C, Tensor):
+        check_log_probs([log_probs_n_K_C])
+    means = []
+    for rows in torch.arange(len(reader)).split(BLOCK):
+        block_n_K_C = reader.stored(rows)
+        # Sample by sample, so that only one sample is held in double precision.
+        total_n_C = torch.zeros_like(block_n_K_C[:, 0], dtype=torch.float64)
+        for log_probs_n_C in block_n_K_C.unbind(1):
+            total_n_C += log_probs_n_C.double().exp()
+        means.append(total_n_C / total_n_C.sum(dim=1, keepdim=True))
+    return torch.cat(means)
