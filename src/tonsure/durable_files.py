@@ -1,19 +1,158 @@
-"""Files of which there is never half: they are written beside their place, and renamed."""
+"""Files that survive a crash: written atomically, or as lines of JSON that are appended one at a time."""
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
+
+PARTIAL = ".partial-"
+"""How the names of files begin that are not written completely yet."""
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls ``write`` with a path beside ``path``, of the same ending, and puts in its place what was written.
+    """Writes a file atomically: a reader finds the old file or the new one, also after a crash or a power failure.
 
-    A reader finds the old file or the new one. Where ``write`` fails, the old one stays, and nothing is left beside it.
+    The content is written to a temporary file in the same folder, flushed to the disk, and renamed to ``path``. If
+    ``write`` fails, the old file stays and the temporary file is removed.
+
+    Args:
+        write: called with the path of the temporary file, which has the same suffix as ``path``.
     """
-    beside = path.with_name(f".{os.getpid()}-{path.name}")
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     try:
-        write(beside)
-        beside.replace(path)
+        write(partial)
+        sync(partial)
+        move(partial, path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
+
+
+def move(source: Path, target: Path) -> None:
+    """Renames a file or folder within its file system, and waits until the new name is on the disk."""
+    source.replace(target)
+    if os.name == "posix":  # other systems cannot open a folder, and do not need it
+        sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file or folder is on the disk."""
+    file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def remove_partial(folder: Path) -> None:
+    """Removes the temporary files of ``write_file`` calls that were killed. No process may be writing to the folder."""
+    for path in folder.glob(f"{PARTIAL}*"):
+        path.unlink(missing_ok=True)
+
+
+class DamagedLine(NamedTuple):
+    """A line that is not a JSON object.
+
+    Attributes:
+        number: counted from 1.
+        reason: why it cannot be read, with its first bytes.
+    """
+
+    number: int
+    reason: str
+
+
+class JsonLines(NamedTuple):
+    """The content of a file of JSON lines.
+
+    Attributes:
+        objects: the objects on the lines before the first damaged line.
+        length: the number of bytes of these lines.
+        damaged: the first damaged line; None if there is none. A last line without a newline is torn, not damaged.
+    """
+
+    objects: list[dict[str, Any]]
+    length: int
+    damaged: DamagedLine | None
+
+
+def read_json_lines(path: Path) -> JsonLines:
+    """Reads a file of JSON lines. A file that does not exist has no lines.
+
+    A process that is killed while it appends leaves a last line without a newline. Such a torn line is ignored.
+    """
+    objects: list[dict[str, Any]] = []
+    length = 0
+    if not path.exists():
+        return JsonLines(objects, length, None)
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            try:
+                objects.append(parse_json_object(line))
+            except ValueError as error:
+                return JsonLines(objects, length, DamagedLine(len(objects) + 1, str(error)))
+            length += len(line)
+    return JsonLines(objects, length, None)
+
+
+def append_json_line(path: Path, fields: Mapping[str, Any], *, wait: bool = True) -> None:
+    """Appends one line, after removing a torn last line.
+
+    Args:
+        wait: until the line is on the disk.
+
+    Raises:
+        ValueError: the fields hold a number that JSON does not have, such as nan.
+    """
+    line = json_line(fields)
+    # Not append mode: on some systems it cannot read.
+    with path.open("r+b" if path.exists() else "w+b") as file:
+        file.truncate(_end_of_last_line(file))
+        file.seek(0, os.SEEK_END)
+        file.write(line)
+        if wait:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def json_line(fields: Mapping[str, Any]) -> bytes:
+    """The fields as one line of JSON.
+
+    Raises:
+        ValueError: the fields hold a number that JSON does not have, such as nan.
+    """
+    line = json.dumps(fields, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return f"{line}\n".encode()
+
+
+def parse_json_object(line: bytes) -> dict[str, Any]:
+    """The JSON object on a line.
+
+    Raises:
+        ValueError: the line is not a JSON object.
+    """
+    why = ""
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        found, why = None, f" ({error})"
+    if not isinstance(found, dict):
+        raise ValueError(f"expected a JSON object{why}, found {line[:60].rstrip()!r}")
+    return found
+
+
+def _end_of_last_line(file: Any) -> int:
+    """The position after the last newline; most files end with it, so only their last byte is read."""
+    end: int = file.seek(0, os.SEEK_END)
+    block = 1
+    while end:
+        start = max(0, end - block)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end, block = start, 4096
+    return 0

@@ -1,67 +1,58 @@
-"""Records: one file per run, one JSON object per line, the first of which says what the run is.
+"""Records: one file per run, with one JSON object per line. The first line describes the run.
 
-A line is written whole and reaches the disk before the next one is begun, so a run that is killed loses at most
-the line it was writing. Such a torn last line is dropped on reading; anything else that cannot be read is an error.
+A line is on the disk before the next one is written, so a run that is killed loses at most the line that it was
+writing. Such a torn last line is ignored on reading. Any other line that cannot be read is an error.
 """
 
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tonsure.durable_files import append_json_line, json_line, parse_json_object, read_json_lines
 from tonsure.errors import RecordError
 
 Record = dict[str, Any]
 
 
 def read_records(path: Path) -> list[Record]:
-    """All whole lines of ``path``, in order; an absent file has none.
+    """The records in ``path``, in order. A file that does not exist has none.
 
     Raises:
-        RecordError: a line before the last is no JSON object; the message names the file and the line.
+        RecordError: a line is not a JSON object; the message names the file and the line.
     """
-    if not path.exists():
-        return []
-    return [parse_line(path, number, line) for number, line in enumerate(_whole_lines(path), start=1)]
+    lines = read_json_lines(path)
+    if lines.damaged:
+        raise _damaged(path, *lines.damaged)
+    return lines.objects
 
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Adds one line, after cutting off a torn one, and waits until it is on the disk."""
-    line = as_line(record)
+    """Appends one record, after removing a torn last line, and waits until it is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        file.truncate(sum(map(len, _whole_lines(path))))
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+    append_json_line(path, record)
 
 
 def as_line(record: Mapping[str, Any]) -> bytes:
     """The record as it is written."""
-    line = json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    return f"{line}\n".encode()
+    return json_line(record)
 
 
 def names_a_file(name: str) -> bool:
-    """Whether it is one part of a path, so that a file or a folder called so lies where it is put."""
+    """Whether the name is a single part of a path, so that a file of this name stays inside its folder."""
     return name not in ("", ".", "..") and "\\" not in name and Path(name).name == name
-
-
-def _whole_lines(path: Path) -> list[bytes]:
-    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
 
 def parse_line(path: Path, number: int, line: bytes) -> Record:
     """The record on a line of ``path``, numbered from 1.
 
     Raises:
-        RecordError: it is no JSON object; the message names the file and the line.
+        RecordError: the line is not a JSON object; the message names the file and the line.
     """
     try:
-        record = json.loads(line)
+        return parse_json_object(line)
     except ValueError as error:
-        raise RecordError(f"{path}, line {number} is damaged: {error}; it reads {line[:60]!r}") from error
-    if not isinstance(record, dict):
-        raise RecordError(f"{path}, line {number} is damaged: expected a JSON object, found {line[:60]!r}")
-    return record
+        raise _damaged(path, number, str(error)) from error
+
+
+def _damaged(path: Path, number: int, reason: str) -> RecordError:
+    return RecordError(f"{path}, line {number} is damaged: {reason}")
