@@ -1,7 +1,6 @@
 """Entropies and mutual informations of predictions, in nats, with θ uniform over the K posterior samples.
 
-All take log-probabilities and compute with probabilities inside a line, so that an impossible class (log p = −inf)
-is an exact zero: 0 · log 0 = 0.
+All take log-probabilities or probabilities. An impossible class (log p = −inf) contributes exactly zero: 0 · log 0 = 0.
 """
 
 from collections.abc import Iterator
@@ -11,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 WORKING_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
-"""Elements of one intermediate tensor: on a CPU it stays in the cache, on a GPU it fills the device."""
+"""Elements of one intermediate tensor: on a CPU it fits the cache, on a GPU it occupies all processors."""
 
 
 def blocks(rows: int, elements_per_row: int, device: torch.device) -> Iterator[slice]:
-    """Cuts ``rows`` rows so that an intermediate tensor of one block has about the working size."""
+    """Slices of ``rows`` rows, so that an intermediate tensor of one block has about the working size."""
     step = max(1, WORKING_ELEMENTS.get(device.type, 2**24) // elements_per_row)
     return (slice(start, start + step) for start in range(0, rows, step))
 
@@ -26,18 +25,18 @@ def entropy(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
 
 
 def conditional_entropy(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
-    """H[y_i | θ] = −mean_k Σ_c p_ikc log p_ikc: what would remain unknown of the label if θ were known."""
+    """H[y_i | θ] = −mean_k Σ_c p_ikc log p_ikc: the expected entropy of the label if θ is known."""
     return entropy_of_samples(log_probs_n_K_C).mean(-1)
 
 
 def bald(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
-    """I(y_i; θ) = H[y_i] − H[y_i | θ] ≥ 0: what the label would tell of the model (Houlsby 2011, arXiv 1112.5745)."""
+    """I(y_i; θ) = H[y_i] − H[y_i | θ] ≥ 0: the information of a label about θ (Houlsby et al. 2011, 1112.5745)."""
     probs_n_K_C = log_probs_n_K_C.exp()
     return bald_of(probs_n_K_C, probs_n_K_C.mean(1))
 
 
 def bald_of(probs_n_K_C: Float[Tensor, "n K C"], mean_n_C: Float[Tensor, "n C"]) -> Float[Tensor, " n"]:
-    """I(y_i; θ), as ``bald``, of probabilities whose mean over the samples is known already."""
+    """I(y_i; θ), as ``bald``, from probabilities and their mean over the samples."""
     K = probs_n_K_C.shape[1]
     # Whole rows are added in a fifth of the time that it takes over the short last axis first.
     conditional_n = -x_log_x(probs_n_K_C).flatten(1).sum(1) / K
@@ -49,7 +48,8 @@ def mutual_information(
 ) -> Float[Tensor, "n m"]:
     """I(y_i; y_j) = H[y_i] + H[y_j] − H[y_i, y_j] ≥ 0 for every item of one set with every item of the other.
 
-    An item with itself stands for two independent labels of it. (Rubashevskii et al. 2023, arXiv 2301.05490.)
+    An item paired with itself stands for two independent labels of it. Costs n·m·K·C² multiply-adds and n·m·C²
+    logarithms. Source: Rubashevskii et al. 2023, arXiv 2301.05490.
     """
     apart_n_m = entropy(log_probs_n_K_C)[:, None] + entropy(log_probs_m_K_C)
     return (apart_n_m - joint_entropy(log_probs_n_K_C.exp(), log_probs_m_K_C.exp())).clamp_min_(0)
@@ -58,24 +58,23 @@ def mutual_information(
 def shared_information(
     probs_n_K_C: Float[Tensor, "n K C"], entropy_n: Float[Tensor, " n"], probs_m_K_C: Float[Tensor, "m K C"]
 ) -> Float[Tensor, "n m"]:
-    """I(y_i; y_j), as ``mutual_information``, of items whose H[y_i] is known already; below 0 by rounding alone."""
+    """I(y_i; y_j), as ``mutual_information``, from items and their H[y_i]; negative only by rounding."""
     entropy_m = -x_log_x(probs_m_K_C.mean(1)).sum(-1)
     return entropy_n[:, None] + entropy_m - joint_entropy(probs_n_K_C, probs_m_K_C)
 
 
 def shared_by_chance(trace_n: Float[Tensor, " n"], trace_m: Float[Tensor, " m"], K: int) -> Float[Tensor, "n m"]:
-    """tr(G_i) tr(G_j) / (2(K − 1)): what two items seem to share, to second order, if nothing connects their samples.
+    """tr(G_i) tr(G_j) / (2(K − 1)): the mean of ½⟨G_i, G_j⟩ over all permutations of the samples of one item.
 
-    The mean of ½⟨G_i, G_j⟩ over all ways to shuffle the samples of one of them (docs/methods/corrected-pairs.md).
+    To second order, the mutual information that independent items seem to share (docs/methods/corrected-pairs.md).
     """
     return trace_n[:, None] * trace_m / (2 * (K - 1))
 
 
 def joint_entropy(probs_n_K_C: Float[Tensor, "n K C"], probs_m_K_C: Float[Tensor, "m K C"]) -> Float[Tensor, "n m"]:
-    """H[y_i, y_j] = −Σ_cc' J_cc' log J_cc', J_cc' = mean_k p_ikc p_jkc', since labels are independent given θ.
+    """H[y_i, y_j] = −Σ_cc' J_cc' log J_cc', with J_cc' = mean_k p_ikc p_jkc', since labels are independent given θ.
 
-    The joint distributions of all pairs are one matrix product, (m·C × K) · (K × n·C), done in blocks that fit the
-    cache.
+    The joint distributions of all pairs are one matrix product, (m·C × K) · (K × n·C), in blocks that fit the cache.
     """
     n, K, C = probs_n_K_C.shape
     m = len(probs_m_K_C)
@@ -93,33 +92,33 @@ def joint_entropy(probs_n_K_C: Float[Tensor, "n K C"], probs_m_K_C: Float[Tensor
 
 
 def x_log_x(x: Tensor) -> Tensor:
-    """x · log x, zero at zero: three times as fast as ``torch.special.entr``, at a relative error of 1e-6."""
+    """x · log x, with 0 · log 0 = 0: three times as fast as ``torch.special.entr``, with a relative error of 1e-6."""
     return x.clamp_min(torch.finfo(x.dtype).tiny).log_().mul_(x)
 
 
 def entropy_of_samples(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, "n K"]:
-    """H[y_i | θ_k] = −Σ_c p_ikc log p_ikc."""
+    """H[y_i | θ_k] = −Σ_c p_ikc log p_ikc, for every sample."""
     finite_n_K_C = log_probs_n_K_C.clamp_min(torch.finfo(log_probs_n_K_C.dtype).min)  # 0 · −inf would be nan
     return -(log_probs_n_K_C.exp() * finite_n_K_C).sum(-1)
 
 
 def deviations(probs_n_K_C: Float[Tensor, "n K C"], mean_n_C: Float[Tensor, "n C"]) -> Float[Tensor, "n K C"]:
-    """Z_i, with entries (p_ikc − m_ic) / √(K·m_ic): the item in the space of the posterior samples; 0 where m is."""
+    """Z_i with entries (p_ikc − m_ic) / √(K·m_ic), the item in the space of the posterior samples; 0 where m_ic = 0."""
     K = probs_n_K_C.shape[1]
     scale_n_C = (K * mean_n_C).clamp_min_(torch.finfo(mean_n_C.dtype).tiny).rsqrt_()
     return (probs_n_K_C - mean_n_C[:, None]).mul_(scale_n_C[:, None])
 
 
 def trace_of_gram(probs_n_K_C: Float[Tensor, "n K C"], mean_n_C: Float[Tensor, "n C"]) -> Float[Tensor, " n"]:
-    """tr G_i = ‖Z_i‖², mean_k χ²(p_ik ‖ m_i): to second order 2 I(y_i; θ)."""
+    """tr G_i = ‖Z_i‖² = mean_k χ²(p_ik ‖ m_i): to second order 2 I(y_i; θ)."""
     return deviations(probs_n_K_C, mean_n_C).square_().sum((1, 2))
 
 
 def merged_classes(log_probs_n_K_C: Float[Tensor, "n K C"], classes: int) -> Tensor:
-    """Each item's ``classes`` − 1 classes with the largest part in tr Z_i Z_iᵀ, and all others as one, last.
+    """The ``classes`` − 1 classes with the largest parts of tr Z_i Z_iᵀ for each item, and all others merged, last.
 
-    Another label of the same item, y_i' = f_i(y_i), so that it tells less: I(y_i'; ·) ≤ I(y_i; ·). The items
-    themselves where they have no more classes.
+    A function of the label, y_i' = f_i(y_i), which carries at most its information: I(y_i'; ·) ≤ I(y_i; ·). Items with
+    no more than ``classes`` classes are returned as they are.
     """
     if log_probs_n_K_C.shape[2] <= classes:
         return log_probs_n_K_C

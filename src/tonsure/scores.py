@@ -1,6 +1,7 @@
-"""Scores: one number per item, larger is better to label. A score of your own is a function like these.
+"""Scores: one number per item; a larger score is better to label. Any function like these can be used as a score.
 
-The information scores are in nats, the others have no unit; none looks at the other items of the pool or the batch.
+Arguments are log-probabilities [n, K, C]. ``bald`` and ``entropy`` are in nats, the others have no unit. The score of
+an item does not depend on other items.
 """
 
 import torch
@@ -12,20 +13,20 @@ from tonsure.information import entropy as entropy
 
 
 def least_confidence(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
-    """1 − max_c m_ic, with m_ic = mean_k p_ikc; called MaxProb in the LBB paper (Lewis and Gale 1994)."""
+    """1 − max_c m_ic, with m_ic = mean_k p_ikc (Lewis & Gale 1994); called MaxProb in the LBB paper."""
     return 1 - log_probs_n_K_C.exp().mean(1).amax(-1)
 
 
 def margin(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
-    """1 − (m_i(1) − m_i(2)), one minus the lead of the likeliest class over the next (Scheffer 2001)."""
+    """1 − (m_i(1) − m_i(2)): one minus the difference of the two largest mean probabilities (Scheffer et al. 2001)."""
     top_n_2 = log_probs_n_K_C.exp().mean(1).topk(2).values
     return 1 - (top_n_2[:, 0] - top_n_2[:, 1])
 
 
 def variation_ratio(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
-    """1 − (votes for the commonest class) / K, where every posterior sample votes for its likeliest class.
+    """1 − (votes for the most frequent class) / K, where every posterior sample votes for its most probable class.
 
-    A sample that is undecided between classes votes for the first of them. (Freeman 1965; Gal 2016, section 3.3.)
+    Ties within a sample go to the first class. Source: Freeman 1965; Gal 2016, section 3.3.
     """
     votes_n_K = log_probs_n_K_C.argmax(-1)
     K = log_probs_n_K_C.shape[1]
@@ -36,9 +37,9 @@ def variation_ratio(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " 
 
 
 def mean_std(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
-    """mean_c std_k p_ikc, the standard deviation over the posterior samples (Kampffmeyer 2016; Gal 2017)."""
+    """mean_c std_k p_ikc, the standard deviation over posterior samples (Kampffmeyer et al. 2016; Gal et al. 2017)."""
     return log_probs_n_K_C.exp().std(1, correction=0).mean(-1)
 
 
 OF_DISAGREEMENT = frozenset({bald, variation_ratio, mean_std})
-"""The scores that compare the posterior samples with each other: with K = 1 they are zero for every item."""
+"""The scores that compare posterior samples with each other. With K = 1 they are zero for every item."""

@@ -1,4 +1,4 @@
-"""Randomness that a seed decides, and that disturbs no one else's."""
+"""Random numbers from a seed, without side effects on global generators."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ import torch
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Inside, torch draws from ``seed`` and cuDNN is deterministic; afterwards both are as they were.
+    """A context in which torch draws from ``seed`` and cuDNN is deterministic; both are restored at its end.
 
-    Global generators, because neither ``nn.Dropout`` nor the initial weights of a layer accept one of ours.
-    Only those of the CPU and of ``device`` are touched: to ask another GPU for its state claims memory there.
+    It seeds the global generators, because neither ``nn.Dropout`` nor the initial weights of a layer accept another
+    one. Only those of the CPU and of ``device``: reading the state of another GPU allocates memory there.
     """
     gpus = []
     if device.type == "cuda":
@@ -31,7 +31,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def derive_seed(*numbers: int) -> int:
-    """One seed from several numbers, such as (seed, member): close numbers give unrelated streams.
+    """One seed from several numbers, for example (seed, member). Similar numbers give independent streams.
 
     Raises:
         ValueError: a number is negative.

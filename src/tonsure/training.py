@@ -1,4 +1,4 @@
-"""Fitting one network to labeled data."""
+"""Training of one network on labeled data."""
 
 import copy
 import math
@@ -16,7 +16,7 @@ from tonsure.errors import InputError, TrainingError
 from tonsure.seeding import seeded
 
 Schedule = Callable[[float], float]
-"""From the fraction of the training that is done, in [0, 1], to what the learning rate is multiplied by."""
+"""From the completed fraction of the training, in [0, 1], to a factor of the learning rate."""
 
 Examples = tuple[Tensor, Tensor]
 """Inputs [n, ...] and their labels, int64 [n]."""
@@ -30,28 +30,30 @@ def constant(done: float) -> float:
 
 
 def cosine(done: float) -> float:
-    """(1 + cos(π · done)) / 2: from 1 down to 0, slowly at both ends (Loshchilov & Hutter 2017)."""
+    """(1 + cos(π · done)) / 2, from 1 to 0 (Loshchilov & Hutter 2017)."""
     return (1 + math.cos(math.pi * done)) / 2
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained: minimal cross entropy, by an optimizer, for a number of iterations or epochs.
+    """Settings of a training: an optimizer minimizes the cross entropy for a number of iterations or epochs.
 
-    Without a number of either it is 1,000 iterations: few labels need as many steps as many labels do.
+    If neither is given, the training has 1,000 iterations, because few labels need as many steps as many labels.
 
     Args:
         optimizer: called with the parameters, ``lr`` and ``weight_decay``.
-        schedule: from the fraction done to a factor of ``learning_rate``, asked before each iteration.
-        iterations: how many batches; or else
-        epochs: how many times every example is seen.
-        batch_size: examples per step; an epoch is cut into parts of equal size that are no larger.
-        patience: stop early: after so many passes over the data without a better accuracy on validation examples, which
-            ``fit`` is then to be given. Iterations or epochs are the most there will be.
-        device: where the network is trained and predicts, as ``torch.device`` reads it.
+        learning_rate: before the schedule.
+        weight_decay: passed to the optimizer.
+        schedule: from the completed fraction to a factor of ``learning_rate``, called before each iteration.
+        iterations: the number of batches; or
+        epochs: the number of passes over the examples.
+        batch_size: the largest number of examples in a step; an epoch is divided into batches of equal size.
+        device: where the network is trained and predicts, as ``torch.device`` accepts it.
+        patience: the number of passes over the data without a better accuracy on the validation examples after which
+            the training stops; ``fit`` then needs validation examples. Iterations or epochs are an upper limit.
 
     Raises:
-        InputError: both iterations and epochs were given, or a number is out of range.
+        InputError: both iterations and epochs are given, or a number is out of range.
     """
 
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
@@ -81,21 +83,21 @@ class Training:
     def __repr__(self) -> str:
         # Functions by name: an experiment's record holds this line, and an address changes with every run.
         # Without patience it is the line that records held before there was any.
-        settings = {field.name: _name_of(getattr(self, field.name)) for field in fields(self)}
+        settings = {field.name: stable_name(getattr(self, field.name)) for field in fields(self)}
         if self.patience is None:
             del settings["patience"]
         return f"Training({', '.join(f'{name}={setting}' for name, setting in settings.items())})"
 
     def iterations_for(self, n: int) -> int:
-        """How many steps the training on n examples takes at most."""
+        """The largest number of steps of a training on n examples."""
         return self.iterations or (self.epochs or 0) * self.batches_per_epoch(n)
 
     def batches_per_epoch(self, n: int) -> int:
-        """How many steps show each of n examples once."""
+        """The number of steps of one pass over n examples."""
         return math.ceil(n / self.batch_size)
 
     def set_learning_rate(self, optimizer: torch.optim.Optimizer, done: float) -> float:
-        """What the schedule asks for when the fraction ``done`` of the training is done."""
+        """Sets, and returns, the learning rate of the schedule after the fraction ``done`` of the training."""
         learning_rate = self.learning_rate * self.schedule(done)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
@@ -116,27 +118,29 @@ def fit(
 ) -> nn.Module:
     """Minimizes  −1/n Σ_i log softmax(network(x_i))[y_i]  over the network's weights, in place.
 
-    The same network, data, training and seed give the same weights, on the same CPU to the bit. On a GPU
-    cuDNN is made deterministic; of other operations, ``torch.use_deterministic_algorithms`` makes them
-    so or refuses.
+    The same network, data, training and seed give the same weights, bit by bit on the same CPU. On a GPU cuDNN is
+    deterministic; ``torch.use_deterministic_algorithms`` controls other operations.
 
     With ``training.patience`` the accuracy on the validation examples is measured, in evaluation mode, after every pass
-    over the data and at the end; the weights are those of the first pass with the best one. Up to there they are what
-    they would have been without validation.
+    over the data and at the end. The weights are those of the first pass with the best accuracy. Until then they are
+    the same as without validation.
 
     Args:
         network: from inputs [n, ...] to logits [n, C].
-        seed: decides the batches and the dropout. No global generator is disturbed.
-        validation: inputs and their labels that decide when to stop.
+        inputs: of the examples, [n, ...].
+        labels_n: classes from 0.
+        training: the settings.
+        seed: of the batches and the dropout. Global generators are restored.
+        validation: inputs and labels for early stopping.
 
     Returns:
-        The same network, on the training's device and in evaluation mode.
+        The same network, on the device of the training and in evaluation mode.
 
     Raises:
-        InputError: there is no example, inputs and labels differ in number, a label is no class of the
-            network, or the network's output is not [n, C]. The same of the validation examples; or there is patience
-            without them, or they without patience.
-        TrainingError: the loss is no longer finite.
+        InputError: there is no example, inputs and labels differ in number, a label is no class of the network, or the
+            output of the network is not [n, C]; the same for the validation examples; patience is given without
+            validation examples, or they without patience.
+        TrainingError: the loss is not finite.
     """
     check_examples(inputs, labels_n, training, validation)
     device = torch.device(training.device)
@@ -167,7 +171,7 @@ def fit(
 def check_examples(
     inputs: Tensor, labels_n: Int[Tensor, " n"], training: Training, validation: Examples | None
 ) -> None:
-    """Refuses examples that nothing can be trained on, or whose number says that something was forgotten."""
+    """Raises InputError if the examples cannot be trained on, or do not fit the settings."""
     if len(inputs) != len(labels_n) or len(labels_n) == 0:
         raise InputError(f"training needs one label for each input, found {len(inputs)} and {len(labels_n)}")
     if validation is None:
@@ -185,12 +189,12 @@ def check_examples(
 
 
 def shuffled_batches(n: int, training: Training, seed: int) -> Iterator[Int[Tensor, " b"]]:
-    """The rows of each step: every pass over the n examples in an order of its own."""
+    """The rows of each step. Every pass over the n examples has its own order."""
     return islice(_passes(n, training.batches_per_epoch(n), seed), training.iterations_for(n))
 
 
 def checked_logits(logits: object, n: int) -> Float[Tensor, "n C"]:
-    """The output of a network for n items, refused with its shape when it is not [n, C]."""
+    """The output of a network for n items; raises InputError if it is not [n, C]."""
     if not isinstance(logits, Tensor):
         raise InputError(f"the network must return logits [n, C], found {type(logits).__name__}")
     if logits.ndim != 2 or len(logits) != n:
@@ -199,7 +203,7 @@ def checked_logits(logits: object, n: int) -> Float[Tensor, "n C"]:
 
 
 def checked_classes(labels_n: Int[Tensor, " n"], classes: int, what: str = "labels") -> Int[Tensor, " n"]:
-    """The labels as indices of classes, refused with their range when one is out of it."""
+    """The labels as int64; raises InputError if one is no class."""
     # On a GPU, cross_entropy answers a label out of range by ending the process.
     if labels_n.min() < 0 or labels_n.max() >= classes:
         raise InputError(
@@ -210,7 +214,7 @@ def checked_classes(labels_n: Int[Tensor, " n"], classes: int, what: str = "labe
 
 
 def diverged(loss: float, iteration: int, iterations: int, learning_rate: float, inputs: Tensor) -> str:
-    """What there is to say of a loss that is not finite."""
+    """The error message for a loss that is not finite, with a probable cause."""
     bad = ~torch.isfinite(inputs).reshape(len(inputs), -1).all(dim=1)
     cause = "a smaller one, or inputs on another scale, may help"
     if bad.any():
@@ -220,15 +224,15 @@ def diverged(loss: float, iteration: int, iterations: int, learning_rate: float,
 
 
 def best_device() -> str:
-    """``cuda`` where there is a GPU that torch can use, else ``cpu``."""
+    """``"cuda"`` if torch can use a GPU, else ``"cpu"``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class _Best:
-    """The weights that were right on most of the validation examples, the earliest of them.
+    """The weights with the largest accuracy on the validation examples, the earliest of them.
 
     Args:
-        inputs: [n, ...].
+        inputs: of the validation examples, [n, ...].
         labels_n: their classes.
     """
 
@@ -239,7 +243,7 @@ class _Best:
         self.weights: dict[str, Any] = {}
 
     def compare(self, network: nn.Module, device: torch.device) -> None:
-        """Notes the network's weights, with its buffers, if it is better than all before it."""
+        """Copies the weights and buffers of the network if its accuracy is larger than all before."""
         right = self._count_right(network.eval(), device)
         network.train()
         self.passes_since += 1
@@ -264,7 +268,9 @@ def _passes(n: int, parts: int, seed: int) -> Iterator[Int[Tensor, " b"]]:
         yield from torch.randperm(n, generator=generator).tensor_split(parts)
 
 
-def _name_of(value: object) -> str:
+def stable_name(value: object) -> str:
+    """A function or a class by name, whatever module of this library it is in; anything else as it is printed."""
     if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
+        package = value.__module__.partition(".")[0]
+        return f"{package if package == 'tonsure' else value.__module__}.{value.__qualname__}"
     return repr(value)

@@ -1,4 +1,4 @@
-"""Networks of the experiments, made of torch's layers alone; any other ``nn.Module`` does as well."""
+"""The networks of the experiments, made of torch's layers alone. Any other ``nn.Module`` can be used as well."""
 
 from tonsure.networks.convolutional import cifar_network as cifar_network
 from tonsure.networks.convolutional import emnist_network as emnist_network

@@ -1,6 +1,6 @@
-"""For small images: a few convolutions, then dense layers, with dropout in both.
+"""Convolutional networks for small images, with dropout.
 
-All are sequences of layers, so that ``MCDropout`` runs those before the first dropout once for all samples.
+All are sequences of layers, so that ``MCDropout`` runs the layers before the first dropout once for all samples.
 """
 
 from torch import nn
@@ -11,11 +11,13 @@ from tonsure.networks.initial import glorot
 def mnist_network(
     classes: int = 10, channels: tuple[int, int] = (32, 64), hidden: int = 128, dropout: float = 0.5
 ) -> nn.Sequential:
-    """(5 × 5 convolution, max-pool 2, ReLU, dropout) twice, (dense, ReLU, dropout), dense: for 28 × 28 × 1.
+    """(5 × 5 convolution, max-pool 2, ReLU, dropout) twice, (dense, ReLU, dropout), dense; for images of 28 × 28 × 1.
 
-    The MNIST network of Kirsch, van Amersfoort & Gal 2019 (BatchBALD).
+    From float32 [n, 1, 28, 28] to logits [n, C].
+    Source: the MNIST network of Kirsch, van Amersfoort & Gal 2019 (BatchBALD).
 
     Args:
+        classes: C.
         channels: of the two convolutions.
         hidden: units of the dense layer.
         dropout: probability of dropping a unit, after both convolutions and the dense layer.
@@ -39,8 +41,13 @@ def mnist_network(
 def emnist_network(classes: int = 47, dropout: float = 0.5) -> nn.Sequential:
     """(3 × 3 convolution, max-pool 2, ReLU, dropout) with 32, 64 and 128 channels, (dense 512, ReLU, dropout), dense.
 
-    For 28 × 28 × 1. After the EMNIST network of Kirsch, van Amersfoort & Gal 2019 (BatchBALD); here the convolutions
-    keep the size and all three are pooled: 28, 14, 7, 3.
+    From float32 [n, 1, 28, 28] to logits [n, C].
+    Source: after the EMNIST network of Kirsch, van Amersfoort & Gal 2019 (BatchBALD). Here the convolutions keep the
+    size and all three are pooled: 28, 14, 7, 3.
+
+    Args:
+        classes: C.
+        dropout: probability of dropping a unit, after every convolution and the dense layer.
     """
     layers: list[nn.Module] = []
     for before, after in ((1, 32), (32, 64), (64, 128)):
@@ -51,10 +58,12 @@ def emnist_network(classes: int = 47, dropout: float = 0.5) -> nn.Sequential:
 def cifar_network(classes: int = 10, dropout: tuple[float, float] = (0.25, 0.5)) -> nn.Sequential:
     """(two 3 × 3 convolutions, max-pool 2, dropout) with 32 and 64 channels, (dense 512, ReLU, dropout), dense.
 
-    For 32 × 32 × 3; ReLU follows each convolution, which keeps the size. As in Keras's CIFAR-10 example.
+    From float32 [n, 3, 32, 32] to logits [n, C]. Every convolution keeps the size and is followed by ReLU.
+    Source: the CIFAR-10 example of Keras.
 
     Args:
-        dropout: probability of dropping a unit after a pooling, and after the dense layer.
+        classes: C.
+        dropout: probabilities of dropping a unit after a pooling, and after the dense layer.
     """
     layers: list[nn.Module] = []
     for before, after in ((3, 32), (32, 64)):

@@ -1,4 +1,4 @@
-"""For feature vectors, and for items small enough to be treated as such."""
+"""Dense networks, for feature vectors and small items."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,10 +11,12 @@ from tonsure.networks.initial import glorot
 def dense_network(inputs: int, classes: int, hidden: Sequence[int] = (256,), dropout: float = 0.5) -> nn.Sequential:
     """(dense, ReLU, dropout) for each hidden layer, then dense: a multilayer perceptron.
 
-    Items of any shape are flattened. Without hidden layers it is multinomial logistic regression.
+    From items [n, ...], which are flattened, to logits [n, C]. Without hidden layers it is multinomial logistic
+    regression.
 
     Args:
-        inputs: numbers in one item.
+        inputs: the number of numbers in one item.
+        classes: C.
         hidden: units of each hidden layer.
         dropout: probability of dropping a unit.
     """

@@ -10,11 +10,11 @@ _WITH_WEIGHTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def glorot(network: Network) -> Network:
-    """Draws the weights of dense and convolutional layers anew, in place, and sets their biases to 0.
+    """Draws new weights for dense and convolutional layers, in place, and sets their biases to 0.
 
-    w ~ U(−a, a)  with  a = √(6 / (inputs + outputs)),  where a kernel's size counts in both. Other layers keep the
-    weights they have. Drawn from torch's global generator, like the layers' own weights: who wants the same ones
-    twice seeds it, as ``tonsure.Ensemble`` does for its members. Glorot & Bengio 2010.
+    w ~ U(−a, a)  with  a = √(6 / (inputs + outputs)),  where the size of a kernel counts in both. Other layers keep
+    their weights. Draws from torch's global generator, as the layers do; ``tonsure.Ensemble`` seeds it for its members.
+    Source: Glorot & Bengio 2010.
 
     Returns:
         The same network.

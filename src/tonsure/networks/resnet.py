@@ -1,4 +1,4 @@
-"""A residual network for images of 32 × 32."""
+"""ResNet-18 for images of 32 × 32."""
 
 from torch import Tensor, nn
 
@@ -6,14 +6,17 @@ from tonsure.networks.initial import glorot
 
 
 def resnet18(classes: int = 10, dropout: float = 0.0) -> nn.Sequential:
-    """3 × 3 convolution, 8 residual blocks of 2 convolutions, the mean over the image, dropout, dense: for 32 × 32 × 3.
+    """3 × 3 convolution, 8 residual blocks of 2 convolutions, the mean over the image, dropout, dense.
 
-    He, Zhang, Ren & Sun 2016, whose 7 × 7 convolution and max-pool at the entrance would leave 2 × 2 of such small
-    images. Blocks have 64, 64, 128, 128, 256, 256, 512 and 512 channels; each doubling halves the image.
+    From float32 [n, 3, 32, 32] to logits [n, C]. Blocks have 64, 64, 128, 128, 256, 256, 512 and 512 channels; the
+    image is halved with each doubling.
+    Source: He, Zhang, Ren & Sun 2016, without their 7 × 7 convolution and max-pool at the input, which would reduce
+    such small images to 2 × 2.
 
     Args:
-        dropout: probability of dropping one of the 512 features before the last layer. All that comes before is run
-            once for all of ``MCDropout``'s samples.
+        classes: C.
+        dropout: probability of dropping one of the 512 features before the last layer. ``MCDropout`` runs all layers
+            before it once for all samples.
     """
     layers: list[nn.Module] = [nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
     for before, after in ((64, 64), (64, 128), (128, 256), (256, 512)):
@@ -25,7 +28,7 @@ def resnet18(classes: int = 10, dropout: float = 0.0) -> nn.Sequential:
 class ResidualBlock(nn.Module):
     """h ↦ ReLU(f(h) + g(h)): f is two 3 × 3 convolutions with batch normalization, ReLU between them.
 
-    g is the identity; where the number of channels grows, it is a 1 × 1 convolution with batch normalization, and both
+    g is the identity. If the number of channels grows, g is a 1 × 1 convolution with batch normalization, and f and g
     halve the image.
     """
 

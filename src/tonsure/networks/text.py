@@ -1,6 +1,6 @@
-"""For texts: int64 [n, length], the numbers of their words, 0 where there are no more.
+"""Networks for texts: int64 [n, length], the numbers of their words, padded with 0.
 
-What is said of a text does not depend on how many zeros follow it.
+The output for a text does not depend on its padding.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,14 @@ from tonsure.networks.initial import glorot
 def fasttext_network(
     words: int, classes: int, width: int = 64, hidden: int = 128, dropout: float = 0.5
 ) -> nn.Sequential:
-    """The mean of a text's word vectors (0 for a text without words), (dense, ReLU, dropout), dense.
+    """The mean of the word vectors of a text (0 for a text without words), (dense, ReLU, dropout), dense.
 
-    Joulin, Grave, Bojanowski & Mikolov 2017 (fastText), with a hidden layer more, that there be something to drop.
+    From int64 [n, length] to logits [n, C].
+    Source: fastText (Joulin, Grave, Bojanowski & Mikolov 2017), with one more hidden layer for dropout.
 
     Args:
-        words: how many numbers a word may have, with the 0 that is none.
+        words: the number of word numbers, with 0, the padding.
+        classes: C.
         width: of a word vector.
         hidden: units of the dense layer.
         dropout: probability of dropping a unit.
@@ -45,15 +47,17 @@ def text_convolution(
     hidden: int = 128,
     dropout: float = 0.5,
 ) -> nn.Sequential:
-    """Convolutions over a text's word vectors, ReLU, the maximum over the text, dropout, (dense, ReLU, dropout), dense.
+    """Convolutions over word vectors, ReLU, the maximum over the text, dropout, (dense, ReLU, dropout), dense.
 
-    Kim 2014, whose dense layer is only the last one.
+    From int64 [n, length] to logits [n, C].
+    Source: Kim 2014, with one more dense layer.
 
     Args:
-        words: how many numbers a word may have, with the 0 that is none.
+        words: the number of word numbers, with 0, the padding.
+        classes: C.
         width: of a word vector.
-        filters: of each size.
-        sizes: how many words a filter sees.
+        filters: the number of filters of each size.
+        sizes: the sizes of the filters, in words.
         hidden: units of the dense layer.
         dropout: probability of dropping a unit.
 
@@ -77,7 +81,7 @@ def text_convolution(
 class MaxOfFilters(nn.Module):
     """max_i ReLU(filter(v_{w_i}, …, v_{w_{i + size − 1}}))  over the words w_i of a text, for each filter of each size.
 
-    Behind the last word stand zeros, so that even the last word begins a window.
+    The text is padded with zeros, so that the last word begins a window too.
     """
 
     def __init__(self, words: int, width: int, filters: int, sizes: Sequence[int]) -> None:

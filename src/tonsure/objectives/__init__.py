@@ -1,4 +1,4 @@
-"""One method, one file."""
+"""Objectives: set functions of items, computed from predictions alone. One file each."""
 
 from tonsure.objectives.batch_bald import BatchBALD as BatchBALD
 from tonsure.objectives.discounted import Discounted as Discounted

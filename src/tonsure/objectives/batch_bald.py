@@ -1,4 +1,4 @@
-"""BatchBALD: the joint information of the whole batch's labels about the model."""
+"""BatchBALD: the joint mutual information of the labels of a batch and the parameters of the model."""
 
 import math
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from tonsure.objectives.base import Objective
 GROUPS = 16
 
 DECIDED = 1e-6
-"""Nats: a labeling that leaves less unknown of θ can add nothing but rounding."""
+"""Nats: with a smaller posterior entropy of θ, the gain of a labeling is only rounding."""
 
 TINY = 1e-300
 
 
 class Labelings(NamedTuple):
-    """Imagined labels of the chosen items: what each labeling would teach, and how much would be left to learn.
+    """Labelings of the chosen items, with the posterior of each and the entropy of θ that remains.
 
-    All labelings, with their probabilities, while they are few: one group. Later a sample, in groups that know
-    nothing of each other, so that the spread between the groups is the error of the estimate.
+    While there are few labelings, all of them with their probabilities, in one group. Later a sample, in independent
+    groups, so that the spread between the groups estimates the error.
     """
 
     posterior_M_K: Tensor
@@ -42,20 +42,26 @@ class EntropyNotes(NamedTuple):
 class BatchBALD(Objective[Labelings, EntropyNotes]):
     """f(S) = I(y_S; θ) = log K − E_{y_S} H[θ | y_S], at most log K.
 
-    Given imagined labels m of the chosen items, an item adds I(y; θ | m) = H[Σ_k w_mk p_k] − Σ_k w_mk H[p_k] ≥ 0,
-    where w_m is the posterior over the K samples. Labelings are enumerated while they are at most ``labelings``;
-    from then on so many are drawn from their joint distribution, systematically: of the M·C ways to add one more
-    label, M are kept, evenly spaced in cumulated probability.
+    Given a labeling m of the chosen items, the gain of an item is I(y; θ | m) = H[Σ_k w_mk p_k] − Σ_k w_mk H[p_k] ≥ 0
+    nats, where w_m is the posterior over the K samples. Labelings are enumerated up to ``labelings``. Beyond, as many
+    are drawn from their joint distribution by systematic sampling: of the M·C labelings with one more label, M are
+    kept, evenly spaced in cumulated probability.
 
-    What is left to learn is estimated as a product, log K · Π_t ρ_t, where ρ_t = E H[θ | y_≤t] / E H[θ | y_<t] has
-    both means over the same labelings and sums over the new label exactly. It lies in [0, 1]: so the total never
-    falls, never exceeds log K, and is exact (to 1e-6 nats) while all labelings are enumerated. Gains that rest on a
-    sample are not comparable between steps, so no promise is made that they fall.
-    Source: Kirsch, van Amersfoort, Gal 2019, arXiv 1906.08158, section 3; the estimate of the total is ours.
+    The remaining entropy of θ is estimated as a product, log K · Π_t ρ_t, where ρ_t = E H[θ | y_≤t] / E H[θ | y_<t].
+    Both means are over the same labelings, and the sum over the new label is exact, so ρ_t lies in [0, 1]. The total
+    therefore never decreases, never exceeds log K, and is exact (to 1e-6 nats) while all labelings are enumerated.
+    Gains from a sample are not comparable between steps, so the structure is general.
+
+    A step costs O(N·M·K·C). Needs K ≥ 2.
+    Source: Kirsch, van Amersfoort & Gal 2019, arXiv 1906.08158, section 3; systematic sampling: Kitagawa 1996. The
+    estimate of the total is ours (docs/methods/README.md says what we looked for).
 
     Args:
-        labelings: M, how many labelings of the batch are imagined at most; at least 32.
+        labelings: M, the largest number of labelings, at least 32.
         seed: of the draws; the same seed gives the same gains.
+
+    Raises:
+        InputError: ``labelings`` is below 32.
     """
 
     labelings: int = 2048
@@ -125,12 +131,12 @@ class BatchBALD(Objective[Labelings, EntropyNotes]):
         return math.log(like.shape[1])
 
     def standard_error(self, state: Labelings) -> float:
-        """The spread between the groups of labelings, s / √G; zero while all labelings are enumerated."""
+        """s / √G, with s the standard deviation over G groups of labelings; zero while all are enumerated."""
         groups = len(state.left_G)
         return float(state.left_G.std() / math.sqrt(groups)) if groups > 1 else 0.0
 
     def _draw(self, weight_G_MC: Float[Tensor, "G MC"], step: int) -> Int[Tensor, " M"]:
-        """Systematic sampling (Kitagawa 1996, section 2): one random offset and evenly spaced points a group."""
+        """Systematic sampling (Kitagawa 1996, section 2): in each group one random offset and evenly spaced points."""
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + step)
         offset_G_1 = torch.rand(GROUPS, 1, dtype=torch.float64, generator=generator).to(weight_G_MC.device)
         draws = self.labelings // GROUPS
@@ -142,5 +148,5 @@ class BatchBALD(Objective[Labelings, EntropyNotes]):
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:
-    """part / whole, zero where there is no whole."""
+    """part / whole, in [0, 1]; zero where the whole is zero."""
     return (part / whole.clamp_min(TINY)).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Discounted: a score of single items, times the share of an item's information that the batch has left."""
+"""Discounted: a score of single items, times the share of their information that the batch leaves open."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,20 +17,28 @@ from tonsure.scores import OF_DISAGREEMENT, margin
 class Discounted(Objective[Tensor, NoNotes]):
     """gain(x_i | S) = score(x_i) · ⟨G_i, P_S⟩ / tr G_i, with P_S = (I + strength · Σ_{j∈S} s_j G_j)⁻¹.
 
-    G_i (K × K) is that of ``SecondOrderLBB``, s_j = 2 I(y_j; θ) / tr G_j, and P_S the covariance of θ that a batch of
-    Gaussian observations would leave, in the space of the K samples: what is left of an item lies between 0 and 1.
-    A score may be any uncertainty, while redundancy is read off the posterior. With ``bald`` it is the slope of
-    ``LogDet``, ½ log det(I + Σ s_j G_j), where a little of the item joins. An item that all samples agree on keeps its
-    score; so with K = 1 nothing is discounted.
+    G_i (K × K) is that of ``SecondOrderLBB``, s_j = 2 I(y_j; θ) / tr G_j, and P_S the posterior covariance of θ after a
+    batch of Gaussian observations, in the space of the K samples. The second factor lies in [0, 1]. The score may be
+    any uncertainty; redundancy is measured by the posterior samples. With ``bald`` this is the derivative of
+    ``LogDet``, ½ log det(I + Σ s_j G_j), for a small part of the item. An item on which all samples agree keeps its
+    score, so with K = 1 nothing is discounted.
 
-    The state is one K × K matrix, and a step costs O(N·K²), whatever the batch and the number of classes. Gains only
-    fall and are never negative. It is the gain of a step that is defined: what a batch is worth depends on the order in
-    which its items joined. With few samples (an ensemble of five has four directions) all directions are soon told
-    about, and what is left falls for all items alike.
+    The state is one K × K matrix, and a step costs O(N·K²), for any batch size and number of classes. Gains have the
+    unit of the score, never increase, and are never negative. The gain of a step is defined, so the value of a batch
+    depends on the order in which its items were chosen. With few samples (an ensemble of five has four directions) all
+    directions are soon observed, and the discount is the same for all items.
+
+    Source: the product of a score and a diversity term is that of determinantal point processes with quality and
+    diversity (Kulesza & Taskar 2012; for batches Bıyık et al. 2019, arXiv 1906.07975). The share of an item's matrix in
+    the space of the samples is ours (docs/methods/log-det.md).
 
     Args:
-        score: a function of ``log_probs_n_K_C`` that gives [n] numbers, none negative.
-        strength: how many times a chosen item counts; more of it spreads batches further, 0 is ``Pointwise(score)``.
+        score: a function of ``log_probs_n_K_C`` that gives [n] numbers of at least 0.
+        strength: the number of labels that a chosen item counts for; larger values spread batches further, 0 is
+            ``Pointwise(score)``.
+
+    Raises:
+        InputError: the strength is out of range.
     """
 
     score: Callable[[Tensor], Tensor] = margin

@@ -1,4 +1,4 @@
-"""EPIG: what a label would tell of the labels of target inputs."""
+"""EPIG: the mutual information of a label and the labels of target inputs."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,10 +13,10 @@ from tonsure.objectives.with_targets import WithTargets
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EPIG(WithTargets[None, ScoreNotes]):
-    """f(S) = Σ_{i∈S} mean_t I(y_i; y_t): top-k selection, blind to redundancy.
+    """f(S) = Σ_{i∈S} mean_t I(y_i; y_t), nats: top-k selection, without regard to redundancy.
 
-    Information about θ that changes no prediction for the targets counts for nothing, as the strangeness of an outlier
-    does. Costs O(N·T·C²) logarithms; ``SecondOrderEPIG`` is without them.
+    Information about θ that changes no prediction for the targets does not count, for example that of outliers. Costs
+    O(N·T·K·C²) multiply-adds and O(N·T·C²) logarithms, once; ``SecondOrderEPIG`` needs neither.
     Source: Bickford Smith et al. 2023, arXiv 2304.08151, section 4.
     """
 
@@ -35,9 +35,11 @@ class EPIG(WithTargets[None, ScoreNotes]):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SecondOrderEPIG(WithTargets[None, ScoreNotes]):
-    """f(S) = Σ_{i∈S} ½⟨G_i, M_T⟩ with M_T = mean_t G_t: EPIG to second order, at O(N·K²·C), whatever T is.
+    """f(S) = Σ_{i∈S} ½⟨G_i, M_T⟩, nats, with M_T = mean_t G_t: EPIG to second order.
 
-    G_i is that of ``SecondOrderLBB``.
+    G_i is that of ``SecondOrderLBB``. Costs O(N·K²·C), for any number of targets.
+    Source: the second-order expansion of EPIG (Bickford Smith et al. 2023, arXiv 2304.08151) is ours
+    (docs/methods/targets.md says what we looked for).
     """
 
     structure: ClassVar[Structure] = Structure.MODULAR

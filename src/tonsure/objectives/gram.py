@@ -1,4 +1,4 @@
-"""Items as second-order objectives see them: one K × K matrix each, in the space of the posterior samples."""
+"""Items of second-order objectives: one K × K matrix each, in the space of the posterior samples."""
 
 from functools import lru_cache
 
@@ -10,7 +10,10 @@ from tonsure.information import bald_of, deviations
 
 
 def bald_and_gram(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, "n D"]:
-    """I(y_i; θ), and the upper triangle of G_i = Z_i Z_iᵀ, where off the diagonal √2 keeps the inner product."""
+    """I(y_i; θ) and the upper triangle of G_i = Z_i Z_iᵀ, [n, 1 + K(K + 1)/2].
+
+    Entries off the diagonal are multiplied by √2, so that inner products of rows are those of the matrices.
+    """
     probs_n_K_C = log_probs_n_K_C.exp()
     mean_n_C = probs_n_K_C.mean(1)
     deviations_n_K_C = deviations(probs_n_K_C, mean_n_C)
@@ -23,16 +26,16 @@ def bald_and_gram(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, "n D
 
 
 def trace_of(items_n_D: Float[Tensor, "n D"], K: int) -> Float[Tensor, " n"]:
-    """tr G_i of items that ``bald_and_gram`` made: to second order twice I(y_i; θ)."""
+    """tr G_i of items from ``bald_and_gram``: to second order 2 I(y_i; θ)."""
     row_D, column_D = _places(K, items_n_D.device)
     return items_n_D[:, row_D == column_D][:, 1:].sum(1)
 
 
 def without_chance(items_n_D: Float[Tensor, "n D"], K: int) -> Float[Tensor, "n D"]:
-    """Each G_i less the part of it that is the same in all directions, tr(G_i) / (K − 1) · (I − 11ᵀ / K).
+    """G_i − tr(G_i) / (K − 1) · (I − 11ᵀ / K): each matrix without its isotropic part.
 
-    An inner product of two of them is ⟨G_i, G_j⟩ − tr(G_i)·tr(G_j) / (K − 1): what is taken off is its mean when the
-    samples of one item are shuffled, so that the two have nothing in common.
+    The inner product of two results is ⟨G_i, G_j⟩ − tr(G_i)·tr(G_j) / (K − 1). The subtracted term is the mean of
+    ⟨G_i, G_j⟩ over all permutations of the samples of one item, which make the items independent.
     """
     identity_K_K = torch.eye(K, dtype=items_n_D.dtype, device=items_n_D.device)
     row_D, column_D = _places(K, items_n_D.device)
@@ -43,7 +46,7 @@ def without_chance(items_n_D: Float[Tensor, "n D"], K: int) -> Float[Tensor, "n 
 
 
 def as_square(vector_D: Float[Tensor, " D"], K: int) -> Float[Tensor, "K K"]:
-    """The symmetric matrix of which these are the upper triangle, as ``bald_and_gram`` writes it."""
+    """The symmetric matrix with this upper triangle, in the layout of ``bald_and_gram``."""
     row_D, column_D = _places(K, vector_D.device)
     _, scale_D = _upper_triangle(K, vector_D.dtype, vector_D.device)
     square_K_K = vector_D.new_zeros(K, K)
@@ -52,7 +55,7 @@ def as_square(vector_D: Float[Tensor, " D"], K: int) -> Float[Tensor, "K K"]:
 
 
 def as_vector(square_K_K: Float[Tensor, "K K"]) -> Float[Tensor, " D"]:
-    """The other way round: its inner product with an item is that of the matrices, and 0 times I(y_i; θ)."""
+    """The inverse of ``as_square``: its inner product with an item is that of the matrices, with 0 · I(y_i; θ)."""
     row_D, column_D = _places(len(square_K_K), square_K_K.device)
     _, scale_D = _upper_triangle(len(square_K_K), square_K_K.dtype, square_K_K.device)
     vector_D = square_K_K[row_D, column_D] * scale_D
@@ -67,14 +70,14 @@ def samples_of(items_n_D: Float[Tensor, "n D"]) -> int:
 
 @lru_cache
 def _places(K: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the upper triangle; before it stands the first place once more, for another number."""
+    """Rows and columns of the upper triangle. The first place is repeated in front, for I(y_i; θ)."""
     row_D, column_D = torch.nn.functional.pad(torch.triu_indices(K, K, device=device), (1, 0))
     return row_D, column_D
 
 
 @lru_cache
 def _upper_triangle(K: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Where these stand in K · K numbers, and what keeps the inner product when the lower triangle is left out."""
+    """The places in K · K numbers, and the factors that preserve inner products without the lower triangle."""
     row_D, column_D = _places(K, device)
     scale_D = torch.full(row_D.shape, 2**0.5, dtype=dtype, device=device)
     scale_D[row_D == column_D] = 1

@@ -1,4 +1,4 @@
-"""Large BatchBALD: BALD less what pairs of items of the batch tell twice, with exact pairs."""
+"""Large BatchBALD: BALD minus the mutual information of all pairs of the batch, with exact pairs."""
 
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -39,18 +39,19 @@ class LargeBatchBALD(Objective[None, PairNotes]):
 
     With weight 1 it is the inclusion–exclusion expansion of the joint information I(y_S; θ), cut after second order
     (labels are independent given θ, so the interaction of two is their mutual information): exact for two items.
-    Gains never increase. They may become negative, since the sum over pairs exceeds the information in large batches.
-    Source: Rubashevskii, Kotova, Panov 2023, arXiv 2301.05490; the second-order k-BALD of Kirsch 2023.
+    Gains, in nats, never increase. They may become negative, because in large batches the sum over pairs exceeds the
+    information. A step costs O(N·K·C²) for rows that may win. Needs K ≥ 2.
+    Source: Rubashevskii, Kotova & Panov 2023, arXiv 2301.05490; 2-BALD in Kirsch 2023, arXiv 2301.09490.
 
     ``corrected``: the pair is max(0, I(y_i; y_j) − tr(G_i)·tr(G_j) / (2(K−1))). Mutual information estimated from K
     samples is too large on average: independent items seem to share this many nats to second order, with the G_i of
-    ``SecondOrderLBB``, the mean over all permutations of the samples of one item. It is the mean of the χ² statistic
-    under independence (Pearson 1900), weighted by the variances of the items (docs/methods/corrected-pairs.md).
+    ``SecondOrderLBB``, the mean over all permutations of the samples of one item (Kazi-Aoual et al. 1995). Its use for
+    pairs of a batch is ours (docs/methods/corrected-pairs.md).
 
     ``bounded``: gain(x_i | S) = I(y_i; θ) · Π_{j∈S} (1 − ρ_ij), with ρ_ij = I(y_i; y_j) / I(y_i; θ) cut to [0, 1].
     The shares of the chosen items combine as in a noisy-or (Pearl 1988, section 4.3.2). To first order in ρ it is the
     gain of the sum, but never negative. The gain of a step is defined, so the value of a batch depends on the order in
-    which its items were chosen (docs/methods/bounded-pairs.md).
+    which its items were chosen. The use of the noisy-or in LBB is ours (docs/methods/bounded-pairs.md).
 
     Args:
         weight: of the pairs; 2 counts every pair twice, 0 is BALD. With ``bounded`` it must be 1.
@@ -79,9 +80,9 @@ class LargeBatchBALD(Objective[None, PairNotes]):
         return log_probs_n_K_C.exp()
 
     def coarse(self, log_probs_n_K_C: Tensor) -> Tensor:
-        """The classes that the samples disagree on most, and all others merged: I(f(y_i); f(y_j)) ≤ I(y_i; y_j).
+        """The classes on which the samples disagree most, with all others merged: I(f(y_i); f(y_j)) ≤ I(y_i; y_j).
 
-        Not for corrected pairs: the correction does not decrease with the classes as pairs do.
+        Not for corrected pairs, because the correction does not decrease with the classes as pairs do.
         """
         return log_probs_n_K_C if self.corrected else merged_classes(log_probs_n_K_C, COARSE)
 

@@ -1,4 +1,4 @@
-"""LogDet: the joint information of a batch as that of Gaussians, whose matrices are calibrated item by item."""
+"""LogDet: the joint information of a batch of Gaussian observations, calibrated for each item."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,14 +17,16 @@ HALVINGS = 60
 class LogDet(Objective[Tensor, NoNotes]):
     """f(S) = ½ log det(I + Σ_{i∈S} s_i G_i), with s_i such that ½ log det(I + s_i G_i) = I(y_i; θ).
 
-    G_i = Z_i Z_iᵀ (K × K) is that of ``SecondOrderLBB``. Were the deviations of the K samples Gaussian, this would be
-    the joint information I(y_S; θ): monotone, submodular, with redundancy of all orders; its Taylor series in the
-    G_i, cut after the second order, is ``SecondOrderLBB``. The scale s_i makes every single item right, which plain G_i
-    overrate where samples are confident and disagree. It does not end at log K, as the information of K samples does.
-    Gains only fall and are never negative.
+    G_i = Z_i Z_iᵀ (K × K) is that of ``SecondOrderLBB``. If the deviations of the samples were Gaussian, this would be
+    the joint information I(y_S; θ) in nats, with redundancy of all orders. Its Taylor series in the G_i, cut after the
+    second order, is ``SecondOrderLBB``. The scale s_i makes the value of a single item exact; without it, items whose
+    samples are confident and disagree are too large. Unlike the information of K samples, it is not bounded by log K.
+    Gains never increase and are never negative.
 
-    A step costs O(N·K·D·(K + D)), D = min(K, C), for rows that may win.
-    Source: the Gaussian channel (Cover & Thomas 2006, section 9.4), in the space of the samples.
+    A step costs O(N·K·D·(K + D)) with D = min(K, C), for rows that may win. Needs K ≥ 2.
+    Source: the Gaussian channel (Cover & Thomas 2006, section 9.4). Log determinants of covariances of predictions for
+    batches: Kirsch 2023, arXiv 2302.08981 (regression); Ober et al. 2024, arXiv 2501.08223 (classification). The
+    calibration and the K × K form are ours (docs/methods/log-det.md).
     """
 
     structure: ClassVar[Structure] = Structure.SUBMODULAR
@@ -35,11 +37,11 @@ class LogDet(Objective[Tensor, NoNotes]):
         return 2
 
     def prepare(self, log_probs_n_K_C: Tensor) -> Tensor:
-        """√s_i · Z_i, or another root of s_i G_i where that has fewer columns: [n, K, D]."""
+        """√s_i · Z_i, or another root of s_i G_i if that has fewer columns: [n, K, D]."""
         return calibrated_roots(log_probs_n_K_C)
 
     def init_state(self, like: Tensor) -> Tensor:
-        """(I + Σ_{i∈S} s_i G_i)⁻¹: the covariance of θ that is left, in the space of the samples."""
+        """(I + Σ_{i∈S} s_i G_i)⁻¹: the posterior covariance of θ, in the space of the samples, [K, K]."""
         return torch.eye(like.shape[1], dtype=torch.float64, device=like.device)
 
     def update_state(self, state: Tensor, chosen_1: Tensor) -> Tensor:
@@ -67,7 +69,7 @@ def calibrated_roots(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, "
 
 
 def _scale(value_n_D: Float[Tensor, "n D"], bald_n: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """√s with ½ Σ_d log(1 + s λ_d) = I(y; θ), by bisection of log s; 0 where there is no information."""
+    """√s with ½ Σ_d log(1 + s λ_d) = I(y; θ), by bisection of log s; 0 for items without information."""
     trace_n = value_n_D.sum(1)
     low_n = (bald_n / trace_n.clamp_min(1e-300)).clamp_min(1e-30).log()  # log(1 + x) ≤ x
     high_n = low_n + 30
@@ -91,7 +93,7 @@ def log_det_of(inner_n_D_D: Float[Tensor, "n D D"]) -> Float[Tensor, " n"]:
 
 
 def remaining(covariance_K_K: Float[Tensor, "K K"], root_1_K_D: Float[Tensor, "1 K D"]) -> Float[Tensor, "K K"]:
-    """(P⁻¹ + R Rᵀ)⁻¹ = P − P R (I + Rᵀ P R)⁻¹ Rᵀ P (Woodbury), symmetric to the last bit."""
+    """(P⁻¹ + R Rᵀ)⁻¹ = P − P R (I + Rᵀ P R)⁻¹ Rᵀ P (Woodbury), exactly symmetric."""
     root_K_D = root_1_K_D[0].double()
     moved_K_D = covariance_K_K @ root_K_D
     inner_D_D = torch.eye(root_K_D.shape[1], dtype=torch.float64, device=root_K_D.device) + root_K_D.T @ moved_K_D

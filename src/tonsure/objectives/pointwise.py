@@ -1,4 +1,4 @@
-"""Pointwise: every item has its score as its gain, whatever else is chosen."""
+"""Pointwise: the gain of an item is its score, independent of the batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +18,10 @@ class ScoreNotes(NamedTuple):
 class Pointwise(Objective[None, ScoreNotes]):
     """f(S) = Σ_{i∈S} score(x_i): top-k selection, without regard to redundancy.
 
+    Gains have the unit of the score. Costs one pass over the pool.
+
     Args:
-        score: a function of ``log_probs_n_K_C`` that gives [n] numbers; one of ``tonsure.scores`` or your own.
+        score: a function of ``log_probs_n_K_C`` that gives [n] numbers; one of ``tonsure.scores``, or any other.
     """
 
     score: Callable[[Tensor], Tensor] = bald
@@ -44,7 +46,7 @@ class Pointwise(Objective[None, ScoreNotes]):
 
 @dataclass(frozen=True)
 class GivenScores(Objective[None, NoNotes]):
-    """f(S) = Σ_{i∈S} s_i for items [n, 1] that are scores themselves: ``Pointwise`` where no predictions are given."""
+    """f(S) = Σ_{i∈S} s_i for items [n, 1] that are scores: ``Pointwise`` without predictions."""
 
     structure: ClassVar[Structure] = Structure.MODULAR
     prepares: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Random: the baseline that every acquisition function has to beat."""
+"""Random: the baseline of all methods."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +11,10 @@ from tonsure.objectives.base import NoNotes, Objective, Structure
 
 @dataclass(frozen=True)
 class Random(Objective[None, NoNotes]):
-    """f(S) = |S|: every item adds one, so that the optimizer's draw alone decides; by default a uniform one."""
+    """f(S) = |S|: every item has the gain 1, so the draw of the optimizer decides; by default it is uniform.
+
+    Needs no predictions.
+    """
 
     needs_predictions: ClassVar[bool] = False
     structure: ClassVar[Structure] = Structure.CONSTANT

@@ -23,8 +23,9 @@ class SecondOrderLBB(Objective[Any, Any]):
     deviations: χ² in place of the Kullback–Leibler divergence. The redundancy of an item with the whole batch is then
     ½⟨G_i, M_S⟩ with one matrix M_S = Σ_{j∈S} G_j: a step costs O(N·K²), whatever the batch and the number of classes.
     Where items are confident and their samples disagree, the pairs exceed the exact ones; I(y_i; θ) is exact.
-    Gains never increase. Source: the second-order (χ²) expansion of mutual information; the pairwise objective is that
-    of Rubashevskii, Kotova, Panov 2023, arXiv 2301.05490.
+    Gains, in nats, never increase, except with ``corrected`` alone. Needs K ≥ 2.
+    Source: the pairwise objective is that of Rubashevskii, Kotova & Panov 2023, arXiv 2301.05490; the expansion of
+    mutual information is standard. Accumulating the batch in one K × K matrix is ours (docs/methods/README.md).
 
     ``corrected`` and ``bounded`` are those of ``LargeBatchBALD``, with these pairs.
 
@@ -63,7 +64,7 @@ class SecondOrderLBB(Objective[Any, Any]):
         return 2
 
     def prepare(self, log_probs_n_K_C: Tensor) -> Tensor:
-        """I(y_i; θ), and the upper triangle of G_i, where off the diagonal √2 keeps the inner product: [n, 1 + D]."""
+        """I(y_i; θ) and the upper triangle of G_i, [n, 1 + K(K + 1)/2], as ``bald_and_gram``."""
         items_n_D = bald_and_gram(log_probs_n_K_C)
         return without_chance(items_n_D, log_probs_n_K_C.shape[1]) if self.corrected else items_n_D
 

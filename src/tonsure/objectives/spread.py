@@ -1,4 +1,4 @@
-"""Spread: how far an item is from the chosen ones, by what the posterior samples say of it."""
+"""Spread: the distance of an item to the nearest chosen item, in the predictions of the posterior samples."""
 
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -18,14 +18,16 @@ class DistanceNotes(NamedTuple):
 class Spread(Objective[None, DistanceNotes]):
     """gain(x_i | S) = min(‖z_i‖², min_{j∈S} ‖z_i − z_j‖²), with z_i the K × C deviations (p_ikc − m_ic) / √K.
 
-    ‖z_i‖² is the variance of the predicted probabilities: items that the samples agree on are near to the origin, and
-    count as covered. By ``StepwisePowerSample()`` it is the seeding of k-means++ (Arthur & Vassilvitskii 2007), as in
-    BADGE (Ash et al. 2020, arXiv 1906.03671), in the space of the samples; greedily it is k-center. Gains only fall. It
-    is the gain of a step that is defined: what a batch is worth depends on the order in which its items joined.
+    ‖z_i‖² is the variance of the predicted probabilities: items on which the samples agree are near the origin, and
+    count as covered. With ``StepwisePowerSample()`` this is the seeding of k-means++; with greedy search it is k-center
+    (Gonzalez 1985). Gains, squared distances without a unit, never increase. The gain of a step is defined, so the
+    value of a batch depends on the order in which its items were chosen. A step costs O(N·K·C). Needs K ≥ 2.
+    Source: Arthur & Vassilvitskii 2007, for batches as in BADGE (Ash et al. 2020, arXiv 1906.03671); the space of the
+    samples for classification is ours (docs/methods/spread.md).
 
     Args:
         scaled: z_i has entries (p_ikc − m_ic) / √(K·m_ic), so that ‖z_i‖² is to second order 2 I(y_i; θ), and rare
-            classes weigh more.
+            classes have more weight.
     """
 
     scaled: bool = False

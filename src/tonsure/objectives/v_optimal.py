@@ -1,4 +1,4 @@
-"""VOptimal: how uncertain the predictions for target inputs stay once a batch is labeled."""
+"""VOptimal: the decrease of the expected uncertainty about target inputs by a batch."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,21 +16,24 @@ from tonsure.objectives.with_targets import WithTargets
 class VOptimal(WithTargets[Tensor, NoNotes]):
     """f(S) = ½ tr M_T − ½ tr(M_T (I + Σ_{i∈S} s_i G_i)⁻¹), with M_T = mean_t G_t.
 
-    To second order ½ tr M_T is the mean information that the targets' labels have in common with θ; what a batch leaves
-    of it is their expected uncertainty about θ, had the K samples Gaussian deviations. EPIG for batches, to second
-    order; the criterion of BAIT (Ash et al. 2021, arXiv 2106.09675) in the space of the samples in place of that of the
-    last layer. G_i and s_i are those of ``LogDet``. Gains are not negative, but may rise while the batch grows.
+    To second order, ½ tr M_T is the mean mutual information of the targets' labels and θ, in nats. The second term is
+    what remains of it once the batch is labeled, if the K samples have Gaussian deviations. G_i and s_i are those of
+    ``LogDet``. Gains are not negative, but may increase while the batch grows.
 
     A step costs O(N·K·D·(K + D)) with D = min(K, C), for every row.
+    Source: the V-optimal design of Bayesian linear regression; the criterion of BAIT (Ash et al. 2021, arXiv
+    2106.09675), there in the space of the last layer's weights. The space of the samples is ours
+    (docs/methods/targets.md).
     """
 
     structure: ClassVar[Structure] = Structure.GENERAL
+    updates_notes: ClassVar[bool] = False
 
     def prepare(self, log_probs_n_K_C: Tensor) -> Tensor:
         return calibrated_roots(log_probs_n_K_C)
 
     def init_state(self, like: Tensor) -> Tensor:
-        """The covariance that is left, and M_T: [2, K, K]."""
+        """The posterior covariance and M_T: [2, K, K]."""
         identity_K_K = torch.eye(like.shape[1], dtype=torch.float64, device=like.device)
         return torch.stack([identity_K_K, mean_gram(self.targets_like(like))])
 

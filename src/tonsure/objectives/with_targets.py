@@ -1,4 +1,4 @@
-"""What objectives have in common that compare items with target inputs."""
+"""The base class of objectives that compare items with target inputs."""
 
 from dataclasses import dataclass, field
 from typing import Generic
@@ -14,14 +14,14 @@ from tonsure.predictions.checks import check_log_probs
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WithTargets(Objective[State, Notes], Generic[State, Notes]):
-    """Holds the predictions for inputs that matter, by the same K posterior samples as those of the pool.
+    """Holds predictions for target inputs, by the same K posterior samples as those of the pool.
 
     Args:
-        log_probs_T_K_C: log p(y = c | x_t, θ_k), nats: of inputs as the model will meet them, for example some hundred
-            of the pool, drawn at random.
+        log_probs_T_K_C: log p(y = c | x_t, θ_k) in nats, [T, K, C], for inputs like those that the model will meet, for
+            example some hundred rows of the pool, drawn at random.
 
     Raises:
-        InputError: these are no such predictions; or, when it meets the pool, K differs.
+        InputError: these are no log-probabilities; or, in a selection, the pool has another K.
     """
 
     log_probs_T_K_C: Float[Tensor, "T K C"] = field(repr=False)
@@ -45,7 +45,7 @@ class WithTargets(Objective[State, Notes], Generic[State, Notes]):
         return 2
 
     def targets_like(self, items: Tensor) -> Float[Tensor, "T K C"]:
-        """The targets, in double precision, where the items are."""
+        """The targets, in float64, on the device of the items; raises InputError if K differs."""
         K = items.shape[1]
         if self.log_probs_T_K_C.shape[1] != K:
             raise InputError(

@@ -1,4 +1,4 @@
-"""One search, one file."""
+"""Optimizers: searches for a batch with a large value. One file each."""
 
 from tonsure.optimizers.greedy import Greedy as Greedy
 from tonsure.optimizers.lazy_greedy import LazyGreedy as LazyGreedy

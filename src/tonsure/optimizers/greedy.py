@@ -1,4 +1,4 @@
-"""Greedy: the item that adds most to what has been chosen, k times."""
+"""Greedy: the item with the largest gain, k times."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from tonsure.search.space import SearchSpace
 
 @dataclass(frozen=True)
 class Greedy(Optimizer):
-    """x_t = arg max_x f(S_{t−1} + x) − f(S_{t−1}), all gains computed at every step.
+    """x_t = arg max_x f(S_{t−1} + x) − f(S_{t−1}), with all gains computed at every step; ties go to the lowest row.
 
-    For a monotone submodular f it reaches 1 − 1/e of the best batch (Nemhauser, Wolsey, Fisher 1978).
+    For a monotone submodular f its value is at least 1 − 1/e of that of the best batch. Costs N gains a step.
+    Source: Nemhauser, Wolsey & Fisher 1978.
     """
 
     def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:

@@ -1,4 +1,4 @@
-"""Optimizer: how a batch is searched for."""
+"""Optimizer: the abstract class of searches for a batch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -12,24 +12,33 @@ from tonsure.search.space import SearchSpace
 
 
 class Optimizer(ABC):
-    """A search over ``candidates``; final ones are frozen dataclasses, so that records can print them."""
+    """A search for a batch with a large value. Subclasses are frozen dataclasses, so that records can print them."""
 
     nested: ClassVar[bool] = True
-    """Whether a smaller batch is the beginning of a larger one."""
+    """Whether a smaller batch is the beginning of a larger one, with the same seed."""
 
     @abstractmethod
     def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
-        """Chooses k rows one after the other and gives each with the gain that it joined with."""
+        """Chooses k rows one after the other.
+
+        Args:
+            candidates: the rows of the pool, with the gains of the objective.
+            k: the number of rows, at most ``len(candidates)``.
+            generator: of all random numbers.
+
+        Returns:
+            Each row with its gain when it was chosen, in the order chosen.
+        """
 
 
 def power_key(gain_n: Float64[Tensor, " n"], noise_n: Float64[Tensor, " n"], beta: float) -> Float64[Tensor, " n"]:
-    """β · log max(gain, 0) + noise: with Gumbel noise the largest is a draw ∝ gain^β."""
+    """β · log max(gain, 0) + noise: with Gumbel noise, the largest key is a draw ∝ gain^β."""
     # The logarithm of this least gain is finite: rows without a gain are told apart by their noise.
     return beta * gain_n.clamp_min(1e-30).log() + noise_n
 
 
 def gumbel_noise(rows: int, generator: torch.Generator) -> Float64[Tensor, " N"]:
-    """One draw of the standard Gumbel distribution for every row.
+    """One draw g_i of the standard Gumbel distribution for every row.
 
     arg max_i (log w_i + g_i) is a draw with probabilities ∝ w_i, and the k largest are k draws without replacement
     (Gumbel 1954; Kool, van Hoof, Welling 2019, arXiv 1903.06059).

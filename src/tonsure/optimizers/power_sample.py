@@ -1,4 +1,4 @@
-"""PowerSample: a batch drawn in proportion to a power of the gain."""
+"""PowerSample: a batch drawn in proportion to a power of the gain, with one draw of noise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,13 +15,17 @@ from tonsure.search.space import SearchSpace
 class PowerSample(Optimizer):
     """x_t = arg max_x β · log max(gain(x), 0) + g_x, with one draw g_x of Gumbel noise for every row.
 
-    Where gains are fixed this draws without replacement with p(x) ∝ gain(x)^β: ``Pointwise(bald)`` by
-    ``PowerSample()`` is PowerBALD (Kirsch 2023, arXiv 2106.12059). Where gains fall, the noise stays and the gains
-    are those of the moment: ``LargeBatchBALD()`` by ``PowerSample()`` is Power LBB (arXiv 2301.05490, where β = 5).
-    Items without a gain come last, in random order.
+    With modular gains this draws without replacement with p(x) ∝ gain(x)^β: ``Pointwise(bald)`` with
+    ``PowerSample()`` is PowerBALD. With gains that depend on the batch, the noise is kept and the gains are updated:
+    ``LargeBatchBALD()`` with ``PowerSample(beta=5)`` is Power LBB. Items without a positive gain come last, in random
+    order. Costs what ``LazyGreedy`` costs.
+    Source: Kirsch et al. 2023, arXiv 2106.12059; Rubashevskii et al. 2023, arXiv 2301.05490.
 
     Args:
-        beta: the power, from 0 (uniform) to inf (greedy, in effect).
+        beta: the power, at least 0: 0 is uniform, large values are greedy.
+
+    Raises:
+        InputError: ``beta`` is negative or not finite.
     """
 
     beta: float = 1.0

@@ -1,4 +1,4 @@
-"""Prefilter: a search among the rows that gain most alone."""
+"""Prefilter: a search among the rows with the largest gains alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,14 +14,18 @@ from tonsure.search.space import SearchSpace
 
 @dataclass(frozen=True)
 class Prefilter(Optimizer):
-    """Two stages: the ``first`` rows that gain most before anything is chosen; then another search among these.
+    """Two stages: the ``first`` rows with the largest gains before anything is chosen; then a search among these.
 
-    With ``LargeBatchBALD`` the first stage is BALD. It leaves out what gains little alone but would gain most late in
-    a large batch. An approximation: it never is the default.
+    With ``LargeBatchBALD`` the first stage is BALD. It drops rows with a small gain alone that would have the largest
+    gain late in a large batch. An approximation, never used unless it is named.
+    Source: filtering by uncertainty, as in Wei, Iyer & Bilmes 2015 and Zhdanov 2019, arXiv 1901.05954.
 
     Args:
-        first: how many rows the second stage may choose from; at least as many as are to be chosen.
-        by: the second stage.
+        first: the number of rows for the second stage; at least k.
+        optimizer: the second stage; not one that restricts the pool itself.
+
+    Raises:
+        InputError: ``first`` is below 1, or in a search below k; or the optimizer restricts the pool.
     """
 
     first: int = 10_000

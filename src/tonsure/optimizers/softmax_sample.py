@@ -14,11 +14,16 @@ from tonsure.search.space import SearchSpace
 class SoftmaxSample(Optimizer):
     """x_t = arg max_x β · gain(x) + g_x, with one draw g_x of Gumbel noise for every row.
 
-    Where gains are fixed this draws without replacement with p(x) ∝ exp(β · gain(x)): on BALD, SoftmaxBALD
-    (Kirsch 2023, arXiv 2106.12059). Where gains fall, the noise stays and the gains are those of the moment.
+    With modular gains this draws without replacement with p(x) ∝ exp(β · gain(x)): on BALD, SoftmaxBALD. With gains
+    that depend on the batch, the noise is kept and the gains are updated. Costs what ``LazyGreedy`` costs.
+    Source: Kirsch et al. 2023, arXiv 2106.12059.
 
     Args:
-        beta: the inverse temperature, in 1/nat, from 0 (uniform) to inf (greedy, in effect).
+        beta: the inverse temperature, at least 0, in the inverse of the unit of the gains: 0 is uniform, large values
+            are greedy.
+
+    Raises:
+        InputError: ``beta`` is negative or not finite.
     """
 
     beta: float = 1.0

@@ -15,12 +15,16 @@ from tonsure.search.space import SearchSpace
 class SoftrankSample(Optimizer):
     """The k largest −β · log rank(x) + g_x, with one draw g_x of Gumbel noise for every row.
 
-    This draws without replacement with p(x) ∝ rank(x)^−β, where the largest gain before anything is chosen has rank
-    1 and ties rank in pool order: on BALD, SoftrankBALD (Kirsch 2023, arXiv 2106.12059). The gains it gives are those
-    that the items have alone.
+    This draws without replacement with p(x) ∝ rank(x)^−β. The largest gain before anything is chosen has rank 1, and
+    ties rank in the order of the pool. On BALD it is SoftrankBALD. The gains it returns are those of the items alone.
+    Costs one pass over the pool.
+    Source: Kirsch et al. 2023, arXiv 2106.12059.
 
     Args:
-        beta: the power, from 0 (uniform) to inf (top-k, in effect).
+        beta: the power, at least 0: 0 is uniform, large values are top-k.
+
+    Raises:
+        InputError: ``beta`` is negative or not finite.
     """
 
     beta: float = 1.0

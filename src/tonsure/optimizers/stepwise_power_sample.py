@@ -1,4 +1,4 @@
-"""StepwisePowerSample: a batch drawn one by one, each in proportion to a power of the gain that is left."""
+"""StepwisePowerSample: a batch drawn one by one, each in proportion to a power of the current gain."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,15 +13,18 @@ from tonsure.search.space import SearchSpace
 
 @dataclass(frozen=True)
 class StepwisePowerSample(Optimizer):
-    """x_t ~ p(x) ∝ max(gain(x | S_{t−1}), 0)^β: a new draw at every step, from the gains of the moment.
+    """x_t ~ p(x) ∝ max(gain(x | S_{t−1}), 0)^β: a new draw at every step, from the current gains.
 
-    ``PowerSample`` draws its noise once and keeps it, which is the same where gains are fixed; where they fall, an item
-    that was lucky once stays so there. Here a step knows of the batch by the gains alone; it costs O(N), for new noise.
-    Items without a gain come last, in random order. β = 1 with ``Spread()`` is the seeding of k-means++.
-    Source: sequential sampling; the draw by Gumbel noise (Gumbel 1954).
+    ``PowerSample`` draws its noise once and keeps it. With modular gains the distribution is the same; with gains that
+    decrease, an item with a large draw keeps it there. Here new noise costs O(N) a step. Items without a positive gain
+    come last, in random order. β = 1 with ``Spread()`` is the seeding of k-means++ (Arthur & Vassilvitskii 2007).
+    Source: sequential sampling in proportion to a weight; the draw by Gumbel noise (Gumbel 1954).
 
     Args:
-        beta: the power, from 0 (uniform) to inf (greedy, in effect).
+        beta: the power, at least 0: 0 is uniform, large values are greedy.
+
+    Raises:
+        InputError: ``beta`` is negative or not finite.
     """
 
     beta: float = 1.0

@@ -1,4 +1,4 @@
-"""StochasticGreedy: the best of a random part of the pool, k times."""
+"""StochasticGreedy: the largest gain in a random part of the pool, k times."""
 
 import math
 from collections.abc import Iterator
@@ -14,14 +14,18 @@ from tonsure.search.space import SearchSpace
 
 @dataclass(frozen=True)
 class StochasticGreedy(Optimizer):
-    """x_t = arg max over s = N/k · log(1/ε) draws, made anew at every step, of rows that are left.
+    """x_t = arg max over N/k · log(1/ε) rows, drawn at every step from those that are left.
 
-    For a monotone submodular f it reaches 1 − 1/e − ε of the best batch, in expectation, with N · log(1/ε) gains in
-    all, whatever k is (Mirzasoleiman et al. 2015, arXiv 1409.7938). An approximation: it never is the default.
-    Another k gives other draws, so that a smaller batch is not the beginning of a larger one.
+    For a monotone submodular f its expected value is at least 1 − 1/e − ε of that of the best batch, with N · log(1/ε)
+    gains in all, for any k. An approximation, never used unless it is named. Another k gives other draws, so a smaller
+    batch is not the beginning of a larger one.
+    Source: Mirzasoleiman et al. 2015, arXiv 1409.7938.
 
     Args:
-        epsilon: ε, between 0 and 1; smaller is slower and nearer to greedy.
+        epsilon: ε, between 0 and 1; smaller values are slower and closer to greedy.
+
+    Raises:
+        InputError: ``epsilon`` is out of range.
     """
 
     epsilon: float = 0.01

@@ -1,4 +1,4 @@
-"""TopK: the k items that gain most alone."""
+"""TopK: the k items with the largest gains alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from tonsure.search.space import SearchSpace
 
 @dataclass(frozen=True)
 class TopK(Optimizer):
-    """The k largest gains before anything is chosen: exact where gains are fixed, blind to redundancy elsewhere.
+    """The k largest gains before anything is chosen: exact for modular objectives, blind to redundancy otherwise.
 
-    The gains it gives are those that the items have alone.
+    The gains it returns are those of the items alone. Costs one pass over the pool.
     """
 
     def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:

@@ -1,4 +1,4 @@
-"""Choosing by more than predictions for the unlabeled rows: one method, one file."""
+"""Strategies: methods that use features, labels or the pool as a whole. One file each."""
 
 from tonsure.strategies.badge import BADGE
 from tonsure.strategies.bait import BAIT

@@ -1,4 +1,4 @@
-"""BADGE: items whose gradients would be large, and would differ."""
+"""BADGE: items with large and different gradients."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from tonsure.strategies.distances import without_rounding
 class BADGE(Strategy):
     """p(x_t = x) ∝ min_{z chosen} ‖g(x) − g(z)‖²,   g(x) = (m(x) − e_ŷ(x)) ⊗ h(x)
 
-    g is the gradient of the loss for the weights of the last layer, were the label ŷ = arg max_c m_c: m is the mean
-    prediction, e_ŷ has a one at ŷ. The batch is what k-means++ (Arthur & Vassilvitskii 2007) would begin with: the
-    first row is drawn uniformly, as there and in the paper's appendix (its released code takes the longest g). What is
-    labeled already has no influence but through the model. When no g is left that differs from all chosen ones, the
-    rest is drawn uniformly.
+    g is the gradient of the cross entropy with respect to the weights of the last layer, if the label were
+    ŷ = arg max_c m_c; m is the mean prediction, e_ŷ is one at ŷ, and h are the features. The batch is the seeding of
+    k-means++ (Arthur & Vassilvitskii 2007). The first row is drawn uniformly, as in the appendix of the paper (its
+    released code takes the longest g). Labeled rows have no influence except through the model. When every remaining g
+    equals a chosen one, the rest is drawn uniformly.
 
-    A gain is the distance to the nearest chosen g; that of the first row is the length of its own. The gradients
-    [n, C · D] are never made, as ⟨a ⊗ h, a′ ⊗ h′⟩ = ⟨a, a′⟩ ⟨h, h′⟩; every pick costs n · (C + D).
-    Ash, Zhang, Krishnamurthy, Langford & Agarwal 2020, arXiv 1906.03671, algorithm 1 and appendix A.
+    A gain is the distance to the nearest chosen g, that of the first row the length of its g. The gradients [n, C·D]
+    are not computed, since ⟨a ⊗ h, a′ ⊗ h′⟩ = ⟨a, a′⟩ ⟨h, h′⟩. A pick costs O(n·(C + D)).
+    Source: Ash, Zhang, Krishnamurthy, Langford & Agarwal 2020, arXiv 1906.03671, algorithm 1 and appendix A.
     """
 
     needs_features: ClassVar[bool] = True
@@ -54,7 +54,7 @@ class BADGE(Strategy):
 
 
 def draw(weights_n: Float64[Tensor, " n"], generator: torch.Generator) -> int:
-    """One position, with p(i) ∝ w_i; a weight must be positive."""
+    """One position, drawn with p(i) ∝ w_i; at least one weight must be positive."""
     # On the CPU, where a sum has one order.
     total_n = weights_n.cpu().cumsum(0)
     point = torch.rand((), generator=generator, dtype=torch.float64) * total_n[-1]

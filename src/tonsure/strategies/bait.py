@@ -1,4 +1,4 @@
-"""BAIT: what is labeled is to tell as much of the last layer as the pool asks about it."""
+"""BAIT: a batch that minimizes the Fisher information of the pool relative to that of the labeled rows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,37 +14,38 @@ from tonsure.strategies.base import PoolState, Strategy, selected
 from tonsure.strategies.distances import largest
 
 LARGEST = 4096
-"""Up to so many weights of the last layer are compared with each other."""
+"""The largest C · D, the number of weights of the last layer."""
 
 BLOCK = 1024
-"""So many items at a time, each with as many numbers as the last layer has weights."""
+"""Items at a time, each with as many numbers as the last layer has weights."""
 
 
 @dataclass(frozen=True)
 class BAIT(Strategy):
     """min_S tr(M_S⁻¹ F),   M_S = λ 1 + Σ_{x labeled or in S} I(x),   F = 1/n Σ_{x unlabeled} I(x)
 
-    I(x) = (diag(p) − p pᵀ) ⊗ h hᵀ is the Fisher information of the last layer's weights [C · D], without those of its
-    bias; p is the mean prediction and h the features. Rows join one by one, each time the one that lowers the trace
-    most, until there are ``oversampling`` · k; then they leave one by one, each time the one that raises it least.
-    Ties go to the lowest row.
+    I(x) = (diag(p) − p pᵀ) ⊗ h hᵀ is the Fisher information of the last layer's weights [C·D], without its bias; p is
+    the mean prediction and h are the features. Rows are added one by one, each time the one that decreases the trace
+    most, until there are ``oversampling`` · k. Then they are removed one by one, each time the one that increases it
+    least. Ties go to the lowest row.
 
-    A gain is by how much the trace fell when the row joined, before rows left again. In float64: the traces are kept
-    up to date by Woodbury's identity, n · C² · (C + D) and (C · D)² · C for each step. In memory are four matrices
-    [C · D, C · D] and three tensors [n, C, C].
+    A gain is the decrease of the trace when the row was added, before removals. Computed in float64; the traces are
+    updated by Woodbury's identity, O(n·C²·(C + D) + (C·D)²·C) a step. Memory: four matrices [C·D, C·D] and three
+    tensors [n, C, C].
 
-    With ``binary``, I(x) = p̂ (1 − p̂) h hᵀ with p̂ = max_c p_c, as of a model that says whether ŷ is right: one matrix
-    [D, D] for any number of classes (Huseljic, Hahn, Herde, Rauch & Sick 2024, arXiv 2404.08981: "BAIT (Binary)").
-    Ash, Goel, Krishnamurthy & Kakade 2021, arXiv 2106.09675, algorithm 1. Information adds up here; its released code
-    weighs the labeled rows and the batch as shares of their number, with the same λ = 1.
+    With ``binary``, I(x) = p̂ (1 − p̂) h hᵀ with p̂ = max_c p_c, the information of a binary model of whether ŷ is
+    right: one matrix [D, D] for any number of classes ("BAIT (Binary)" of Huseljic, Hahn, Herde, Rauch & Sick 2024,
+    arXiv 2404.08981).
+    Source: Ash, Goel, Krishnamurthy & Kakade 2021, arXiv 2106.09675, algorithm 1. Informations are summed here; the
+    released code weights the labeled rows and the batch by shares of their number, with the same λ = 1.
 
     Args:
         prior: λ, above 0.
-        oversampling: how many times k rows join, at least 1; at 1 none leaves.
-        binary: whether to look at the most probable class alone.
+        oversampling: the number of rows that are added, in multiples of k, at least 1; with 1 none is removed.
+        binary: whether to use the most probable class alone.
 
     Raises:
-        InputError: a number is out of range; in choosing, C · D is above 4,096.
+        InputError: a number is out of range; in ``choose``, C · D is above 4,096.
     """
 
     prior: float = 1.0
@@ -61,7 +62,7 @@ class BAIT(Strategy):
             raise InputError(f"{self}: oversampling must be a finite number of at least 1")
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
-        """Draws nothing."""
+        """As ``Strategy.choose``; the generator is not used."""
         return selected(self, state, k, self._picks(state, k))
 
     def _picks(self, state: PoolState, k: int) -> Iterator[tuple[int, float]]:
@@ -97,7 +98,7 @@ class BAIT(Strategy):
             yield int(state.unlabeled_rows[item]), gain
 
     def _factors(self, probs_n_C: Float64[Tensor, "n C"]) -> Tensor:
-        """U with U Uᵀ = diag(p) − p pᵀ, [n, C, C]; or, as of one class, with U² = p̂ (1 − p̂), [n, 1, 1]."""
+        """U with U Uᵀ = diag(p) − p pᵀ, [n, C, C]; with ``binary`` U² = p̂ (1 − p̂), [n, 1, 1]."""
         if self.binary:
             most_n = probs_n_C.amax(dim=1)
             return (most_n * (1 - most_n)).clamp_min(0).sqrt()[:, None, None]
@@ -106,7 +107,7 @@ class BAIT(Strategy):
 
 
 def _fisher(factor_n_C_C: Float64[Tensor, "n C C"], features_n_D: Float64[Tensor, "n D"]) -> Tensor:
-    """Σ_i (U_i U_iᵀ) ⊗ h_i h_iᵀ, [C · D, C · D], with the weights of one class after those of another."""
+    """Σ_i (U_i U_iᵀ) ⊗ h_i h_iᵀ, [C · D, C · D], with the weights ordered by class."""
     C, D = factor_n_C_C.shape[1], features_n_D.shape[1]
     information_n_C_C = factor_n_C_C @ factor_n_C_C.transpose(1, 2)
     sum_C_D_C_D = features_n_D.new_zeros(C, D, C, D)
@@ -118,14 +119,14 @@ def _fisher(factor_n_C_C: Float64[Tensor, "n C C"], features_n_D: Float64[Tensor
 
 
 class _Traces:
-    """By how much tr(M⁻¹ F) falls when I(x) = V Vᵀ joins or leaves M, for every item x, with V = U ⊗ h.
+    """The decrease of tr(M⁻¹ F) when I(x) = V Vᵀ is added to M or removed from it, for every item x, with V = U ⊗ h.
 
-    With s = 1 for what joins and s = −1 for what leaves, A = Vᵀ M⁻¹ V and B = Vᵀ M⁻¹ F M⁻¹ V::
+    With s = 1 for addition and s = −1 for removal, A = Vᵀ M⁻¹ V and B = Vᵀ M⁻¹ F M⁻¹ V::
 
         (M + s V Vᵀ)⁻¹ = M⁻¹ − W G Wᵀ,   W = M⁻¹ V,   G = (s 1 + A)⁻¹
         tr(M⁻¹ F) − tr((M + s V Vᵀ)⁻¹ F) = tr(G B)
 
-    A and B of all other items follow from their products with W and M⁻¹ F W, so that no item needs M again.
+    A and B of all other items are updated from their products with W and M⁻¹ F W, without M.
     """
 
     def __init__(
@@ -144,13 +145,13 @@ class _Traces:
         self._b_n_C_C = self._form(self._inverse @ asked @ self._inverse)
 
     def falls(self, sign: int) -> Float64[Tensor, " n"]:
-        """For every item, were it to join (1) or to leave (−1)."""
+        """The decrease for every item if it is added (1) or removed (−1)."""
         identity = torch.eye(self._shape[0], dtype=torch.float64, device=self._a_n_C_C.device)
         solved_n_C_C = torch.linalg.solve(sign * identity + self._a_n_C_C, self._b_n_C_C)
         return solved_n_C_C.diagonal(dim1=1, dim2=2).sum(dim=1)
 
     def update(self, item: int, sign: int) -> None:
-        """The item joins or leaves."""
+        """Adds (1) or removes (−1) the item."""
         (C, D), factor_C_C = self._shape, self._factor_n_C_C[item]
         identity = torch.eye(C, dtype=torch.float64, device=factor_C_C.device)
         inner = torch.linalg.inv(sign * identity + self._a_n_C_C[item])
@@ -166,7 +167,7 @@ class _Traces:
         self._inverse = self._inverse - product @ inner @ product.T
 
     def keep(self, items: Tensor) -> None:
-        """Forgets all other items."""
+        """Drops all other items."""
         self._factor_n_C_C, self._features_n_D = self._factor_n_C_C[items], self._features_n_D[items]
         self._a_n_C_C, self._b_n_C_C = self._a_n_C_C[items], self._b_n_C_C[items]
 

@@ -9,16 +9,16 @@ from torch import Tensor
 from tonsure.errors import MissingExtraError
 
 SMALL = 50
-"""Up to so many clusters are found by all items in every step, more by a part of them at a time (arXiv 2202.02794)."""
+"""With more clusters, k-means uses mini-batches, as in arXiv 2202.02794."""
 
 MINIBATCH = 5000
-"""So many items at a time."""
+"""Items in a mini-batch."""
 
 
 def clusters_of(features_N_D: Float[Tensor, "N D"], count: int, generator: torch.Generator) -> Int[Tensor, " N"]:
-    """The cluster of each item, 0 to count − 1; where fewer items differ, some clusters are empty.
+    """The cluster of each item, 0 to count − 1, by k-means; with fewer distinct items, some clusters are empty.
 
-    On one thread: sums over several come in any order, and k-means amplifies what rounding does to them.
+    Runs on one thread, because k-means amplifies the rounding of sums in another order.
 
     Raises:
         MissingExtraError: scikit-learn is not installed.

@@ -1,4 +1,4 @@
-"""CoreSet: the pool is to lie near to what is labeled."""
+"""CoreSet: greedy k-center on features."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from tonsure.strategies.distances import BLOCK, largest, squared_distances, with
 class CoreSet(Strategy):
     """x_t = arg max_x min_{z labeled or chosen} ‖h(x) − h(z)‖: greedy k-center, ties to the lowest row.
 
-    The farthest item is then no farther than twice what k centers can do at best. A gain is that distance, in the unit
-    of the features. Beside the features stand a copy of them in float64 and the distances of one block to the labeled
-    rows; every pick costs N · D.
-    Sener & Savarese 2018, arXiv 1708.00489, algorithm 1.
+    The largest distance of an item to its nearest center is at most twice the smallest possible with k centers
+    (Gonzalez 1985). A gain is the distance of the row when it was chosen, in the unit of the features. A pick costs
+    O(N·D). Memory: a copy of the features in float64, and the distances of one block to the labeled rows.
+    Source: Sener & Savarese 2018, arXiv 1708.00489, algorithm 1.
     """
 
     needs_features: ClassVar[bool] = True
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
-        """Draws nothing.
+        """As ``Strategy.choose``; the generator is not used.
 
         Raises:
             InputError: as ``Strategy.choose``, or no row is labeled.

@@ -1,17 +1,17 @@
-"""Distances between items, and which of them is the farthest."""
+"""Distances between items."""
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 ROUNDING = 1e-12
-"""Squared distances below this share of the squared norms are what rounding leaves of zero."""
+"""Squared distances below this share of the squared norms are rounding errors of zero."""
 
 TIE = 1e-9
-"""Values that differ by less, relative to the largest, are a tie: the order of a sum may do so much."""
+"""Values that differ by less, relative to the largest, are a tie: the order of a sum changes them by as much."""
 
 BLOCK = 1024
-"""So many rows are compared with all others at a time."""
+"""Rows that are compared with all others at a time."""
 
 
 def squared_distances(features_n_D: Float[Tensor, "n D"], others_m_D: Float[Tensor, "m D"]) -> Float[Tensor, "n m"]:
@@ -21,18 +21,18 @@ def squared_distances(features_n_D: Float[Tensor, "n D"], others_m_D: Float[Tens
 
 
 def without_rounding(squared: Tensor, norms: Tensor) -> Tensor:
-    """Squared distances that were computed from the sums of their squared norms; zero where only rounding is left."""
+    """Squared distances, given the sums of the squared norms; zero where they are only rounding errors."""
     return squared.where(squared > ROUNDING * norms, 0.0)
 
 
 def largest(values_n: Float64[Tensor, " n"]) -> int:
-    """Where the largest value stands; ties go to the first."""
+    """The position of the largest value; ties go to the first."""
     most = values_n.max()
     return int((values_n >= most - TIE * most.abs()).nonzero()[0])
 
 
 def on_the_sphere(features_n_D: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
-    """h / ‖h‖; zero stays zero."""
+    """h / ‖h‖, in float32; a zero vector stays zero."""
     features_n_D = features_n_D.float()
     # Before they are squared, as squares of float32 overflow and underflow soon.
     features_n_D = features_n_D / features_n_D.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)

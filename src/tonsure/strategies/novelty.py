@@ -1,4 +1,4 @@
-"""Novelty: a score, times the share of an item's features that no label covers yet."""
+"""Novelty: a score, times the share of the variance of an item's features that no label has removed."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,21 +19,23 @@ from tonsure.strategies.base import PoolState, Strategy, selected
 class Novelty(Strategy):
     """gain(x | S) = score(x) · h_xᵀ P_S h_x / ‖h_x‖², with P_S = (I + strength · Σ_{z labeled or in S} h_z h_zᵀ)⁻¹.
 
-    h_x are the features of x less their mean over the pool, in units of their root mean square length. P_S is the
-    covariance that is left of a linear layer on them, with a unit prior, once the labels of the pool and of the batch
-    are in (Bayesian linear regression); the second factor is the share of what x asks of that layer which no label
-    has answered, from 0 to 1. The score says where the model is undecided, the features what would be asked twice.
+    h_x are the features of x, centered over the pool and divided by their root mean square length. P_S is the posterior
+    covariance of a linear layer on them, with a unit prior and unit noise, given the labeled rows and the batch
+    (Bayesian linear regression). The second factor, in [0, 1], is the share of the variance of that layer's prediction
+    for x that no label has removed. The score measures uncertainty, the features redundancy.
 
-    Rows are drawn in proportion to gain^beta, by one draw of Gumbel noise for every row as in ``PowerSample``; gains
-    are those of the moment. A step costs O(N·D + D²); beside the features stand a copy of them in float64 and some
-    numbers a row.
-    Source: ours. The factor is what MaxDet maximizes step by step (Holzmüller et al. 2023, arXiv 2203.09410), there
-    without a score; the draw is that of Kirsch et al. 2023, arXiv 2106.12059.
+    Rows are drawn in proportion to gain^beta, with one draw of Gumbel noise for every row, as in ``PowerSample``, and
+    current gains. A step costs O(N·D + D²). Memory: a copy of the features in float64, and some numbers for each row.
+    Source: the second factor, without the ratio, is what MaxDet maximizes at every step (Holzmüller et al. 2023, arXiv
+    2203.09410); its product with a score is a step of a determinantal point process with quality and diversity (Kulesza
+    & Taskar 2012); the draw is that of Kirsch et al. 2023, arXiv 2106.12059. The combination is ours
+    (docs/methods/novelty.md).
 
     Args:
-        score: a function of ``log_probs_n_K_C`` that gives [n] numbers, none negative.
-        strength: how many times a label counts; more of it spreads batches further, 0 is the score alone.
-        beta: the power, from 0 (uniform) to inf (greedy, in effect).
+        score: a function of ``log_probs_n_K_C`` that gives [n] numbers of at least 0.
+        strength: the number of labels that a labeled row counts for; larger values spread batches further, 0 is the
+            score alone.
+        beta: the power, at least 0: 0 is uniform, large values are greedy.
 
     Raises:
         InputError: strength or beta is out of range.

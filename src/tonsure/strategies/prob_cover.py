@@ -1,4 +1,4 @@
-"""ProbCover: balls around what is labeled are to hold as much of the pool as they can."""
+"""ProbCover: balls of one radius around labeled rows that cover as much of the pool as possible."""
 
 import math
 from collections.abc import Iterator
@@ -17,31 +17,30 @@ from tonsure.strategies.clusters import clusters_of
 from tonsure.strategies.distances import BLOCK, on_the_sphere
 
 BELOW = 1 - 1e-4
-"""How near the largest δ comes to the radius at which a ball would no longer be pure: no nearer than rounding."""
+"""The largest δ relative to the radius at which a ball is no longer pure, so that rounding does not matter."""
 
 
 @dataclass(frozen=True)
 class ProbCover(Strategy):
     """x_t = arg max_x |{z not covered : ‖h(x) − h(z)‖ ≤ δ}|,   covered: within δ of a labeled or chosen row
 
-    Features are divided by their lengths. Ties, which are many, are drawn: the lowest row would let the order of the
-    pool choose. A gain is how many rows of the pool the ball adds to what is covered; when all are covered, the rest is
-    drawn uniformly, with gains of 0.
+    Features are divided by their lengths. Ties are frequent and are drawn at random. A gain is the number of rows that
+    the ball adds to the covered ones. When all rows are covered, the rest is drawn uniformly, with gains of 0.
 
-    No graph is kept: a row's distances to all others are computed for its first count, once more when it is covered,
-    and once for δ. So N² · D three times, and beside the features stand a copy of them and the distances of one block.
-    Yehuda, Dekel, Hacohen & Weinshall 2022, arXiv 2205.11320, section 3.
+    No graph is kept: the distances of a row to all others are computed for its first count, when it is covered, and for
+    δ. Costs O(N²·D) three times. Memory: a copy of the features, and the distances of one block.
+    Source: Yehuda, Dekel, Hacohen & Weinshall 2022, arXiv 2205.11320, section 3.
 
     Args:
-        delta: the radius δ, above 0 (2 is the diameter of the sphere). None is the largest one at which the share
-            ``purity`` of all balls is pure, holding rows of one cluster only: k-means with as many clusters as classes
-            is done anew in every round, on the features of that round.
-        purity: from 0 to 1, where δ is not given.
-        classes: how many there are, where δ is not given; None is one more than the largest label so far.
+        delta: the radius δ, above 0 (2 is the diameter of the sphere). None is the largest radius at which a share of
+            at least ``purity`` of all balls is pure, that is, contains rows of one cluster only. The clusters are those
+            of k-means, with as many clusters as classes, on the features of the round.
+        purity: above 0 and at most 1; used if δ is None.
+        classes: the number of classes, used if δ is None; None is one more than the largest label.
 
     Raises:
-        InputError: a number is out of range; in choosing, no row is labeled, δ is not given, nor are classes.
-        MissingExtraError: to choose without δ needs scikit-learn, which is not installed.
+        InputError: a number is out of range; in ``choose``, δ and ``classes`` are None and no row is labeled.
+        MissingExtraError: in ``choose``, δ is None and scikit-learn is not installed.
     """
 
     delta: float | None = None
@@ -89,7 +88,7 @@ class ProbCover(Strategy):
             open_N[row] = False
 
     def _largest_pure(self, features_N_D: Float[Tensor, "N D"], state: PoolState, generator: torch.Generator) -> float:
-        """δ = max {δ : the share of the x whose ball of radius δ holds one cluster only is at least ``purity``}"""
+        """max {δ : the share of rows whose ball of radius δ contains one cluster only is at least ``purity``}"""
         if self.classes is None and len(state.labels()) == 0:
             raise InputError(f"{self} counts the classes of the labels, but no row is labeled: give delta or classes")
         count = self.classes or max(2, int(state.labels().max()) + 1)
@@ -106,7 +105,7 @@ class ProbCover(Strategy):
 
 
 def _balls(features_N_D: Float[Tensor, "N D"], rows: Rows, delta: float) -> Iterator[Bool[Tensor, "n N"]]:
-    """Which rows lie within δ of each of ``rows``, some of them at a time."""
+    """For each of ``rows``, which rows lie within δ of it, one block at a time."""
     for some, squared_n_N in _squared_distances(features_N_D, rows):
         inside_n_N = squared_n_N <= delta**2
         inside_n_N[torch.arange(len(some)), some] = True  # whatever rounding makes of its distance to itself

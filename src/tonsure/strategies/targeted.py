@@ -1,4 +1,4 @@
-"""Targeted: an objective that compares with target inputs, which are drawn anew in every round."""
+"""Targeted: an objective with target inputs, which are drawn from the pool in every round."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,15 +16,16 @@ from tonsure.strategies.base import PoolState, Strategy
 
 @dataclass(frozen=True, repr=False)
 class Targeted(Strategy):
-    """select(log_probs_n_K_C, make(log_probs_T_K_C), k, optimizer=by),   T ⊂ n drawn uniformly from the unlabeled rows
+    """select(log_probs_n_K_C, make(log_probs_T_K_C), k, optimizer=optimizer), with T rows drawn from the unlabeled ones
 
-    For objectives that are made of predictions for target inputs, by the same posterior samples: ``Targeted(EPIG)``.
-    Gains are in the unit of the objective.
+    For objectives that are constructed from predictions for target inputs, by the same posterior samples, for example
+    ``Targeted(EPIG)``. Targets are drawn uniformly without replacement. Gains have the unit of the objective. Costs
+    what a search for the objective costs.
 
     Args:
-        make: from the predictions for the target rows to the objective.
-        count: how many target rows; all unlabeled ones where there are fewer.
-        by: the optimizer; by default that of ``select``.
+        make: from the predictions for the target rows, [T, K, C], to the objective.
+        count: the number of target rows, T; all unlabeled rows if there are fewer.
+        optimizer: None is the one that suits the objective.
 
     Raises:
         InputError: ``count`` is below one.

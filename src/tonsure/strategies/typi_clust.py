@@ -1,4 +1,4 @@
-"""TypiClust: the most typical item of every part of the pool that has no label yet."""
+"""TypiClust: the most typical item of the largest clusters without labels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,28 +15,30 @@ from tonsure.strategies.clusters import clusters_of
 from tonsure.strategies.distances import BLOCK, on_the_sphere, squared_distances
 
 LEAST = 5
-"""Clusters of fewer items come last, when nothing else is left."""
+"""Clusters with fewer items come last."""
 
 
 @dataclass(frozen=True)
 class TypiClust(Strategy):
     """x_t = arg max_{x in G} typicality(x),   typicality(x) = 1 / (mean_{z ∈ NN(x)} ‖h(x) − h(z)‖ + 1e-5)
 
-    k-means cuts all rows into min(labeled + k, max_clusters) clusters. G is the largest of the clusters with the
+    k-means divides all rows into min(labeled + k, max_clusters) clusters. G is the largest of the clusters with the
     fewest labeled or chosen rows, and NN(x) are the nearest rows to x in its cluster, labeled or not. Features are
-    divided by their lengths, as those of the paper are. Ties go to the lowest row.
+    divided by their lengths, as in the paper. Ties go to the lowest row.
 
-    A gain is the typicality; that of a row alone in its cluster is 0. Beside the features stand a copy of them and the
-    distances of one block to a cluster. The same seed gives the same rows on the same kind of processor.
-    Hacohen, Dekel & Weinshall 2022, arXiv 2202.02794, section 3; the last of its sizes, 5 rows, from its released code.
+    A gain is the typicality, 0 for a row that is alone in its cluster. Costs k-means and the distances within clusters.
+    Memory: a copy of the features, and the distances of one block to a cluster. The same seed gives the same rows on
+    the same kind of processor.
+    Source: Hacohen, Dekel & Weinshall 2022, arXiv 2202.02794, section 3; the smallest size of a cluster, 5 rows, is
+    that of its released code.
 
     Args:
-        neighbors: how many nearest rows; fewer in smaller clusters.
-        max_clusters: so that clusters do not become too small.
+        neighbors: the number of nearest rows; fewer in smaller clusters.
+        max_clusters: the largest number of clusters, so that they do not become too small.
 
     Raises:
         InputError: a number is below one.
-        MissingExtraError: to choose needs scikit-learn, which is not installed.
+        MissingExtraError: in ``choose``, scikit-learn is not installed.
     """
 
     neighbors: int = 20
@@ -73,7 +75,7 @@ class TypiClust(Strategy):
     def _most_typical(
         self, features_N_D: Float[Tensor, "N D"], rows: Tensor, choosable_rows: Tensor
     ) -> Iterator[tuple[int, float]]:
-        """Those of a cluster's rows that may be chosen, from the most typical down."""
+        """The rows of a cluster that may be chosen, from the most typical to the least."""
         typicality_n = _typicality(features_N_D[rows].double(), self.neighbors).cpu()
         for place in typicality_n.sort(descending=True, stable=True).indices[:, None]:
             if torch.isin(rows[place], choosable_rows):
