@@ -1,4 +1,4 @@
-"""Data sets to measure methods on. Each loader checks what it reads and says what it made of it."""
+"""Datasets for experiments. Each loader checks the files that it reads and describes what it made of them."""
 
 from tonsure.datasets.ag_news import AGNews
 from tonsure.datasets.banking77 import Banking77

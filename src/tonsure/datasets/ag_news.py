@@ -1,4 +1,4 @@
-"""AG News: which section a news story belongs to."""
+"""AG News: news stories, classified by section."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from tonsure.errors import InputError
 
 @dataclass(frozen=True)
 class Source:
-    """The files, and what they are; a subset of the training file is read only from the user's folder."""
+    """The files. The subset of the training file is read only from the user's folder."""
 
     train: RemoteFile
     subset: RemoteFile
@@ -21,15 +21,16 @@ class Source:
 
 @dataclass(frozen=True)
 class AGNews:
-    """Titles and first lines of news stories in 4 sections, 120,000 and 7,600 (Zhang, Zhao & LeCun 2015).
+    """Titles and first lines of news stories in 4 sections, 120,000 for training and 7,600 for testing.
 
-    Where $TONSURE_DATA/ag_news holds no train.csv, but a subset of it of 30,020 stories, that is read, and the
+    If $TONSURE_DATA/ag_news has no train.csv but a subset of it with 30,020 stories, the subset is read, and the
     description says so.
+    Source: Zhang, Zhao & LeCun 2015.
 
     Args:
-        words: how many numbers there are for words; see ``tonsure.datasets.texts.numbered``.
-        length: how many words of a story are kept.
-        ngrams: 2 adds pairs of words.
+        words: the number of word numbers; see ``tonsure.datasets.texts.numbered``.
+        length: the number of words that are kept of a story.
+        ngrams: 2 adds pairs of neighboring words.
     """
 
     words: int = 10_000
@@ -37,12 +38,12 @@ class AGNews:
     ngrams: int = 1
 
     def load(self) -> Dataset:
-        """Raises: as ``tonsure.datasets.files.find``, and InputError for a file with other contents."""
+        """Reads the files; raises as ``tonsure.datasets.files.find``, and InputError if their contents are wrong."""
         return load_ag_news(_SOURCE, words=self.words, length=self.length, ngrams=self.ngrams)
 
 
 def load_ag_news(source: Source, cache: Path | None = None, *, words: int, length: int, ngrams: int = 1) -> Dataset:
-    """Finds, reads, checks and numbers the two files."""
+    """Finds the two files, reads and checks them, and numbers their words."""
     train_file, train_path = find_first([source.train, source.subset], cache)
     test_path = find(source.test, cache)
     return text_dataset(

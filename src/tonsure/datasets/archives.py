@@ -1,4 +1,4 @@
-"""Files out of an archive, into memory: nothing is ever written where the archive says."""
+"""Reading files from an archive into memory. Nothing is written to disk."""
 
 import io
 import tarfile
@@ -15,7 +15,7 @@ def read_tar(path: Path, members: Sequence[str]) -> dict[str, bytes]:
     """The contents of the named files in a .tar.gz, in the order of the names.
 
     Raises:
-        InputError: the archive is missing, damaged or cut short, or lacks one of them; the message names it.
+        InputError: the archive is missing, damaged or truncated, or lacks one of the files; the message names it.
     """
     found = {}
     try:

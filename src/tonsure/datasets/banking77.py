@@ -1,4 +1,4 @@
-"""Banking77: what a customer of a bank wants."""
+"""Banking77: questions to a bank, classified by intent."""
 
 import json
 from dataclasses import dataclass
@@ -22,12 +22,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Banking77:
-    """Questions to a bank with 77 intents, 10,003 and 3,080 (Casanueva et al. 2020); training classes of 35 to 187.
+    """Questions to a bank with 77 intents, 10,003 for training (35 to 187 of each) and 3,080 for testing.
+
+    Source: Casanueva et al. 2020.
 
     Args:
-        words: how many numbers there are for words; see ``tonsure.datasets.texts.numbered``.
-        length: how many words of a question are kept.
-        ngrams: 2 adds pairs of words.
+        words: the number of word numbers; see ``tonsure.datasets.texts.numbered``.
+        length: the number of words that are kept of a question.
+        ngrams: 2 adds pairs of neighboring words.
     """
 
     words: int = 1_500
@@ -35,12 +37,12 @@ class Banking77:
     ngrams: int = 1
 
     def load(self) -> Dataset:
-        """Raises: as ``tonsure.datasets.files.find``, and InputError for a file with other contents."""
+        """Reads the files; raises as ``tonsure.datasets.files.find``, and InputError if their contents are wrong."""
         return load_banking77(_SOURCE, words=self.words, length=self.length, ngrams=self.ngrams)
 
 
 def load_banking77(source: Source, cache: Path | None = None, *, words: int, length: int, ngrams: int = 1) -> Dataset:
-    """Finds, reads, checks and numbers the files."""
+    """Finds the files, reads and checks them, and numbers their words."""
     train_path, test_path, class_path = (find(file, cache) for file in (source.train, source.test, source.classes))
     classes = _classes(class_path)
     return text_dataset(

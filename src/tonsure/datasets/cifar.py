@@ -10,23 +10,26 @@ from tonsure.datasets.files import RemoteFile, find_first
 from tonsure.datasets.images import image_dataset
 
 Members = tuple[Sequence[str], Sequence[str]]
-"""The files of an archive with the training images, and those with the test images."""
+"""The names of the files with training images in an archive, and of those with test images."""
 
 
 @dataclass(frozen=True)
 class CifarSource:
-    """Everything that tells one of them from the other.
+    """The settings of one of the two datasets.
 
     Args:
-        name: of the data set, and of its folder.
-        binary: the official archive of binary files, without any pickle: the one that is downloaded.
-        label_bytes: in these, before the pixels of each image; the last one is the label.
-        python: the official archive of pickles, which other libraries leave behind.
-        label_key: in these, of the labels.
-        delta: an archive of differences of pixels, which takes less room.
-        delta_is: the beginning of the description where that was read.
+        name: of the dataset and of its folder.
+        binary: the official archive of binary files, without pickles; this one is downloaded.
+        binary_members: the files in it.
+        label_bytes: the number of bytes before the pixels of each image in these files; the last one is the label.
+        python: the official archive of pickles, which other libraries download.
+        python_members: the files in it.
+        label_key: the key of the labels in these files.
+        delta: a smaller archive with differences of pixels.
+        delta_is: the beginning of the description if that archive is read.
         mean: of the training pixels of each channel, scaled to [0, 1].
-        deviation: their standard deviation.
+        deviation: the standard deviation of the same.
+        classes: the names of the classes.
     """
 
     name: str
@@ -45,28 +48,28 @@ class CifarSource:
 
 @dataclass(frozen=True)
 class CIFAR10:
-    """Photographs of 10 kinds of things, 50,000 and 10,000 (Krizhevsky 2009).
+    """Photographs of 10 classes, 50,000 for training and 10,000 for testing (Krizhevsky 2009).
 
-    Where $TONSURE_DATA/cifar10 holds a class-balanced subset of 10,000 and 3,000, that is read first, and the
-    description says so.
+    If $TONSURE_DATA/cifar10 has a class-balanced subset of 10,000 and 3,000, the subset is read, and the description
+    says so.
     """
 
     def load(self) -> Dataset:
-        """Raises: as ``tonsure.datasets.files.find``, and InputError for a file with other contents."""
+        """Reads the files; raises as ``tonsure.datasets.files.find``, and InputError if their contents are wrong."""
         return load_cifar(_CIFAR10)
 
 
 @dataclass(frozen=True)
 class CIFAR100:
-    """Photographs of 100 kinds of things, 50,000 and 10,000 (Krizhevsky 2009), with the fine labels."""
+    """Photographs of 100 classes (fine labels), 50,000 for training and 10,000 for testing (Krizhevsky 2009)."""
 
     def load(self) -> Dataset:
-        """Raises: as ``tonsure.datasets.files.find``, and InputError for a file with other contents."""
+        """Reads the files; raises as ``tonsure.datasets.files.find``, and InputError if their contents are wrong."""
         return load_cifar(_CIFAR100)
 
 
 def load_cifar(source: CifarSource, cache: Path | None = None) -> Dataset:
-    """Finds, reads, checks and scales the first form of the data that there is."""
+    """Finds the first available form of the data, reads and checks it, and scales the pixels."""
     file, path = find_first([source.delta, source.binary, source.python], cache)
     classes = len(source.classes)
     if file == source.delta:

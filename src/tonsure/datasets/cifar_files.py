@@ -1,4 +1,4 @@
-"""The forms in which CIFAR-10 and CIFAR-100 are kept."""
+"""The file formats of CIFAR-10 and CIFAR-100."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +18,13 @@ PIXELS = 3 * SIDE * SIDE
 
 
 def read_binary(path: Path, members: Sequence[str], label_bytes: int, classes: int) -> LabeledImages:
-    """Images of some files in the official binary archive: each some labels, the last of which counts, and its pixels.
+    """The images in some files of the official binary archive.
+
+    A file has for each image its labels, of which the last one is used, and its pixels.
 
     Raises:
-        InputError: the archive is damaged, or lacks a file, or a file or a label is another one; the message names it.
+        InputError: the archive is damaged or lacks a file, a file has another size, or a label is no class; the message
+            names the file.
     """
     record = label_bytes + PIXELS
     contents = read_tar(path, members)
@@ -66,7 +69,7 @@ def read_delta(path: Path, split: str, classes: int) -> LabeledImages:
 
 
 def decoded(delta: np.ndarray) -> Tensor:
-    """uint8 [3, N, height, width], the planes R-G, G, B-G as differences modulo 256 along both axes, as RGB images.
+    """RGB images from uint8 [3, N, height, width]: the planes R−G, G, B−G, as differences modulo 256 along both axes.
 
     Returns:
         uint8 [N, height, width, 3].

@@ -1,4 +1,4 @@
-"""CLINC150: what somebody wants of an assistant."""
+"""CLINC150: requests to an assistant, classified by intent."""
 
 import json
 from dataclasses import dataclass
@@ -14,14 +14,15 @@ from tonsure.errors import InputError
 
 @dataclass(frozen=True)
 class CLINC150:
-    """Requests with 150 intents, 100 and 30 of each (Larson et al. 2019, the "full" version).
+    """Requests with 150 intents, 100 of each for training and 30 for testing; the version "full".
 
-    The validation split (20 of each) and the requests out of scope are left out.
+    The validation split (20 of each) and the requests out of scope are not used.
+    Source: Larson et al. 2019.
 
     Args:
-        words: how many numbers there are for words; see ``tonsure.datasets.texts.numbered``.
-        length: how many words of a request are kept.
-        ngrams: 2 adds pairs of words.
+        words: the number of word numbers; see ``tonsure.datasets.texts.numbered``.
+        length: the number of words that are kept of a request.
+        ngrams: 2 adds pairs of neighboring words.
     """
 
     words: int = 3_000
@@ -29,12 +30,12 @@ class CLINC150:
     ngrams: int = 1
 
     def load(self) -> Dataset:
-        """Raises: as ``tonsure.datasets.files.find``, and InputError for a file with other contents."""
+        """Reads the files; raises as ``tonsure.datasets.files.find``, and InputError if their contents are wrong."""
         return load_clinc150(_FILE, words=self.words, length=self.length, ngrams=self.ngrams)
 
 
 def load_clinc150(file: RemoteFile, cache: Path | None = None, *, words: int, length: int, ngrams: int = 1) -> Dataset:
-    """Finds, reads, checks and numbers the file; classes are the intents of its training split, by the alphabet."""
+    """Finds the file, reads and checks it, and numbers its words. Classes are the training intents, sorted."""
     path = find(file, cache)
     try:
         splits = json.loads(as_text(path))

@@ -1,4 +1,4 @@
-"""Rows of comma-separated texts, each with the number of fields that it must have."""
+"""Rows of CSV files with a fixed number of fields."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from tonsure.errors import InputError
 
 
 def read_csv(path: Path, fields: int) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a file, packed or not, each with the number of its (last) line, from 1.
+    """The rows of a file, gzipped or not, each with the number of its last line, from 1.
 
     Raises:
         InputError: the file is missing or damaged, is not UTF-8, or a row has more or fewer fields; the message names
@@ -30,7 +30,7 @@ def read_csv(path: Path, fields: int) -> Iterator[tuple[int, list[str]]]:
 
 
 def as_text(path: Path) -> str:
-    """The content of a file of UTF-8, packed or not.
+    """The content of a UTF-8 file, gzipped or not.
 
     Raises:
         InputError: the file is missing, damaged, or not UTF-8; the message names it.

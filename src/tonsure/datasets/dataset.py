@@ -1,4 +1,4 @@
-"""What a loader returns."""
+"""Dataset: training and test items with their labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,16 +13,17 @@ class Dataset:
     """Items for training and for testing, with all their labels.
 
     Args:
-        train_inputs: [N, ...], as a network wants them: images as float32 [N, channels, height, width], texts as int64
-            [N, length], the numbers of their words, 0 where there are no more.
-        train_labels: int64 [N], classes numbered from 0.
+        name: of the dataset.
+        train_inputs: inputs of a network, [N, ...]: images as float32 [N, channels, height, width], texts as int64
+            [N, length], the numbers of their words, padded with 0.
+        train_labels: int64 [N], classes from 0.
         test_inputs: [number of test items, ...], as the training inputs.
         test_labels: int64 [number of test items].
         classes: the name of each class.
-        description: one sentence for the record: which data, how many, prepared how.
-        train_images: uint8 [N, height, width] or [N, height, width, 3], as a person wants them: 0 is black, 255 is
-            white. None where the items are no images.
-        train_texts: the items as a person wants them where they are texts, else None.
+        description: one sentence for the record: which data, how many, and how they were prepared.
+        train_images: for display, uint8 [N, height, width] or [N, height, width, 3], from 0, black, to 255, white. None
+            if the items are no images.
+        train_texts: for display, the texts; None if the items are no texts.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Dataset:
         return f"Dataset({self.description})"
 
     def with_train_rows(self, rows_n: Int64[Tensor, "n"]) -> "Dataset":
-        """The same, with only these training items, in this order; a row may stand there more than once."""
+        """The dataset with only these training items, in this order; a row may be repeated."""
         return replace(
             self,
             train_inputs=self.train_inputs[rows_n],
@@ -51,6 +52,6 @@ class Dataset:
 
 @runtime_checkable
 class Loader(Protocol):
-    """What gives a dataset, and prints itself into the record, such as ``MNIST()``."""
+    """Anything that loads a dataset, for example ``MNIST()``. Its repr is part of the record."""
 
     def load(self) -> Dataset: ...

@@ -1,4 +1,4 @@
-"""The digits that come with scikit-learn: 1,797 real scans of 8 × 8, without any download."""
+"""The digits that are part of scikit-learn: 1,797 scans of 8 × 8, without a download."""
 
 from dataclasses import dataclass
 
@@ -10,22 +10,24 @@ from tonsure.errors import InputError, MissingExtraError
 
 @dataclass(frozen=True)
 class Digits:
-    """PoolReader of the UCI "Optical Recognition of Handwritten Digits" (Alpaydin & Kaynak 1998).
+    """A part of the UCI dataset "Optical Recognition of Handwritten Digits" (Alpaydin & Kaynak 1998).
+
+    The split into training and test images is random, because scikit-learn has none.
 
     Args:
-        test: how many of the 1,797 images are the test set.
-        seed: decides which.
+        test: the number of test images, of 1,797.
+        seed: of the split.
     """
 
     test: int = 500
     seed: int = 0
 
     def load(self) -> Dataset:
-        """Reads the copy in scikit-learn, and splits it.
+        """Reads the copy in scikit-learn and splits it.
 
         Raises:
             MissingExtraError: scikit-learn is not installed.
-            InputError: ``test`` leaves nothing to train or to test on.
+            InputError: ``test`` leaves no training or no test images.
         """
         try:
             from sklearn.datasets import load_digits

@@ -10,7 +10,7 @@ from tonsure.datasets.idx import parse_idx
 from tonsure.datasets.images import LabeledImages, check_labels, image_dataset
 
 CLASSES = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
-"""Letters whose two cases look alike are one class."""
+"""Letters with similar upper and lower case are one class."""
 
 MEAN, DEVIATION = 0.1751, 0.3332
 """Of the training pixels, scaled to [0, 1]."""
@@ -18,18 +18,19 @@ MEAN, DEVIATION = 0.1751, 0.3332
 
 @dataclass(frozen=True)
 class EMNIST:
-    """Digits and letters of 47 kinds, 112,800 and 18,800 of 28 × 28 (Cohen, Afshar, Tapson & van Schaik 2017).
+    """Digits and letters of 47 classes, 28 × 28, 112,800 for training and 18,800 for testing.
 
-    The official balanced split. It comes in one archive with all the others, of 560 MB.
+    The official balanced split, which is in one archive with all others, of 560 MB.
+    Source: Cohen, Afshar, Tapson & van Schaik 2017.
     """
 
     def load(self) -> Dataset:
-        """Raises: as ``tonsure.datasets.files.find``, and InputError for a file with other contents."""
+        """Reads the files; raises as ``tonsure.datasets.files.find``, and InputError if their contents are wrong."""
         return load_emnist(_FILE)
 
 
 def load_emnist(file: RemoteFile, cache: Path | None = None) -> Dataset:
-    """Finds the archive; reads, checks and scales the balanced split."""
+    """Finds the archive, reads and checks the balanced split, and scales the pixels."""
     path = find(file, cache)
     return image_dataset(
         "emnist",

@@ -1,4 +1,4 @@
-"""A subset of EMNIST that is small enough to keep at hand."""
+"""A small subset of EMNIST."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +14,19 @@ from tonsure.datasets.npz import read_npz
 
 @dataclass(frozen=True)
 class EMNIST47:
-    """400 of each of 47 characters, 28 × 28, out of EMNIST ByMerge (Cohen, Afshar, Tapson & van Schaik 2017).
+    """400 images of each of 47 characters, 28 × 28, from EMNIST ByMerge (Cohen, Afshar, Tapson & van Schaik 2017).
 
-    It is a class-balanced draw from the ByMerge *test* split, cut into 15,040 and 3,760: not the official balanced
-    split, which is ``EMNIST``. It must be in $TONSURE_DATA/emnist47.
+    A class-balanced sample of the ByMerge *test* split, divided into 15,040 for training and 3,760 for testing. It is
+    not the official balanced split, which is ``EMNIST``. It must be in $TONSURE_DATA/emnist47.
     """
 
     def load(self) -> Dataset:
-        """Raises: as ``tonsure.datasets.files.find``, and InputError for a file with other contents."""
+        """Reads the files; raises as ``tonsure.datasets.files.find``, and InputError if their contents are wrong."""
         return load_emnist47(_FILE)
 
 
 def load_emnist47(file: RemoteFile) -> Dataset:
-    """Finds, reads, checks and scales the archive."""
+    """Finds the archive, reads and checks it, and scales the pixels."""
     path = find(file)
     return image_dataset(
         "emnist47",

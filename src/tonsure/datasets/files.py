@@ -1,4 +1,4 @@
-"""Where the files of a data set come from: a folder of the user's, or else a mirror."""
+"""Finding the files of a dataset: in the user's folder, or on a mirror."""
 
 import gzip
 import hashlib
@@ -12,14 +12,14 @@ from pathlib import Path
 from tonsure.errors import DownloadError, InputError, MissingExtraError
 
 VARIABLE = "TONSURE_DATA"
-"""The environment variable that names the user's folder of data sets."""
+"""The environment variable with the path of the user's folder of datasets."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file with the md5 that it must have, and the addresses of folders that hold it, best first.
+    """A file with its md5, and the addresses of folders that have it, the preferred one first.
 
-    Without an address it can only be in the user's own folder.
+    Without an address it can only be in the user's folder.
     """
 
     folder: str
@@ -29,21 +29,21 @@ class RemoteFile:
 
 
 def find(file: RemoteFile, cache: Path | None = None) -> Path:
-    """$TONSURE_DATA/folder/name, a text also packed as name.gz; otherwise downloaded into the cache, once.
+    """The path of $TONSURE_DATA/folder/name (texts also as name.gz), or else of a download, which is cached.
 
     Args:
-        cache: where downloads are kept; None is the user's cache folder.
+        cache: the folder of downloads; None is the user's cache folder.
 
     Raises:
-        InputError: the file in $TONSURE_DATA is not the published one.
-        DownloadError: it is not there, and no mirror gave it.
+        InputError: the file in $TONSURE_DATA has another md5.
+        DownloadError: the file is not there, and could not be downloaded from any mirror.
         MissingExtraError: a download is needed, and pooch is not installed.
     """
     return find_first([file], cache)[1]
 
 
 def find_first(files: Sequence[RemoteFile], cache: Path | None = None) -> tuple[RemoteFile, Path]:
-    """The first of several forms of the same data that is in $TONSURE_DATA; otherwise the first that has a mirror.
+    """The first of several forms of the same data that is in $TONSURE_DATA, or else the first that has a mirror.
 
     Raises: as ``find``.
     """
@@ -58,10 +58,10 @@ def find_first(files: Sequence[RemoteFile], cache: Path | None = None) -> tuple[
 
 
 def unpacked(path: Path) -> bytes:
-    """The content of a file; where its name ends in .gz, what is packed in it.
+    """The content of a file, decompressed if its name ends in .gz.
 
     Raises:
-        InputError: the file is missing, damaged or cut short; the message names it.
+        InputError: the file is missing, damaged or truncated; the message names it.
     """
     try:
         content = path.read_bytes()
@@ -71,7 +71,7 @@ def unpacked(path: Path) -> bytes:
 
 
 def ungzipped(content: bytes, path: Path) -> bytes:
-    """What is packed in the content of ``path``, which the messages name; raises as ``unpacked`` does."""
+    """The decompressed content of ``path``, which is used in messages; raises as ``unpacked`` does."""
     try:
         return gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:

@@ -18,13 +18,13 @@ def read_idx(path: Path, ndim: int) -> UInt8[Tensor, "..."]:
     """The array in a gzipped IDX file of unsigned bytes, which must have ``ndim`` axes.
 
     Raises:
-        InputError: the file is missing, damaged, cut short, or another kind of file; the message names it.
+        InputError: the file is missing, damaged, truncated, or of another format; the message names it.
     """
     return parse_idx(unpacked(path), path, ndim)
 
 
 def parse_idx(content: bytes, path: Path, ndim: int) -> UInt8[Tensor, "..."]:
-    """The same for the content of an IDX file; ``path`` is where it comes from, for the messages."""
+    """The array in the content of an IDX file, as ``read_idx``; ``path`` is used in messages."""
     magic, header = bytes([0, 0, _UNSIGNED_BYTE, ndim]), 4 + 4 * ndim
     if content[:4] != magic:
         raise InputError(

@@ -1,4 +1,4 @@
-"""From bytes to what a network wants: labels checked, pixels scaled."""
+"""Image datasets: checked labels and scaled pixels."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ LabeledImages = tuple[Tensor, Tensor]
 
 
 def check_labels(images: Tensor, labels: Tensor, classes: int, image_path: Path, label_path: Path) -> None:
-    """Every image has a label, and every label is a class.
+    """Checks that every image has a label, and that every label is a class.
 
     Raises:
-        InputError: not so; the message names the files.
+        InputError: otherwise; the message names the files.
     """
     if len(images) != len(labels):
         raise InputError(f"{image_path} has {len(images)} images, {label_path} has {len(labels)} labels")
@@ -34,12 +34,12 @@ def image_dataset(
     mean: tuple[float, ...],
     deviation: tuple[float, ...],
 ) -> Dataset:
-    """Images that were read and checked, as a dataset.
+    """A dataset from images that were read and checked.
 
     Args:
         what: the beginning of the description, up to the number of training items.
         mean: of the training pixels of each channel, scaled to [0, 1].
-        deviation: their standard deviation.
+        deviation: the standard deviation of the same.
     """
     (train_images, train_labels), (test_images, test_labels) = train, test
     return Dataset(
@@ -61,7 +61,7 @@ def image_dataset(
 def standardized(
     images: UInt8[Tensor, "N height width *channels"], mean: tuple[float, ...], deviation: tuple[float, ...]
 ) -> Float32[Tensor, "N channel height width"]:
-    """(x / 255 - mean) / deviation, channel by channel, the channels before the height."""
+    """(x / 255 − mean) / deviation for each channel, with the channels before the height."""
     channels_last = images if images.ndim == 4 else images[..., None]
     inputs = channels_last.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     scale = lambda values: torch.tensor(values)[:, None, None]  # noqa: E731

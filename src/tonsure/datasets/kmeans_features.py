@@ -1,4 +1,4 @@
-"""Features of images that are learned without labels: k-means on small patches."""
+"""Features of images, learned without labels by k-means on small patches."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,50 +17,50 @@ from tonsure.durable_files import write_file
 from tonsure.errors import InputError, MissingExtraError
 
 VERSION = 1
-"""Of what is computed here: another number, and nothing that was kept before is used again."""
+"""The version of this computation. Features that were stored with another number are not used."""
 
 FLAT = 0.0025
-"""What is added to the variance of a patch, relative to that of all pixels, so that noise in a flat patch stays small:
+"""Added to the variance of a patch, relative to the variance of all pixels, so that noise in a flat patch stays small:
 10 for pixels from 0 to 255 in Coates, Ng & Lee, whose images have a variance of about 4,000."""
 
 BLOCK = 8
-"""Images at a time, whose distances, 9 MB by default, stay in the processor's cache."""
+"""Images at a time; their distances, 9 MB by default, fit the processor's cache."""
 
 
 @dataclass(frozen=True)
 class KMeansFeatures:
     """A dataset of images whose inputs become features, float32 [N, D], learned from the training images alone.
 
-    One convolutional layer that k-means trains, "triangle" and all (Coates, Ng & Lee 2011, "An analysis of
-    single-layer networks in unsupervised feature learning"). With x a patch of patch × patch pixels of all channels::
+    One convolutional layer that is trained by k-means, with "triangle" activations. With x a patch of patch × patch
+    pixels of all channels::
 
         x̂ = (x − mean(x)) / √(var(x) + 0.0025 · var(all pixels))
         w = (Σ + whiten · 1)^(−1/2) (x̂ − μ)          μ, Σ: mean and covariance of the sampled x̂
         z_k = ‖w − c_k‖                              c_k: centroid k of the sampled w
         f_k = max(0, mean_j z_j − z_k)
 
-    f is averaged over the patches of each of pool × pool parts of the image, each of these centroids · pool² numbers
-    is standardized, and they are projected on their first principal components, which are divided by one number, so
-    that their variances are 1 on average: all by statistics of the training images. (Scaled to variance 1 each, as is
-    also common, they cost a third of the accuracy with 1,000 labels of CIFAR-100.)
+    f is averaged over the patches of each of pool × pool parts of the image. Each of these centroids · pool² numbers is
+    standardized, and they are projected on their first principal components, which are divided by one number, so that
+    their variances are 1 on average. All statistics are those of the training images. (Components with variance 1 each,
+    as is also common, cost a third of the accuracy with 1,000 labels of CIFAR-100.)
 
-    The inputs of the dataset may be scaled. What is the same for all channels is undone by the contrast normalization;
-    what is not, the whitening undoes for the most part, and the features are a little different ones.
+    The inputs of the dataset may be scaled. A scale that is the same for all channels is removed by the contrast
+    normalization. Different scales are removed by the whitening for the most part; the features then differ a little.
 
-    What was computed is kept on disk, and found again by these settings and by every pixel. The same seed gives the
-    same features with the same number of threads; with another one sums are rounded differently, which k-means can
-    amplify.
+    The features are cached on disk, by the settings and all pixels. The same seed gives the same features with the same
+    number of threads. Another number rounds sums differently, which k-means can amplify.
+    Source: Coates, Ng & Lee 2011, "An analysis of single-layer networks in unsupervised feature learning".
 
     Args:
-        dataset: what gives the images: float [N, channels, height, width].
-        centroids: how many patterns are looked for.
+        dataset: the images, float [N, channels, height, width].
+        centroids: the number of centroids of k-means.
         patch: the height and width of a patch, in pixels; neighboring patches are one pixel apart.
-        whiten: what is added to the variances of normalized patches, so that noise is not blown up.
-        pool: into how many parts the height and the width are cut.
-        components: how many principal components are kept; None keeps the standardized features themselves.
-        patches: how many patches, at random places of random training images, the centroids are learned from.
-        seed: decides which, and where k-means begins.
-        cache: where features are kept; None is the user's cache folder.
+        whiten: added to the variances of normalized patches, so that noise is not amplified.
+        pool: the number of parts of the height and of the width.
+        components: the number of principal components; None keeps the standardized features themselves.
+        patches: the number of patches, at random places of random training images, for k-means.
+        seed: of the patches and of k-means.
+        cache: the folder of the features; None is the user's cache folder.
 
     Raises:
         InputError: a number is out of range.
@@ -87,7 +87,7 @@ class KMeansFeatures:
             raise InputError(f"components must be 1 to {features}, of so many features, found {self.components}")
 
     def load(self) -> Dataset:
-        """The dataset with features for inputs; computed once, and read from disk from then on.
+        """The dataset with features as inputs, computed once and then read from the cache.
 
         Raises:
             InputError: the inputs are no images, or are smaller than pool × pool patches.
@@ -127,7 +127,7 @@ class KMeansFeatures:
         return inputs
 
     def _folder(self) -> Path:
-        """Made before anything is computed: minutes of work should not end at a folder that cannot be."""
+        """The cache folder. It is made first, so that an error comes before minutes of work."""
         folder = self.cache
         if folder is None:
             try:
@@ -142,7 +142,7 @@ class KMeansFeatures:
         return folder
 
     def _digest(self, images: Sequence[Tensor]) -> str:
-        """Of everything that the features depend on: the method, its settings, and every pixel."""
+        """A hash of everything that the features depend on: the version, the settings, and all pixels."""
         settings = {name: value for name, value in vars(self).items() if name not in ("dataset", "cache")}
         digest = hashlib.sha256(repr((VERSION, settings, [inputs.shape for inputs in images])).encode())
         for inputs in images:
@@ -161,7 +161,7 @@ class KMeansFeatures:
         return _principal_components(train_N_D, test_N_D, self.components)
 
     def _learn(self, images: Tensor) -> "_Layer":
-        """Whitening and centroids, from patches at random places of random images."""
+        """The whitening and the centroids, from patches at random places of random images."""
         try:
             from sklearn.cluster import MiniBatchKMeans
         except ImportError as error:
@@ -217,7 +217,7 @@ def _normalized(patches_n_D: Float[Tensor, "n D"], flat: float) -> Float[Tensor,
 
 
 def _standardize(train_N_D: Tensor, test_N_D: Tensor) -> None:
-    """Mean 0 and variance 1 over the training images, in place; a feature that does not differ becomes 0."""
+    """Mean 0 and variance 1 over the training images, in place; a constant feature becomes 0."""
     deviation_D, mean_D = torch.std_mean(train_N_D, 0, correction=0)
     scale_D = torch.where(deviation_D > 1e-6, 1 / deviation_D, 0)
     for features_n_D in (train_N_D, test_N_D):
@@ -225,14 +225,14 @@ def _standardize(train_N_D: Tensor, test_N_D: Tensor) -> None:
 
 
 def _principal_components(train_N_D: Tensor, test_N_D: Tensor, components: int) -> tuple[Tensor, Tensor]:
-    """The first components of standardized features, from the largest down, over the root of their mean variance."""
+    """The first components of standardized features, by variance, divided by the root of their mean variance."""
     variances, axes = torch.linalg.eigh((train_N_D.T @ train_N_D / len(train_N_D)).double())
     axes = (axes.flip(1)[:, :components] / variances.flip(0)[:components].mean().sqrt()).float()
     return train_N_D @ axes, test_N_D @ axes
 
 
 def _read(path: Path) -> tuple[Tensor, Tensor] | None:
-    """The features that were kept; None where none were, or where they are damaged, which the checksums tell."""
+    """The cached features; None if there are none, or if a checksum shows that they are damaged."""
     if not path.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Features of texts that are learned without labels: latent semantic analysis."""
+"""Features of texts, learned without labels by latent semantic analysis."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,14 +16,15 @@ from tonsure.errors import InputError, MissingExtraError
 class LatentSemantics:
     """A dataset of texts whose inputs become features, float32 [N, D], learned from the training texts alone.
 
-    Words are counted and weighted, (1 + log count) · log((1 + N) / (1 + texts with the word)) + 1, as scikit-learn
-    does, each text to length 1; these are projected on the first D right singular vectors of the training texts, and
-    each text is scaled to length √D again, so that a feature is about 1 in size. A text without a known word is all
-    zeros. Deerwester, Dumais, Furnas, Landauer & Harshman 1990.
+    Words are counted and weighted by (1 + log count) · (log((1 + N) / (1 + texts with the word)) + 1), as scikit-learn
+    does, and each text is scaled to length 1. The weights are projected on the first D right singular vectors of the
+    training texts, and each text is scaled to length √D, so that a feature has a size of about 1. A text without a
+    known word is all zeros.
+    Source: Deerwester, Dumais, Furnas, Landauer & Harshman 1990.
 
     Args:
-        dataset: what gives the texts, as numbered words: int64 [N, length].
-        components: D, fewer than there are words.
+        dataset: the texts, as numbered words, int64 [N, length].
+        components: D, below the number of words.
         seed: of the randomized singular value decomposition.
 
     Raises:
@@ -39,7 +40,7 @@ class LatentSemantics:
             raise InputError(f"components must be at least 1, found {self.components}")
 
     def load(self) -> Dataset:
-        """Raises: as the dataset; InputError where its inputs are no texts; MissingExtraError without scikit-learn."""
+        """Raises as the dataset; InputError if its inputs are no texts; MissingExtraError without scikit-learn."""
         try:
             from sklearn.decomposition import TruncatedSVD
             from sklearn.feature_extraction.text import TfidfTransformer

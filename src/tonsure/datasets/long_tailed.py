@@ -1,4 +1,4 @@
-"""A pool in which some classes are rare, as in most pools that nobody has looked at yet."""
+"""A pool in which some classes are rare."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,14 +11,15 @@ from tonsure.errors import InputError
 
 @dataclass(frozen=True)
 class LongTailed:
-    """Of class c ⌈n_c · ratio^(−c / (C − 1))⌉ training items, drawn: from all of class 0 down to one of ``ratio``.
+    """A dataset with ⌈n_c · ratio^(−c / (C − 1))⌉ random training items of class c, of the n_c that there are.
 
-    They stay in the order of the dataset, which then says no more of their classes than it did. The test set stays as
-    it is. Cui, Jia, Lin, Song & Belongie 2019, section 5.1 (long-tailed CIFAR).
+    The items keep the order of the dataset. The test set does not change.
+    Source: Cui, Jia, Lin, Song & Belongie 2019, section 5.1 (long-tailed CIFAR).
 
     Args:
-        ratio: how many times rarer the last class is kept than the first; 1 keeps all.
-        seed: decides which items are kept.
+        dataset: the whole dataset.
+        ratio: the share of the first class that is kept, divided by that of the last; 1 keeps all items.
+        seed: of the draw.
     """
 
     dataset: Loader
@@ -26,7 +27,7 @@ class LongTailed:
     seed: int = 0
 
     def load(self) -> Dataset:
-        """Raises: as the dataset, and InputError for a ratio below 1."""
+        """Raises as the dataset, and InputError for a ratio below 1."""
         if not 1 <= self.ratio < float("inf"):
             raise InputError(f"ratio is {self.ratio}, expected a finite number of at least 1")
         whole = self.dataset.load()

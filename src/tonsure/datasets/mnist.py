@@ -1,4 +1,4 @@
-"""MNIST, and the data sets that are distributed like it: four gzipped IDX files."""
+"""MNIST, and datasets in the same format: four gzipped IDX files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,15 @@ from tonsure.datasets.images import LabeledImages, check_labels, image_dataset
 
 @dataclass(frozen=True)
 class IdxSource:
-    """Everything that tells one such data set from another.
+    """The settings of one such dataset.
 
     Args:
-        name: of the data set, and of its folder.
+        name: of the dataset and of its folder.
+        mirrors: addresses of folders with the files, the preferred one first.
         md5s: of the training images, training labels, test images and test labels.
         mean: of the training pixels, scaled to [0, 1].
-        deviation: their standard deviation.
+        deviation: the standard deviation of the same.
+        classes: the names of the classes.
     """
 
     name: str
@@ -31,33 +33,33 @@ class IdxSource:
 
 @dataclass(frozen=True)
 class MNIST:
-    """Handwritten digits, 60,000 and 10,000 of 28 × 28 (LeCun, Bottou, Bengio & Haffner 1998)."""
+    """Handwritten digits, 28 × 28, 60,000 and 10,000 for testing (LeCun, Bottou, Bengio & Haffner 1998)."""
 
     def load(self) -> Dataset:
-        """Raises: as ``tonsure.datasets.files.find``, and InputError for a file with other contents."""
+        """Reads the files; raises as ``tonsure.datasets.files.find``, and InputError if their contents are wrong."""
         return load_idx(_MNIST)
 
 
 @dataclass(frozen=True)
 class FashionMNIST:
-    """Articles of clothing, 60,000 and 10,000 of 28 × 28 (Xiao, Rasul & Vollgraf 2017)."""
+    """Articles of clothing, 28 × 28, 60,000 and 10,000 for testing (Xiao, Rasul & Vollgraf 2017)."""
 
     def load(self) -> Dataset:
-        """Raises: as ``tonsure.datasets.files.find``, and InputError for a file with other contents."""
+        """Reads the files; raises as ``tonsure.datasets.files.find``, and InputError if their contents are wrong."""
         return load_idx(_FASHION_MNIST)
 
 
 @dataclass(frozen=True)
 class KMNIST:
-    """Characters of old Japanese books, 60,000 and 10,000 of 28 × 28 (Clanuwat et al. 2018)."""
+    """Characters of old Japanese books, 28 × 28, 60,000 and 10,000 for testing (Clanuwat et al. 2018)."""
 
     def load(self) -> Dataset:
-        """Raises: as ``tonsure.datasets.files.find``, and InputError for a file with other contents."""
+        """Reads the files; raises as ``tonsure.datasets.files.find``, and InputError if their contents are wrong."""
         return load_idx(_KMNIST)
 
 
 def load_idx(source: IdxSource, cache: Path | None = None) -> Dataset:
-    """Finds, reads, checks and scales the four files of a data set."""
+    """Finds the four files of a dataset, reads and checks them, and scales the pixels."""
     names = (
         "train-images-idx3-ubyte.gz",
         "train-labels-idx1-ubyte.gz",

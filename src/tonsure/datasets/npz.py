@@ -1,4 +1,4 @@
-"""Arrays in a NumPy archive, each with the axes that it must have."""
+"""Reading arrays from a NumPy archive."""
 
 import zipfile
 import zlib
@@ -11,10 +11,11 @@ from tonsure.errors import InputError
 
 
 def read_npz(path: Path, ndims: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """The named arrays of unsigned bytes in the archive, each with so many axes; nothing in it is ever unpickled.
+    """The named arrays of unsigned bytes in the archive, each with the given number of axes. Nothing is unpickled.
 
     Raises:
-        InputError: the file is missing, damaged, or lacks an array, or an array is another one; the message names it.
+        InputError: the file is missing or damaged, lacks an array, or an array has another type or number of axes; the
+            message names it.
     """
     try:
         with path.open("rb") as opened, np.load(opened) as archive:  # of a damaged one, np.load closes nothing

@@ -1,4 +1,4 @@
-"""Pickles of arrays, lists, numbers and strings, and of nothing else."""
+"""Reading pickles of arrays, lists, numbers and strings, without executing anything else."""
 
 import io
 import pickle
@@ -16,14 +16,14 @@ _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
     ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
 }
-"""A pickle may call any function that it can name: these are all that it can."""
+"""The only functions that a pickle may call."""
 
 
 def load_arrays(content: bytes, path: Path) -> Any:
-    """What was pickled, strings of Python 2 as bytes; ``path`` is where it comes from, for the messages.
+    """The pickled object, with strings of Python 2 as bytes; ``path`` is used in messages.
 
     Raises:
-        InputError: it names anything but what makes an array, or is damaged.
+        InputError: the pickle is damaged, or names anything that is not needed for arrays.
     """
     try:
         return _Unpickler(io.BytesIO(content), encoding="bytes").load()

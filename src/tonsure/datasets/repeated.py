@@ -1,4 +1,4 @@
-"""A pool with copies, in which a method that does not see them wastes its labels."""
+"""A pool with near copies of every item."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,15 +11,17 @@ from tonsure.errors import InputError
 
 @dataclass(frozen=True)
 class Repeated:
-    """All training items several times, with a little noise, as RepeatedMNIST (Kirsch, van Amersfoort & Gal 2019).
+    """A dataset with several copies of all training items, with Gaussian noise.
 
-    Row ``c N + i`` is copy c of item i. The noise is on the inputs of all copies, the first as well; what a person
-    looks at, and the test set, stay as they are.
+    Row ``c N + i`` is copy c of item i. The noise is added to the inputs of all copies, the first included. Images and
+    texts for display, and the test set, do not change.
+    Source: RepeatedMNIST (Kirsch, van Amersfoort & Gal 2019).
 
     Args:
-        copies: how often each item is there.
-        noise: the standard deviation of the Gaussian noise, in the units of the inputs; 0 makes exact copies.
-        seed: decides the noise.
+        dataset: the items.
+        copies: the number of copies of each item.
+        noise: the standard deviation of the noise, in the unit of the inputs; 0 makes exact copies.
+        seed: of the noise.
     """
 
     dataset: Loader
@@ -28,7 +30,7 @@ class Repeated:
     seed: int = 0
 
     def load(self) -> Dataset:
-        """Raises: as the dataset, and InputError for settings out of range, or noise on inputs that are no floats."""
+        """Raises as the dataset, and InputError for settings out of range, or noise on inputs that are no floats."""
         if self.copies < 1 or not 0 <= self.noise < math.inf:
             raise InputError(
                 f"copies = {self.copies}, noise = {self.noise}; expected copies >= 1 and a finite noise >= 0"

@@ -1,4 +1,4 @@
-"""A part of a dataset, for a quick experiment."""
+"""A part of a dataset."""
 
 from dataclasses import dataclass, replace
 
@@ -12,12 +12,13 @@ from tonsure.errors import InputError
 
 @dataclass(frozen=True)
 class Subset:
-    """Some items of each split, of every class as many, as far as there are enough of it.
+    """A random part of each split, with the same number of items of every class, if there are enough.
 
     Args:
-        train: how many training items are kept.
-        test: how many test items.
-        seed: decides which.
+        dataset: the whole dataset.
+        train: the number of training items.
+        test: the number of test items.
+        seed: of the draw.
     """
 
     dataset: Loader
@@ -26,7 +27,7 @@ class Subset:
     seed: int = 0
 
     def load(self) -> Dataset:
-        """Raises: as the dataset, and InputError where a split has fewer items than are to be kept."""
+        """Raises as the dataset, and InputError if a split has fewer items."""
         whole = self.dataset.load()
         generator = torch.Generator().manual_seed(self.seed)
         train_rows = _drawn("train", self.train, whole.train_labels, generator)
@@ -43,7 +44,7 @@ class Subset:
 
 
 def _drawn(split: str, count: int, labels_N: Int64[Tensor, "N"], generator: torch.Generator) -> Int64[Tensor, "count"]:
-    """Rows of the split, ascending: one of every class, then another one of every class that has more, and so on."""
+    """Rows of the split, ascending: one of every class, then a second one of every class that has two, and so on."""
     if not 0 < count <= len(labels_N):
         raise InputError(f"{split} must be 1 to {len(labels_N)}, the items that there are, found {count}")
     order_N = torch.randperm(len(labels_N), generator=generator)

@@ -16,15 +16,15 @@ CLASSES = tuple(str(digit) for digit in range(10))
 
 @dataclass(frozen=True)
 class SVHN:
-    """Digits cut out of photographs, 73,257 and 26,032 of 32 × 32 (Netzer et al. 2011), without the extra ones."""
+    """House numbers, 32 × 32, 73,257 and 26,032 for testing, without the extra images (Netzer et al. 2011)."""
 
     def load(self) -> Dataset:
-        """Raises: as ``tonsure.datasets.files.find``, and InputError for a file with other contents."""
+        """Reads the files; raises as ``tonsure.datasets.files.find``, and InputError if their contents are wrong."""
         return load_svhn(_TRAIN, _TEST)
 
 
 def load_svhn(train: RemoteFile, test: RemoteFile, cache: Path | None = None) -> Dataset:
-    """Finds, reads, checks and scales the two files."""
+    """Finds the two files, reads and checks them, and scales the pixels."""
     return image_dataset(
         "svhn",
         "svhn, the official files without the extra training images: all",

@@ -1,4 +1,4 @@
-"""Texts as numbered words."""
+"""Texts as sequences of word numbers."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from tonsure.datasets.dataset import Dataset
 from tonsure.errors import InputError, MissingExtraError
 
 PADDING, UNKNOWN = 0, 1
-"""The numbers of no word at all, and of a word that has no number of its own."""
+"""The numbers of padding, and of words without a number of their own."""
 
 LabeledTexts = tuple[Sequence[str], Sequence[int]]
 
@@ -28,7 +28,7 @@ def text_dataset(
     length: int,
     ngrams: int = 1,
 ) -> Dataset:
-    """Texts that were read and checked, as a dataset; ``what`` begins the description, the rest is as ``numbered``."""
+    """A dataset from texts that were read and checked. ``what`` begins the description; the rest as ``numbered``."""
     (train_texts, train_labels), (test_texts, test_labels) = train, test
     train_inputs, test_inputs = numbered(train_texts, test_texts, words=words, length=length, ngrams=ngrams)
     return Dataset(
@@ -52,16 +52,16 @@ def numbered(
 ) -> tuple[Int64[Tensor, "N width"], Int64[Tensor, "M width"]]:
     """Both sets of texts as numbers: 0 is padding, 1 an unknown word, then the training words, most frequent first.
 
-    Words are as scikit-learn's CountVectorizer finds them, in lower case, but those of one letter count as well. Of
-    words that are equally frequent, the first in the alphabet goes first. What the training texts have only once is
-    unknown too, so that a network meets unknown words before the test. A text without any word is one unknown word.
+    Words are those of scikit-learn's CountVectorizer, in lower case, with words of one letter. Words with the same
+    frequency are sorted. Words that occur once in the training texts are unknown too, so that a network is trained on
+    unknown words. A text without words is one unknown word.
 
     Args:
-        words: how many numbers there are in all; every number is below.
-        length: how many of the first words of a text are kept; the width.
-        ngrams: 2 adds the pairs of neighboring words (fastText: Joulin, Grave, Bojanowski & Mikolov 2017), which share
-            the numbers with the words and follow them in ``length - 1`` further columns. Pairs without a number are
-            left out: most pairs are rare, and would make all texts alike.
+        words: the number of numbers; every number is below it.
+        length: the number of first words that are kept of a text; the width.
+        ngrams: 2 adds pairs of neighboring words (fastText: Joulin, Grave, Bojanowski & Mikolov 2017). Pairs share the
+            numbers with words and follow them in ``length - 1`` more columns. Pairs without a number are omitted,
+            because most pairs are rare.
 
     Raises:
         InputError: a setting is out of range.
