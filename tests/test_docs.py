@@ -60,7 +60,7 @@ def test_snippets_run(page, make_log_probs, capsys, tmp_path, monkeypatch):
         lines = capsys.readouterr().out.splitlines()
         assert [line.split()[0] for line in lines] == ["20", "40", "60", "80"]
     if page == "docs/store.md":
-        assert len(module.hundred) == 100
+        assert len(module.chosen) == len(module.hundred) == 100
         assert set(module.ten_more.rows.tolist()) < set(range(500, 1000))
     if page == "docs/experiments.md":
         assert set(module.experiment.methods) == {"random", "facility-location", "PowerBALD"}
