@@ -36,7 +36,7 @@ class Prefilter(Optimizer):
             raise InputError(f"Prefilter: first is {self.first}, expected at least 1")
         if isinstance(self.optimizer, Prefilter | StochasticGreedy):
             raise InputError(
-                f"Prefilter: by is {self.optimizer}, which narrows the pool itself; expected another search"
+                f"Prefilter: optimizer is {self.optimizer}, which narrows the pool itself; expected another search"
             )
 
     def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
