@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from test_predictions import Table, make_table
+from test_predictions import Featured, Table, make_features, make_table
+from tonsure import durable_files
 from tonsure.errors import InputError, StoreError
+from tonsure.models.features import penultimate
 from tonsure.models.predict import predict
 from tonsure.predictions.store import Store, draft, sealing, writing
 
@@ -20,10 +22,10 @@ INPUTS = torch.arange(10)
 IDS = [f"item {row}" for row in range(10)]
 
 
-def make_store(out, *, table=None, inputs=INPUTS, widths=WIDTHS, **more):
+def make_store(out, *, table=None, inputs=INPUTS, widths=WIDTHS, model=Table, **more):
     """Three members, four blocks, two shards."""
-    model = Table(make_table() if table is None else table, widths)
-    return predict(model, inputs, out=out, **{"ids": IDS, "block_size": 3, **more}), model.calls
+    made = model(make_table() if table is None else table, widths)
+    return predict(made, inputs, out=out, **{"ids": IDS, "block_size": 3, **more}), made.calls
 
 
 def contents(folder):
@@ -42,12 +44,13 @@ def freeze(setattr):
 
 # What writes to the disk, and what else happens to it. A block that lies in two shards is mapped twice.
 WRITES = [
-    *((draft, name) for name in ("append_line", "_allocate")),
+    *((draft, name) for name in ("append_json_line", "_allocate")),
     *((sealing, name) for name in ("write_file", "write_table", "sync")),
+    (durable_files, "sync"),
     *((Path, name) for name in ("mkdir", "touch", "write_text")),
 ]
 HALVES = {
-    "append_line": lambda journal, line: journal.open("ab", 0).write(b'{"first_row": 0, "ro'),
+    "append_json_line": lambda journal, line, **_: journal.open("ab", 0).write(b'{"first_row": 0, "ro'),
     "write_text": lambda path, text: path.write_bytes(text[:100].encode()),
     "write_table": lambda table, path: path.write_bytes(b"PAR1"),
 }
@@ -87,12 +90,12 @@ def in_a_process(work):
 
 def killed_at(folder, instant):
     stop_at(instant, lambda: os._exit(7), STEPS)
-    make_store(folder / f"killed at {instant}")
+    make_store(folder / f"killed at {instant}", model=Featured)
 
 
 def list_steps(folder):
     taken = stop_at(-1, None, STEPS)
-    make_store(folder / "steps")
+    make_store(folder / "steps", model=Featured)
     (folder / "steps.txt").write_text(" ".join(taken))
 
 
@@ -111,10 +114,10 @@ def test_killed_at_any_instant_it_goes_on_to_the_same_bytes(tmp_path):
     code = f"from test_predict_store import *; killed_at_every_step(Path({str(tmp_path)!r}))"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, env=environment)
-    make_store(tmp_path / "whole")
+    make_store(tmp_path / "whole", model=Featured)
     whole = contents(tmp_path / "whole")
     shards = ["log_probs-00000.safetensors", "log_probs-00001.safetensors"]
-    assert sorted(whole) == ["items.parquet", *shards, "manifest.json"]
+    assert sorted(whole) == ["features.safetensors", "items.parquet", *shards, "manifest.json"]
     killed = sorted(tmp_path.glob("killed*"))
     torn, unfinished = 0, 0
     assert len(killed) > 50
@@ -125,12 +128,12 @@ def test_killed_at_any_instant_it_goes_on_to_the_same_bytes(tmp_path):
             Store.open(folder)
         else:
             unfinished += 1
-            with pytest.raises(StoreError, match=r"was not finished|is no store"):
+            with pytest.raises(StoreError, match=r"was not finished|is not a store"):
                 Store.open(folder)
-        store, _ = make_store(folder)
+        store, _ = make_store(folder, model=Featured)
         store.verify()
         assert contents(folder) == whole, folder
-    assert torn == 13  # the first line, and one for each block
+    assert torn == 17  # the first line, and one for each block
     assert unfinished > 50
 
 
@@ -148,7 +151,7 @@ def test_only_what_is_missing_is_predicted(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        stop_at(7, stop, [(draft, "append_line")], patch.setattr)
+        stop_at(7, stop, [(draft, "append_json_line")], patch.setattr)
         with pytest.raises(KeyboardInterrupt):
             make_store(tmp_path / "store")
     # Six blocks are in the journal: all of the first member, two of the second. The first of each comes again.
@@ -164,11 +167,103 @@ def test_only_what_is_missing_is_predicted(tmp_path):
     assert again.ids == IDS
 
 
+@pytest.mark.parametrize("rows", [None, [7, 0, 7, 9]])
+@pytest.mark.parametrize("features", [None, True])
+def test_features_are_stored_beside_the_predictions(tmp_path, rows, features):
+    store, calls = make_store(tmp_path / "store", model=Featured, rows=rows, features=features, ids=None)
+    kept = range(10) if rows is None else rows
+    assert torch.equal(torch.cat(store.parts), make_table()[kept].half())
+    assert torch.equal(store.features, make_features()[kept])
+    assert [items for member, items in calls if member == "features"] == [
+        list(kept[start : start + 3]) for start in range(0, len(kept), 3)
+    ]
+    before = contents(tmp_path / "store")
+    again, calls = make_store(tmp_path / "store", model=Featured, rows=rows, features=features, ids=None)
+    assert calls == [*((member, list(kept[:3])) for member in range(3)), ("features", list(kept[:3]))]
+    assert torch.equal(again.features, store.features)
+    assert contents(tmp_path / "store") == before
+
+
+def test_features_are_optional(tmp_path):
+    store, calls = make_store(tmp_path / "without", model=Featured, features=False)
+    assert store.features is None
+    assert all(member != "features" for member, _ in calls)
+    assert make_store(tmp_path / "none", features=False)[0].features is None  # the model has none
+    make_store(tmp_path / "with", model=Featured)
+    with pytest.raises(StoreError, match="features is False, this call has True"):
+        make_store(tmp_path / "without", model=Featured, features=True)
+    with pytest.raises(StoreError, match="features is True, this call has False"):
+        make_store(tmp_path / "with", model=Featured, features=False)
+    assert make_store(tmp_path / "without", model=Featured)[0].features is None
+
+
+def stop_at_features(folder):
+    """A draft with all predictions and one block of features."""
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(14, stop, [(draft, "append_json_line")], patch.setattr)
+        with pytest.raises(KeyboardInterrupt):
+            make_store(folder, model=Featured)
+
+
+def test_only_missing_features_are_computed(tmp_path):
+    stop_at_features(tmp_path / "store")
+    with pytest.raises(StoreError, match=r"features is \{.*'D': 2.*\}, this call has None"):
+        make_store(tmp_path / "store", model=Featured, features=False)
+    store, calls = make_store(tmp_path / "store", model=Featured)
+    assert calls == [
+        ("features", [0, 1, 2]),
+        *((member, [0, 1, 2]) for member in range(3)),
+        *(("features", items) for items in ([3, 4, 5], [6, 7, 8], [9])),
+    ]
+    assert torch.equal(store.features, make_features())
+
+
+class OtherFeatures(Featured):
+    def features(self, inputs):
+        return super().features(inputs) + 0.01 * (inputs == 2)[:, None]
+
+
+OtherFeatures.__module__, OtherFeatures.__qualname__ = Featured.__module__, Featured.__qualname__
+
+
+@pytest.mark.parametrize("make_first", [stop_at_features, lambda folder: make_store(folder, model=Featured)])
+def test_features_of_another_model(tmp_path, make_first):
+    make_first(tmp_path / "store")
+    before = contents(tmp_path / "store")
+    with pytest.raises(StoreError, match="the features of its first items differ; nothing was changed"):
+        make_store(tmp_path / "store", model=OtherFeatures)
+    assert contents(tmp_path / "store") == before
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (lambda inputs: inputs.float(), r"the model must return features \[n, D\], found \[3\] for n = 3"),
+        (lambda inputs: inputs.tolist(), r"must return features \[n, D\], found list for n = 3"),
+        (lambda inputs: torch.ones(len(inputs), 0), r"must return features \[n, D\], found \[3, 0\]"),
+        (lambda inputs: torch.ones(len(inputs), 1 + int(5 in inputs)), "features of D = 2 for row 5, but of D = 1"),
+        (lambda inputs: torch.where(inputs == 4, torch.nan, 1.0)[:, None], "the features of row 4 hold nan or inf"),
+        (
+            lambda inputs: penultimate(torch.nn.Identity(), inputs),
+            "calls no nn.Linear.* With features=False the predictions are stored without features",
+        ),
+    ],
+)
+def test_features_that_cannot_be_stored(tmp_path, monkeypatch, features, message):
+    monkeypatch.setattr(Featured, "features", lambda self, inputs: features(inputs))
+    with pytest.raises(InputError, match=message):
+        make_store(tmp_path / "store", model=Featured, rows=[0, 1, 2, 5, 4], ids=None)
+
+
 def half_of(folder):
     """A draft of two members of three."""
     table = make_table()
     table[2, 3] = 1.0
-    with pytest.raises(InputError, match="row 2 is no distribution"):
+    with pytest.raises(InputError, match="row 2 is not a distribution"):
         make_store(folder, table=table)
 
 
@@ -179,7 +274,7 @@ OTHERS = [
     ({"rows": [1, 0, *range(2, 10)]}, "rows is crc32"),
     ({"dtype": torch.float32}, "dtype is (torch.)?float16, this call has (torch.)?float32"),
     ({"table": make_table(K=5), "widths": (5,)}, "K is 4, this call has 5"),
-    ({"table": make_table().flip(2)}, "is of another model, though it is called the same"),
+    ({"table": make_table().flip(2)}, "is of another model with the same settings"),
 ]
 
 
@@ -248,10 +343,12 @@ def test_a_store_that_predict_did_not_make(tmp_path):
     ("more", "error", "message"),
     [
         ({"ids": IDS[:9]}, StoreError, "there are 9 ids, but the predictions have 10 rows"),
-        ({"ids": [*IDS[:9], IDS[0]]}, StoreError, "the id 'item 0' stands twice, at rows 0 and 9"),
-        ({"about": {"a": {1, 2}}}, InputError, "about cannot be kept as JSON"),
+        ({"ids": [*IDS[:9], IDS[0]]}, StoreError, "the id 'item 0' is repeated, at rows 0 and 9"),
+        ({"about": {"a": {1, 2}}}, InputError, "about cannot be stored as JSON"),
         ({"dtype": torch.float64}, InputError, "a store holds float16, bfloat16, float32, found torch.float64"),
-        ({"out": None}, InputError, "ids, items and about are kept in a store, expected out"),
+        ({"out": None}, InputError, "ids, items and about are kept in a store: expected out"),
+        ({"out": None, "ids": None, "features": True}, InputError, "features, ids, items and about are kept in a sto"),
+        ({"features": True}, InputError, "features is True, but <test_predictions.Table .* has no features"),
     ],
 )
 def test_what_cannot_be_begun_leaves_nothing(tmp_path, more, error, message):

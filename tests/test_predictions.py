@@ -15,7 +15,7 @@ class Table(BayesianModel):
     def __init__(self, table: Tensor, widths: tuple[int, ...] = (), samples: int | None = None):
         self.table, self.widths = table, widths or (table.shape[1],)
         self._samples = table.shape[1] if samples is None else samples
-        self.calls: list[tuple[int, list[int]]] = []
+        self.calls: list[tuple[int | str, list[int]]] = []
 
     @property
     def samples(self) -> int:
@@ -32,6 +32,18 @@ class Table(BayesianModel):
                 return part[inputs.flatten()]
 
             yield member
+
+
+class Featured(Table):
+    """With features: an item has its row in a table of them."""
+
+    def features(self, inputs: Tensor) -> Tensor:
+        self.calls.append(("features", inputs.flatten().tolist()))
+        return make_features()[inputs.flatten()]
+
+
+def make_features(N: int = 10) -> Tensor:
+    return torch.randn(N, 2, generator=torch.Generator().manual_seed(1))
 
 
 def make_table(N: int = 10, K: int = 4, C: int = 3) -> Tensor:
@@ -72,12 +84,12 @@ def test_impossible_classes_are_welcome():
 def test_what_is_no_distribution_is_refused_by_row(wrong):
     table = make_table()
     table[[6, 8], 2, 1] = wrong
-    with pytest.raises(InputError, match=r"row 8 is no distribution: its log probabilities are \["):
+    with pytest.raises(InputError, match=r"row 8 is not a distribution: its log-probabilities are \["):
         predict(Table(table), torch.arange(10), rows=[1, 8, 6], block_size=2)
 
 
 def test_logits_are_refused():
-    with pytest.raises(InputError, match="row 0 is no distribution"):
+    with pytest.raises(InputError, match="row 0 is not a distribution"):
         predict(Table(torch.ones(10, 4, 3)), torch.arange(10))
 
 
@@ -93,9 +105,9 @@ class Fixed(Table):
     [
         (Fixed(make_table(4)[:, 0], samples=4), r"\[n, K, C\], found \[4, 3\] for n = 5"),
         (Fixed(make_table(4)), r"\[n, K, C\], found \[4, 4, 3\] for n = 5"),
-        (Table(make_table(5), samples=6), "the model has 6 samples, but its members gave 4"),
-        (Table(make_table(5), samples=3), r"gave \[5, 4, 3\] for 5 items after 0 of 3 samples"),
-        (Table(make_table(5), (3, 1), samples=3), r"gave \[5, 1, 3\] for 5 items after 3 of 3 samples"),
+        (Table(make_table(5), samples=6), "the model has 6 samples, but its members returned 4"),
+        (Table(make_table(5), samples=3), r"the shape \[5, 4, 3\] for 5 items after 0 of 3 samples"),
+        (Table(make_table(5), (3, 1), samples=3), r"the shape \[5, 1, 3\] for 5 items after 3 of 3 samples"),
     ],
 )
 def test_output_of_the_wrong_shape_is_refused(model, message):
@@ -106,8 +118,8 @@ def test_output_of_the_wrong_shape_is_refused(model, message):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([0, 10], "row 10 is not among the inputs, whose rows are 0 to 9"),
-        ([0, -1], "row -1 is not among the inputs"),
+        ([0, 10], "rows holds 10, expected rows of the inputs, 0 to 9"),
+        ([0, -1], "rows holds -1"),
         ([], "nothing to predict"),
         (torch.tensor([0.0]), "rows must be a list of integers, found torch.float32"),
         (torch.ones(10, dtype=torch.bool), "found torch.bool"),

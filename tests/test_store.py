@@ -6,6 +6,7 @@ import mmap
 import os
 import pickle
 import shutil
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -18,7 +19,18 @@ from safetensors.torch import load_file
 
 import tonsure as tn
 from tonsure.errors import InputError, MissingExtraError, StoreError
-from tonsure.predictions.store import Draft, Layout, Place, Store, manifest, sealing, write_block, write_store
+from tonsure.predictions.store import (
+    Draft,
+    FeatureLayout,
+    FeaturePlace,
+    Layout,
+    Place,
+    Store,
+    manifest,
+    sealing,
+    write_block,
+    write_store,
+)
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
@@ -45,6 +57,67 @@ def test_every_number_comes_back(log_probs, tmp_path, dtype):
     assert torch.cat(store.parts).isneginf().any()
     for number, part in enumerate(store.parts):
         assert torch.equal(load_file(store.path / f"log_probs-{number:05}.safetensors")["log_probs"], part)
+
+
+@pytest.fixture
+def features():
+    return torch.randn(30, 7, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_feature_comes_back(log_probs, features, tmp_path, monkeypatch, dtype):
+    monkeypatch.setattr("tonsure.predictions.store.writing.BLOCK_BYTES", 100)
+    store = write_store(tmp_path / "store", log_probs, features=features.to(dtype), rows_per_shard=12)
+    assert store.features.dtype == dtype
+    assert torch.equal(store.features, features.to(dtype))
+    assert torch.equal(load_file(store.path / "features.safetensors")["features"], features.to(dtype))
+    assert torch.equal(torch.cat(store.parts), log_probs)
+    assert repr(store) == f"Store({str(store.path)!r}, shape=(30, 5, 4), dtype=torch.float32, features=(30, 7))"
+    store.verify()
+
+
+@pytest.mark.parametrize(
+    "given", [lambda features: features.numpy(), lambda features: features.double(), lambda features: as_map(features)]
+)
+def test_features_of_arrays(log_probs, features, tmp_path, given):
+    store = write_store(tmp_path / "store", log_probs, features=given(features))
+    assert store.features.dtype == torch.float32
+    assert torch.equal(store.features, features)
+
+
+def as_map(features):
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(f"{folder}/features.npy", features.numpy())
+        return np.load(f"{folder}/features.npy", mmap_mode="r")
+
+
+def test_features_are_read_where_they_are(log_probs, features, tmp_path):
+    store = write_store(tmp_path / "store", log_probs, features=features)
+    (tmp_path / "store" / "log_probs-00000.safetensors").write_bytes(b"")  # not needed
+    reader = store.feature_reader()
+    assert (reader.path, reader.of, len(reader)) == (str(store.path), "features", 30)
+    assert torch.equal(reader.stored(torch.tensor([3, 4, 20])), features[[3, 4, 20]])
+    with (tmp_path / "store" / "features.safetensors").open("r+b") as file:
+        file.seek(256)
+        file.write(np.float32(-7).tobytes())
+    assert store.features[0, 0] == -7
+    reader.release()
+    assert torch.equal(store.features[1:], features[1:])
+    assert reader.works_on == torch.device("cpu")
+    assert store.feature_reader(torch.device("meta")).stored(torch.tensor([3])).device.type == "meta"
+
+
+def test_a_store_without_features(path):
+    store = Store.open(path)
+    assert store.features is None
+    assert store.feature_reader() is None
+
+
+def test_selection_by_features_is_that_from_memory(log_probs, features, tmp_path):
+    store = write_store(tmp_path / "store", log_probs, features=features)
+    expected = tn.select(log_probs, tn.CoreSet(), 3, features=features, labeled=[4])
+    for given in ({"predictions": store}, {"predictions": log_probs, "features": store}, {"features": store}):
+        assert tn.select(method=tn.CoreSet(), k=3, labeled=[4], **given).rows.tolist() == expected.rows.tolist()
 
 
 @pytest.mark.parametrize(
@@ -123,6 +196,7 @@ def test_released_pages_are_not_held(tmp_path):
 def test_travels_as_its_path(path):
     store = Store.open(path)
     assert len(pickle.dumps(store)) < 500
+    _ = store.features
     assert torch.equal(pickle.loads(pickle.dumps(store)).parts[2], store.parts[2])
 
 
@@ -148,12 +222,16 @@ def test_selection_is_that_from_memory(path, log_probs, objective):
         (lambda p: p, {"dtype": torch.float64}, InputError, "holds float16, bfloat16, float32, found torch.float64"),
         (lambda p: p, {"rows_per_shard": 0}, InputError, "rows_per_shard is 0"),
         (lambda p: p, {"ids": ["a"] * 29}, StoreError, "29 ids, but the predictions have 30 rows"),
-        (lambda p: p, {"ids": [*range(29), 3]}, StoreError, "the id '3' stands twice, at rows 3 and 29"),
-        (lambda p: p, {"items": {"id": [1] * 30}}, StoreError, "the id '1' stands twice, at rows 0 and 1"),
-        (lambda p: p, {"items": {"id": [1]}, "ids": [1]}, InputError, "expected one of them"),
+        (lambda p: p, {"ids": [*range(29), 3]}, StoreError, "the id '3' is repeated, at rows 3 and 29"),
+        (lambda p: p, {"items": {"id": [1] * 30}}, StoreError, "the id '1' is repeated, at rows 0 and 1"),
+        (lambda p: p, {"items": {"id": [1]}, "ids": [1]}, InputError, "expected only one of them"),
         (lambda p: p, {"items": {"size": [1]}}, StoreError, "items have 1 rows"),
-        (lambda p: p, {"items": 3}, InputError, "items are int, of which no table"),
-        (lambda p: p, {"about": {"a": torch.ones(1)}}, InputError, "about cannot be kept as JSON"),
+        (lambda p: p, {"items": 3}, InputError, "items are of type int, expected a table"),
+        (lambda p: p, {"about": {"a": torch.ones(1)}}, InputError, "about cannot be stored as JSON"),
+        (lambda p: p, {"features": torch.ones(29, 2)}, InputError, "features has 29 rows, but the predictions have 30"),
+        (lambda p: p, {"features": torch.ones(30)}, InputError, r"expected floating-point numbers \[N, D\]"),
+        (lambda p: p, {"features": torch.ones(30, 2).log() / 0}, InputError, "row 0 holds nan or infinity"),
+        (lambda p: p, {"features": [[1.0]] * 30}, InputError, "features is of type list, expected a tensor or an arr"),
     ],
 )
 def test_what_fails_leaves_nothing(log_probs, tmp_path, given, more, error, message):
@@ -186,11 +264,14 @@ def flip(file: Path, byte: int) -> None:
         ("log_probs-00001.safetensors", 256 + 80 * 4, "log_probs-00001.safetensors is damaged in rows 15 to 17"),
         ("log_probs-00002.safetensors", -1, "log_probs-00002.safetensors is damaged in rows 27 to 29"),
         ("items.parquet", 100, "items.parquet is damaged: its checksum is"),
+        ("features.safetensors", 30, r"its header is not that of features \[30, 7\] in torch.float32"),
+        ("features.safetensors", 256 + 13 * 28, "features.safetensors is damaged in rows 8 to 15"),
+        ("features.safetensors", -1, "features.safetensors is damaged in rows 24 to 29"),
     ],
 )
-def test_a_flipped_bit_is_found(log_probs, tmp_path, monkeypatch, file, byte, message):
+def test_a_flipped_bit_is_found(log_probs, features, tmp_path, monkeypatch, file, byte, message):
     monkeypatch.setattr("tonsure.predictions.store.layout.BLOCK_BYTES", 3 * 80)
-    path = write_store(tmp_path / "store", log_probs, ids=range(30), rows_per_shard=12).path
+    path = write_store(tmp_path / "store", log_probs, features=features, ids=range(30), rows_per_shard=12).path
     Store.open(path)
     flip(path / file, byte)
     with pytest.raises(StoreError, match=message):
@@ -223,23 +304,27 @@ def test_any_flipped_bit_of_the_manifest_is_found(path):
         (lambda path: os.truncate(path / "items.parquet", 700), "items.parquet has 700 bytes, expected"),
         (lambda path: (path / "log_probs-00002.safetensors").unlink(), "00002.safetensors is missing, a file of 736"),
         (lambda path: (path / "items.parquet").unlink(), "items.parquet is missing"),
+        (lambda path: os.truncate(path / "features.safetensors", 700), "has 700 bytes, expected 1096: it was cut"),
+        (lambda path: (path / "features.safetensors").unlink(), "features.safetensors is missing, a file of 1096"),
         (lambda path: (path / "manifest.json").write_text("{"), "manifest.json cannot be read"),
         (lambda path: (path / "manifest.json").write_text("[]"), "manifest.json cannot be read"),
-        (lambda path: (path / "manifest.json").unlink(), "is no store of predictions: it has no manifest.json"),
+        (lambda path: (path / "manifest.json").unlink(), "is not a store: it has no manifest.json"),
         (lambda path: (path / "manifest.json").rename(path / "journal.jsonl"), "was not finished: call predict again"),
         (shutil.rmtree, "there is no such folder"),
     ],
 )
-def test_what_is_not_whole_is_not_opened(path, harm, message, verify):
+def test_what_is_not_whole_is_not_opened(log_probs, features, tmp_path, harm, message, verify):
+    path = write_store(tmp_path / "store", log_probs, features=features, ids=range(30), rows_per_shard=12).path
     harm(path)
     with pytest.raises(StoreError, match=message):
         Store.open(path, verify=verify)
 
 
-def rewritten(path, **changes):
+def rewritten(path, *, without=(), **changes):
     """The manifest with other fields and the checksum that goes with them."""
     fields = json.loads((path / "manifest.json").read_text())
-    del fields["crc32"]
+    for name in ("crc32", *without):
+        del fields[name]
     fields |= changes
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     (path / "manifest.json").write_text(json.dumps({**fields, "crc32": zlib.crc32(text.encode())}))
@@ -249,9 +334,9 @@ def rewritten(path, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "is of format version 2, this tonsure reads version 1"),
-        ({"colour": "red"}, "lacks something or has too much"),
-        ({"shards": []}, "the shards that its manifest names are not those of"),
+        ({"version": 3}, "is of format version 3, this tonsure reads versions 1 and 2"),
+        ({"colour": "red"}, "has missing or unknown fields"),
+        ({"shards": []}, "the files of log_probs in its manifest do not match"),
     ],
 )
 def test_other_manifests(path, changes, message):
@@ -262,13 +347,29 @@ def test_other_manifests(path, changes, message):
         Store.open(path)
 
 
+def test_a_store_of_version_1(path, log_probs):
+    rewritten(path, without=["features"], version=1)
+    store = Store.open(path)
+    assert torch.equal(torch.cat(store.parts), log_probs)
+    assert (store.features, store.ids[0]) == (None, "picture 0")
+
+
+def test_features_of_another_pool(log_probs, features, tmp_path):
+    few = write_store(tmp_path / "few", log_probs[:20], features=features[:20])
+    many = write_store(tmp_path / "many", log_probs)
+    shutil.copy(few.path / "features.safetensors", many.path)
+    rewritten(many.path, features=json.loads((few.path / "manifest.json").read_text())["features"])
+    with pytest.raises(StoreError, match="the files of features in its manifest do not match FeatureLayout"):
+        Store.open(many.path)
+
+
 def test_ids_that_somebody_else_wrote_are_checked_too(path):
     ids = [f"{row}" for row in range(30)]
     ids[20] = "4"
     parquet.write_table(pyarrow.table({"id": ids}), path / "items.parquet")
     data = (path / "items.parquet").read_bytes()
     rewritten(path, items={"file": "items.parquet", "bytes": len(data), "crc32": zlib.crc32(data), "columns": ["id"]})
-    with pytest.raises(StoreError, match="the id '4' stands twice, at rows 4 and 20"):
+    with pytest.raises(StoreError, match="the id '4' is repeated, at rows 4 and 20"):
         _ = Store.open(path).ids
 
 
@@ -300,7 +401,7 @@ def test_without_the_extra(path, log_probs, monkeypatch):
 
 def test_a_full_disk_leaves_no_store(log_probs, tmp_path, monkeypatch):
     monkeypatch.setattr(sealing, "sync", full)
-    with pytest.raises(StoreError, match=r"the disk is full; the store needs 2,656 bytes.*begins again"):
+    with pytest.raises(StoreError, match=r"the disk is full; the store needs 2,656 bytes.*starts again"):
         write_store(tmp_path / "store", log_probs)
     assert list(tmp_path.iterdir()) == []
 
@@ -365,6 +466,29 @@ def test_a_block_that_was_written_but_is_not_there_does_not_count(log_probs, tmp
         assert torch.equal(torch.cat(draft.finish().parts), log_probs.half())
 
 
+def test_a_draft_with_features(log_probs, features, tmp_path):
+    layout = FeatureLayout.of(30, 7, torch.float32)
+    with Draft(tmp_path / "store", LAYOUT, {}, layout) as draft:
+        assert draft.total_bytes == LAYOUT.total_bytes + 256 + 30 * 28
+        draft.write(0, 0, log_probs)
+        draft.write_features(20, features[20:])
+        draft.write_features(0, features[:11])
+        with pytest.raises(StoreError, match="features of rows from 11 on are not written"):
+            draft.finish()
+        for row, block in ((28, features[:3]), (0, features[:, :3])):
+            with pytest.raises(InputError, match="does not fit into FeatureLayout"):
+                draft.write_features(row, block)
+    flip(tmp_path / "store" / "features.safetensors", 256 + 25 * 28)
+    places = [FeaturePlace(0, 11), FeaturePlace(20, 10), FeaturePlace(11, 9)]
+    with pytest.raises(StoreError, match=r"features is \{'N': 30, .*\}, this call has None"):
+        Draft(tmp_path / "store", LAYOUT, {})
+    with Draft(tmp_path / "store", LAYOUT, {}, layout) as draft:
+        assert [draft.finished(place) for place in places] == [True, False, False]
+        assert torch.equal(draft.read(places[0]), features[:11])
+        draft.write_features(11, features[11:])
+        assert torch.equal(draft.finish().features, features)
+
+
 def test_a_torn_line_does_not_swallow_the_next(log_probs, tmp_path):
     """Killed twice, the second time after more was written."""
     for part in (0, 1):
@@ -408,7 +532,7 @@ def test_places_that_are_taken(tmp_path):
         Draft(tmp_path / "notes.txt", LAYOUT, {})
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
     (tmp_path / "journal.jsonl").write_text("{\n{}\n")
-    with pytest.raises(StoreError, match=r"journal\.jsonl is damaged, its first line reads"):
+    with pytest.raises(StoreError, match=r"journal\.jsonl is damaged in its first line: expected a JSON"):
         Draft(tmp_path, LAYOUT, {})
 
 
@@ -433,7 +557,7 @@ def test_room_is_taken_where_the_system_cannot_be_asked_for_it(log_probs, tmp_pa
 def test_a_disk_too_small_is_found_at_once(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full, raising=False)
-        with pytest.raises(StoreError, match=r"the disk is full; the store needs 1,968 bytes.*goes on from here"):
+        with pytest.raises(StoreError, match=r"the disk is full; the store needs 1,968 bytes.*continues from here"):
             Draft(tmp_path / "store", LAYOUT, {})
     assert list((tmp_path / "store").glob("*.safetensors")) == []
     with Draft(tmp_path / "store", LAYOUT, {}):

@@ -1,4 +1,6 @@
-"""Features: what the last linear layer is given."""
+"""Features: the penultimate activations."""
+
+import inspect
 
 import pytest
 import torch
@@ -133,7 +135,7 @@ def test_a_model_without_features_says_what_to_write():
         def __repr__(self):
             return "Mine()"
 
-    with pytest.raises(tn.InputError, match=r"Mine\(\) exposes no features: give Mine a method features\(inputs\)"):
+    with pytest.raises(tn.InputError, match=r"Mine\(\) has no features: give Mine a method features\(inputs\) that"):
         Mine().features(items(5, 4))
 
 
@@ -144,12 +146,86 @@ def test_a_model_without_features_says_what_to_write():
         (
             nn.Sequential(nn.Flatten(0), nn.Linear(20, 15), nn.Unflatten(0, (5, 3))),
             items(5, 4),
-            r"must have the items on the first axis of its input, found the shape \[20\] for 5 items",
+            r"must have the items on its first axis, found the shape \[20\] for 5 items",
         ),
-        (nn.Linear(4, 3), items(0, 4), "there are 0 items"),
+        (nn.Linear(4, 3), items(0, 4), "there are 0 items and block_size is 1024, expected at least 1 for both"),
     ],
 )
 def test_a_network_that_has_none_is_refused(network, inputs, message):
     with pytest.raises(tn.InputError, match=message):
         penultimate(network, inputs)
     assert not any(layer._forward_pre_hooks for layer in network.modules())
+
+
+@pytest.mark.parametrize("block_size", [4, 1024])
+@pytest.mark.parametrize("convert", [lambda inputs: inputs, lambda inputs: inputs.double().numpy()])
+def test_features_of_a_network_or_a_model(convert, block_size):
+    network, inputs = mlp(), items(11, 4)
+    features = tn.features(network, convert(inputs), block_size=block_size)
+    assert torch.equal(features, penultimate(network.eval(), inputs, block_size=block_size))
+    model = tn.MCDropout(network, samples=2)
+    assert torch.equal(tn.features(model, convert(inputs)), model.features(inputs))
+
+
+def test_features_are_on_the_cpu_wherever_the_network_is(device):
+    network = mlp().to(device)
+    for where in (None, device):
+        assert tn.features(network, items(5, 4), device=where).device.type == "cpu"
+
+
+def test_the_mode_of_every_layer_is_restored():
+    network = mlp()
+    network[2].eval()
+    before = [module.training for module in network.modules()]
+    seen = []
+    network[2].register_forward_hook(lambda module, given, found: seen.append(network.training))
+    tn.features(network, items(5, 4))
+    assert [module.training for module in network.modules()] == before
+    assert seen == [False]
+    with pytest.raises(tn.InputError, match=r"calls no nn\.Linear"):
+        tn.features(nn.Sequential(nn.Dropout(), nn.Flatten()), items(5, 4))
+    network[5] = nn.Identity()
+    network.train()
+    with pytest.raises(RuntimeError):
+        tn.features(network, items(5, 3))
+    assert network.training
+
+
+def test_features_of_something_else():
+    with pytest.raises(tn.InputError, match=r"the model is a str, expected a BayesianModel or a torch\.nn\.Module"):
+        inspect.unwrap(tn.features)("resnet", items(5, 4))  # without the type checks of the test run
+
+
+def without_linear() -> nn.Sequential:
+    return nn.Sequential(nn.Dropout(0.5), nn.Conv1d(1, 3, 4), nn.Flatten())
+
+
+def test_models_without_a_linear_layer_have_no_features():
+    assert tn.MCDropout(mlp(), samples=2).has_features
+    assert tn.MCDropout(Transformer(), samples=2).has_features
+    assert not tn.MCDropout(without_linear(), samples=2).has_features
+    for make, found in ((mlp, True), (without_linear, False)):
+        ensemble = tn.Ensemble(make, members=2, training=SHORT)
+        state = torch.get_rng_state()
+        assert ensemble.has_features == found
+        assert torch.equal(torch.get_rng_state(), state)
+        ensemble.fit(items(9, 4) if found else items(9, 1, 4), torch.arange(9) % 3)
+        assert ensemble.has_features == found
+
+
+def test_predictions_of_a_model_without_a_linear_layer_are_stored_alone(tmp_path):
+    model = tn.MCDropout(without_linear(), samples=2)
+    assert tn.predict(model, items(5, 1, 4), out=tmp_path / "store").features is None
+    with pytest.raises(tn.InputError, match=r"calls no nn\.Linear"):
+        tn.features(model, items(5, 1, 4))
+
+
+@pytest.mark.parametrize("make", [lambda: tn.MCDropout(mlp(), samples=3), lambda: tn.Ensemble(mlp, members=3)])
+def test_stored_features_are_those_of_the_model(tmp_path, make):
+    model = make()
+    model.training = SHORT
+    model.fit(items(9, 4), torch.arange(9) % 3)
+    store = tn.predict(model, items(11, 4), rows=[10, 3, 3, 0, 1], out=tmp_path / "store", block_size=2)
+    features = tn.features(model, items(11, 4)[[10, 3, 3, 0, 1]])
+    torch.testing.assert_close(store.features, features)
+    assert tn.predict(model, items(11, 4), rows=[10, 3, 3, 0, 1], out=tmp_path / "store").features is not None

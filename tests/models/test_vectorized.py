@@ -114,15 +114,19 @@ def test_when_it_is_held_to_be_quicker(network, members, device, quicker):
         (
             dense,
             Training(lambda *given, **named: torch.optim.SGD(*given, **named)),
-            "none of those known .*Adagrad, Ad",
+            "not one of those known .*Adagrad, Ad",
         ),
-        (dense, Training(partial(torch.optim.LBFGS)), "none of those known to treat every weight by itself"),
+        (dense, Training(partial(torch.optim.LBFGS)), "not one of those known to update every weight indep"),
         (lambda: dense(dropout=0.1), Training(), "the network has dropout"),
         (lambda: nn.TransformerEncoderLayer(4, 2, 8, dropout=0.1), Training(), "the network has dropout"),
         (lambda: nn.Sequential(nn.LSTM(4, 3, 2, dropout=0.1)), Training(), "the network has dropout"),
         (lambda: nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)), Training(), "the network has buffers"),
-        (lambda: dense(int(torch.randint(1000, ()))), Training(), "the members are not built alike"),
-        (lambda: [nn.Linear(4, 3), nn.Linear(4, 3).double()][torch.rand(()) > 0.5], Training(), "not built alike"),
+        (lambda: dense(int(torch.randint(1000, ()))), Training(), "the members do not have the same structure"),
+        (
+            lambda: [nn.Linear(4, 3), nn.Linear(4, 3).double()][torch.rand(()) > 0.5],
+            Training(),
+            "do not have the same structure",
+        ),
     ],
 )
 def test_what_stands_against_it_is_refused_only_when_asked_for(make, training, reason):
@@ -133,7 +137,7 @@ def test_what_stands_against_it_is_refused_only_when_asked_for(make, training, r
 
 
 def test_with_patience_members_are_trained_alone():
-    assert "stops when it is best" in vectorized.obstacle([dense(), dense()], Training(patience=1))
+    assert "stops at another step" in vectorized.obstacle([dense(), dense()], Training(patience=1))
 
 
 def test_a_layer_that_is_wrong_together_is_refused():
@@ -141,7 +145,7 @@ def test_a_layer_that_is_wrong_together_is_refused():
     ensemble = Ensemble(
         lambda: text_convolution(4, 3, 2, 2, hidden=4, dropout=0.0), members=2, training=Training(), vectorized=True
     )
-    with pytest.raises(InputError, match=r"the gradient of 0\.vectors\.weight of member 1 is then another one"):
+    with pytest.raises(InputError, match=r"the gradient of 0\.vectors\.weight of member 1 would differ"):
         ensemble.fit(texts, torch.arange(3))
 
 

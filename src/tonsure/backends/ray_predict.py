@@ -1,7 +1,7 @@
-"""Predicting a pool on Ray: workers on several GPUs or machines write the blocks of one store.
+"""Predicts a pool on Ray: workers on several GPUs or machines write the blocks of one store.
 
-Work is given out in ranges of rows, and a worker walks all members of the model over its range: a member can be used
-only until the next is asked for, so single members could not be given out without loading all before them.
+A job is a range of rows, for which a worker uses all members of the model. A member can be used only until the next one
+is requested, so a job for a single member would have to load all members before it.
 """
 
 from collections import Counter, deque
@@ -26,25 +26,32 @@ from tonsure.backends.ray_cluster import (
     ray_library,
     slots,
 )
+from tonsure.durable_files import sync
 from tonsure.errors import BackendError, InputError, StoreError, TonsureError
 from tonsure.models.bayesian_model import BayesianModel
 from tonsure.models.blocks import Blocks
-from tonsure.models.predict import predict, refuse_another
-from tonsure.predictions.store import Draft, Entry, Layout, Place, Store, write_block
-from tonsure.predictions.store.blocks import crc32_of, read_block
+from tonsure.models.predict import (
+    FEATURE_DTYPE,
+    predict,
+    reject_other_features,
+    reject_other_model,
+    stores_features,
+)
+from tonsure.predictions.store import Draft, Entry, FeatureLayout, FeaturePlace, Layout, Place, Store, write_block
+from tonsure.predictions.store.blocks import AnyPlace, crc32_of, read_block, write_feature_block
 from tonsure.predictions.store.items import make_table
 from tonsure.predictions.store.layout import MANIFEST
 from tonsure.predictions.store.manifest import plain
-from tonsure.predictions.store.sealing import sync
+from tonsure.predictions.store.sealing import writing_to
 
 RANGE_BLOCKS = 64
-"""A range has so many blocks at most: what is predicted again when a worker dies."""
+"""The largest number of blocks in a range, which is predicted again if a worker dies."""
 
 INPUT_BYTES = 2**26
-"""About the bytes of inputs that travel with a range."""
+"""The approximate bytes of inputs that are sent with a range."""
 
 RANGES = 4
-"""Ranges for each worker, so that a slow one holds up the others little."""
+"""The number of ranges for each worker, so that the others do not wait long for a slow one."""
 
 
 def predict_on_ray(
@@ -58,29 +65,31 @@ def predict_on_ray(
     cpus_per_worker: float = 1.0,
     gpus_per_worker: float = 0.0,
     retries: int = 3,
+    features: bool | None = None,
     ids: Iterable[object] | None = None,
     items: Any = None,
     about: Mapping[str, Any] | None = None,
     block_size: int = 1024,
     dtype: torch.dtype = torch.float16,
 ) -> Store:
-    """``tonsure.predict(model, inputs, rows, out=out, …)`` by several workers: the same store, and resumable as that.
+    """``tonsure.predict(model, inputs, rows, out=out, …)`` with several workers: the same store, also resumable.
 
-    The workers write to ``out`` themselves, so all machines must see this folder, and have tonsure installed. The
-    model travels once to each machine, the inputs of a range of rows to the worker that predicts it. What a worker
-    that dies had in hand is given to another. A store begun here may be gone on with by ``predict``, and the reverse.
-    If it is complete, this process compares it with the first block of each member, as ``predict`` does.
+    The workers write predictions and features to ``out`` themselves, so all machines must share this folder, and have
+    tonsure installed. The model is sent once to each machine, and the inputs of a range of rows to the worker that
+    predicts it. If a worker dies, its range is given to another. A store that was begun here can be resumed by
+    ``predict``, and the reverse. A finished store is compared with the model by this process, as ``predict`` does.
 
     Args:
         address: of a running cluster, as for ``RayBackend``.
-        workers: how many; None is one for each free CPU, or GPU.
-        cpus_per_worker: CPUs that Ray reserves for each, and its threads.
-        gpus_per_worker: GPUs that Ray reserves for each; the model itself says that it uses them.
+        workers: the number of workers; None is one for each free CPU, or GPU.
+        cpus_per_worker: CPUs that Ray reserves for each worker, and the number of its threads.
+        gpus_per_worker: GPUs that Ray reserves for each worker; the model itself must be set to use them.
         retries: how often the same range may be lost.
+        features: as for ``predict``.
 
     Raises:
-        InputError, StoreError, MissingExtraError: as ``predict`` does.
-        StoreError: what a worker wrote is not seen by this process.
+        InputError, StoreError, MissingExtraError: as ``predict``.
+        StoreError: this process does not see what a worker wrote.
         BackendError: the cluster does not answer or has no room, or a range was lost too often.
     """
     if workers is not None and workers < 1:
@@ -89,29 +98,44 @@ def predict_on_ray(
     blocks = Blocks(model, inputs, torch.arange(len(inputs)) if rows is None else torch.as_tensor(rows), block_size)
     table, about = make_table(ids, items, len(blocks.rows)), plain("about", about or {})
     if (out / MANIFEST).exists():
-        return predict(model, inputs, rows, out=out, items=table, about=about, block_size=block_size, dtype=dtype)
+        return predict(
+            model,
+            inputs,
+            rows,
+            out=out,
+            features=features,
+            items=table,
+            about=about,
+            block_size=block_size,
+            dtype=dtype,
+        )
+    with_features = stores_features(model, features)
     with connected(address, 4 * INPUT_BYTES):
         crew = Crew(
             model, workers or slots(cpus_per_worker, gpus_per_worker), cpus_per_worker, gpus_per_worker, retries
         )
         try:
-            return _write(crew, blocks, out, dtype, table, about)
+            return _write(crew, blocks, out, dtype, with_features, table, about)
         finally:
             crew.end()
 
 
-def _write(crew: "Crew", blocks: Blocks, out: Path, dtype: torch.dtype, table: Any, about: Mapping[str, Any]) -> Store:
-    probe = Job("one item", "sizes", lambda: (blocks.inputs[blocks.rows[:1]],))
-    ((widths, classes),) = crew.answers([probe])
+def _write(
+    crew: "Crew", blocks: Blocks, out: Path, dtype: torch.dtype, features: bool, table: Any, about: Mapping[str, Any]
+) -> Store:
+    probe = Job("one item", "sizes", lambda: (blocks.inputs[blocks.rows[:1]], features))
+    ((widths, classes, D),) = crew.answers([probe])
     layout = Layout.of(*blocks.shape, classes, dtype)
-    with Draft(out, layout, {**blocks.fingerprint(), "block_size": blocks.block_size}) as draft:
+    feature_layout = FeatureLayout.of(len(blocks.rows), D, FEATURE_DTYPE) if features else None
+    fingerprint = {**blocks.fingerprint(), "block_size": blocks.block_size}
+    with Draft(out, layout, fingerprint, feature_layout) as draft:
         written: list[Entry] = []
         for entries in crew.answers(list(_jobs(draft, blocks, widths, crew.workers))):
             _confirm(draft, entries[:1])
             for entry in entries:
                 draft.record(entry)
             written += entries
-        # Once more, now that all is written: some file systems lose bytes beside which another machine writes.
+        # Again, now that all is written: some file systems lose bytes next to those that another machine writes.
         _confirm(draft, written)
         return draft.finish(items=table, about=about)
 
@@ -121,9 +145,9 @@ class Job:
     """A call of a worker.
 
     Args:
-        what: in words.
-        method: of ``PredictActor``.
-        arguments: makes them, no sooner than a worker is free.
+        what: the job in words.
+        method: the name of a method of ``PredictActor``.
+        arguments: returns its arguments; called when a worker is free.
     """
 
     what: str
@@ -132,25 +156,28 @@ class Job:
 
 
 def _jobs(draft: Draft, blocks: Blocks, widths: Sequence[int], workers: int) -> Iterator[Job]:
-    """The ranges of rows in which something is missing; and the first, where the model is compared in any case."""
+    """The ranges of rows with missing blocks, and always the first, in which the model is compared."""
     N, size = len(blocks.rows), blocks.block_size
     row_bytes = max(1, blocks.inputs[:1].nbytes)
     step = size * max(1, min(RANGE_BLOCKS, -(-N // (size * RANGES * workers)), INPUT_BYTES // (size * row_bytes)))
     first_samples = [sum(widths[:member]) for member in range(len(widths))]
     for first_row in range(0, N, step):
         rows = blocks.rows[first_row : first_row + step]
-        places = [
-            Place(first_row + start, min(size, len(rows) - start), sample, width)
-            for start in range(0, len(rows), size)
+        starts = [(first_row + start, min(size, len(rows) - start)) for start in range(0, len(rows), size)]
+        places: list[AnyPlace] = [
+            Place(*start, sample, width)
+            for start in starts
             for sample, width in zip(first_samples, widths, strict=True)
         ]
+        if draft.features:
+            places += [FeaturePlace(*start) for start in starts]
         done = {place for place in places if draft.finished(place)}
         if first_row == 0 or len(done) < len(places):
             yield Job(
                 f"the range of rows {first_row} to {first_row + len(rows) - 1}",
                 "write",
                 lambda rows=rows, first_row=first_row, done=done: (  # type: ignore[misc]
-                    (draft.path, draft.layout, first_row, blocks.inputs[rows], size, done)
+                    (draft.path, draft.layout, draft.features, first_row, blocks.inputs[rows], size, done)
                 ),
             )
 
@@ -159,8 +186,8 @@ def _confirm(draft: Draft, entries: Sequence[Entry]) -> None:
     for place, crc in entries:
         if crc32_of(draft.read(place)) != crc:
             raise StoreError(
-                f"{draft.path}: what a worker wrote of rows {place.first_row} to {place.first_row + place.rows - 1} is "
-                "not what lies there now: expected a folder that all machines share. The same call goes on from here"
+                f"{draft.path}: rows {place.first_row} to {place.first_row + place.rows - 1} are not what a worker "
+                "wrote there: expected a folder that all machines share. The same call continues from here"
             )
 
 
@@ -173,47 +200,89 @@ class PredictActor:
     def load(self, model: BayesianModel) -> None:
         self._model = model
 
-    def sizes(self, inputs: Tensor) -> tuple[list[int], int]:
-        """How many samples each member has, and C."""
+    def sizes(self, inputs: Tensor, features: bool) -> tuple[list[int], int, int]:
+        """The number of samples of each member, C, and D if there are features."""
         found = [log_probs_n_K_C.shape[1:] for _, log_probs_n_K_C in self._predicted(inputs, len(inputs), set(), 0)]
-        return [samples for samples, _ in found], found[0][1]
+        D = next(self._features(inputs, len(inputs), set(), 0))[1].shape[1] if features else 0
+        return [samples for samples, _ in found], found[0][1], D
 
     def write(
-        self, folder: Path, layout: Layout, first_row: int, inputs: Tensor, block_size: int, done: set[Place]
+        self,
+        folder: Path,
+        layout: Layout,
+        features: FeatureLayout | None,
+        first_row: int,
+        inputs: Tensor,
+        block_size: int,
+        done: set[AnyPlace],
     ) -> list[Entry]:
-        """Predicts the rows from ``first_row`` on, and writes the blocks that are not done; on the disk when it ends.
+        """Writes the blocks of the rows from ``first_row`` on that are not done, and waits until they are on the disk.
 
         Raises:
-            InputError: the model gave something else than distributions.
-            StoreError: the model is another one than that which some of the blocks are of.
+            InputError: an output of the model is not a distribution, or features are not finite numbers.
+            StoreError: blocks that are done are of another model, or the folder cannot be written to.
         """
+        arrays = (layout, features) if features else (layout,)
+        with writing_to(folder, sum(array.total_bytes for array in arrays)):
+            entries = self._write_predictions(folder, layout, first_row, inputs, block_size, done)
+            if features:
+                entries += self._write_features(folder, features, first_row, inputs, block_size, done)
+            for array in arrays:
+                for span in array.spans(first_row, len(inputs)):
+                    sync(folder / span.file)
+        return entries
+
+    def _write_predictions(
+        self, folder: Path, layout: Layout, first_row: int, inputs: Tensor, block_size: int, done: set[AnyPlace]
+    ) -> list[Entry]:
         entries = []
         with closing(self._predicted(inputs, block_size, done, first_row)) as predicted:
             for place, log_probs_n_K_C in predicted:
                 if place in done:
-                    refuse_another(folder, read_block(folder, layout, place), log_probs_n_K_C)
+                    reject_other_model(folder, read_block(folder, layout, place), log_probs_n_K_C)
                 else:
                     entries.append(write_block(folder, layout, place.first_row, place.first_sample, log_probs_n_K_C))
-        for span in layout.spans(first_row, len(inputs)):
-            sync(folder / span.file)
         return entries
 
-    def _predicted(self, inputs: Tensor, block_size: int, done: set[Place], first_row: int) -> Any:
-        def moved(place: Place) -> Place:
+    def _write_features(
+        self, folder: Path, layout: FeatureLayout, first_row: int, inputs: Tensor, block_size: int, done: set[AnyPlace]
+    ) -> list[Entry]:
+        entries = []
+        with closing(self._features(inputs, block_size, done, first_row)) as featured:
+            for place, features_n_D in featured:
+                if place in done:
+                    reject_other_features(folder, read_block(folder, layout, place), features_n_D)
+                else:
+                    entries.append(write_feature_block(folder, layout, place.first_row, features_n_D))
+        return entries
+
+    def _predicted(self, inputs: Tensor, block_size: int, done: set[AnyPlace], first_row: int) -> Any:
+        return self._moved(self._blocks(inputs, block_size).predicted, done, first_row)
+
+    def _features(self, inputs: Tensor, block_size: int, done: set[AnyPlace], first_row: int) -> Any:
+        return self._moved(self._blocks(inputs, block_size).features, done, first_row)
+
+    def _blocks(self, inputs: Tensor, block_size: int) -> Blocks:
+        return Blocks(self._model, inputs, torch.arange(len(inputs)), block_size)
+
+    @staticmethod
+    def _moved(blocks: Any, done: set[AnyPlace], first_row: int) -> Any:
+        """The blocks of a range, at their places in the pool."""
+
+        def moved(place: AnyPlace) -> AnyPlace:
             return place._replace(first_row=first_row + place.first_row)
 
-        blocks = Blocks(self._model, inputs, torch.arange(len(inputs)), block_size)
         try:
-            with closing(blocks.predicted(lambda place: moved(place) in done)) as predicted:
-                for place, log_probs_n_K_C in predicted:
-                    yield moved(place), log_probs_n_K_C
+            with closing(blocks(lambda place: moved(place) in done)) as found:
+                for place, block in found:
+                    yield moved(place), block
         except TonsureError as error:
             error.add_note(f"row 0 of this range is row {first_row} of those to predict")
             raise
 
 
 class Crew:
-    """Workers with a model: a job goes to whoever is free, and to another one if that one dies."""
+    """Workers that hold a model. A job is given to a free worker, and to another one if that one dies."""
 
     def __init__(self, model: BayesianModel, workers: int, cpus: float, gpus: float, retries: int) -> None:
         self.workers = workers
@@ -226,11 +295,11 @@ class Crew:
             self._hire()
 
     def answers(self, jobs: Sequence[Job]) -> Iterator[Any]:
-        """What workers answer, as they do.
+        """The answers of the workers to the jobs, in the order in which they arrive.
 
         Raises:
             BackendError: there is no room for any worker, or the same job was lost too often.
-            Exception: what a worker raised.
+            Exception: an error that a worker raised.
         """
         waiting, left, lost = deque(jobs), len(jobs), Counter[Job | None]()
         while left:
@@ -248,7 +317,7 @@ class Crew:
                 lost[ended] += 1
                 if lost[ended] > self._retries:
                     what = ended.what if ended else "a worker without work"
-                    raise BackendError(f"{what} was lost {lost[ended]} times; at last: {error}") from error
+                    raise BackendError(f"{what} was lost {lost[ended]} times; the last time: {error}") from error
                 dismiss([worker])
                 self._hire()
                 if ended:

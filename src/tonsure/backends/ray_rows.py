@@ -1,4 +1,4 @@
-"""Rows of the pool on their way to an actor: told by the path of their store, or sent once."""
+"""Sends rows of the pool to an actor: as the path of their store, or once through Ray's object store."""
 
 import zlib
 from collections.abc import Sequence
@@ -17,12 +17,17 @@ from tonsure.predictions.store import Store
 from tonsure.predictions.store.layout import MANIFEST
 
 PIECE_BYTES = 2**26
-"""What is copied at a time of predictions in memory."""
+"""The bytes that are copied at a time of arrays in memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredRows:
-    """Rows of a store, from ``start`` up to ``stop`` or those of a list, which an actor opens itself."""
+    """Rows of a store, which an actor opens itself: those from ``start`` up to ``stop``, or those of a list.
+
+    Attributes:
+        crc32: of the manifest, to detect that an actor sees another store at this path.
+        of: what is read of the store: "predictions" or "features".
+    """
 
     path: Path
     crc32: int
@@ -31,13 +36,18 @@ class StoredRows:
     rows: Tensor | None
     samples: Tensor | None
     device: torch.device | None
+    of: str = "predictions"
 
     def open(self) -> PoolReader:
         store = Store.open(self.path, verify=False)
         if manifest_crc32(self.path) != self.crc32:
-            raise StoreError(f"{self.path} is not the same store on all machines: expected a folder that all see")
-        part = PoolReader(store.parts, self.device, self.rows, self.samples, store.release, str(self.path))
-        return part if self.rows is not None else part.slice(self.start, self.stop)
+            raise StoreError(f"{self.path} is not the same store on all machines: expected a folder that they share")
+        if self.of == "features":
+            whole = store.feature_reader(self.device)
+            assert whole is not None  # the manifest is the one that had features
+        else:
+            whole = PoolReader(store.parts, self.device, None, self.samples, store.release, str(self.path))
+        return whole.slice(self.start, self.stop) if self.rows is None else replace(whole, rows=self.rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +63,11 @@ class SentRows:
 
 
 def source(part: PoolReader, start: int, stop: int, device: torch.device | None) -> StoredRows | SentRows:
-    """Where an actor finds these rows."""
+    """The rows from ``start`` up to ``stop``, in a form that can be sent to an actor."""
     if part.path is not None:
         rows = None if part.rows is None else own(part.rows[start:stop])
         path = Path(part.path).absolute()
-        return StoredRows(path, manifest_crc32(path), start, stop, rows, own(part.samples), device)
+        return StoredRows(path, manifest_crc32(path), start, stop, rows, own(part.samples), device, part.of)
     here = replace(part, device=None)
     at_once = max(1, PIECE_BYTES // part.stored(torch.tensor([start])).nbytes)
     references = [put_rows(here.stored(rows)) for rows in torch.arange(start, stop).split(at_once)]
@@ -66,9 +76,12 @@ def source(part: PoolReader, start: int, stop: int, device: torch.device | None)
     return SentRows(references, part.dtype, device)
 
 
-def put_rows(stored_n_K_C: Tensor) -> Any:
-    """As an array, which actors on one machine share; NumPy has no bfloat16, but its bits may pass for float16."""
-    bits = stored_n_K_C.view(torch.float16) if stored_n_K_C.dtype == torch.bfloat16 else stored_n_K_C
+def put_rows(stored: Tensor) -> Any:
+    """Puts rows into Ray's object store, as an array, which the actors of a machine share.
+
+    NumPy has no bfloat16, so its bits are sent as float16.
+    """
+    bits = stored.view(torch.float16) if stored.dtype == torch.bfloat16 else stored
     return ray_library().put(bits.cpu().numpy())
 
 
@@ -77,5 +90,5 @@ def manifest_crc32(folder: Path) -> int:
 
 
 def own(value: Any) -> Any:
-    """A tensor on the CPU without the rest of what it is a view of, which would travel along."""
+    """A copy of a tensor on the CPU; a view would be sent with all of the tensor that it views."""
     return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value

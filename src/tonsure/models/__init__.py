@@ -1,4 +1,4 @@
-"""Posteriors over functions: one method, one file."""
+"""Bayesian models, their predictions and their features."""
 
 from tonsure.models.bayesian_model import BayesianModel, Member
 from tonsure.models.ensemble import Ensemble

@@ -1,4 +1,4 @@
-"""What a Bayesian model is: something fitted to labels that predicts by K functions."""
+"""The interface of a Bayesian model: it is fitted to labels, and predicts with K samples of its posterior."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -10,57 +10,56 @@ from torch import Tensor
 from tonsure.errors import InputError
 
 Member = Callable[[Tensor], Float[Tensor, "n K C"]]
-"""From inputs [n, ...] to the log probabilities of one or several of the K samples, where the inputs are."""
+"""Maps inputs [n, ...] to the log-probabilities of one or several of the K samples, on the device of the inputs."""
 
 
 class BayesianModel(ABC):
-    """K samples θ_1 … θ_K of a posterior over functions, each of which is *one* function of an item.
+    """K samples θ_1 … θ_K of a posterior over functions.
 
-    What sample k says of an item must not depend on the items beside it, nor on the block it comes in, for
-    items are compared sample by sample. ``tonsure.testing.check_model`` checks it.
+    Each sample is *one* function of an item: the prediction of sample k for an item must not depend on the other items
+    of its block, because items are compared sample by sample. ``tonsure.testing.check_model`` tests a model for this.
     """
 
     @property
     @abstractmethod
     def samples(self) -> int:
-        """K"""
+        """The number of posterior samples, K."""
 
     @abstractmethod
     def fit(self, inputs: Tensor, labels_n: Int[Tensor, " n"], *, seed: int = 0) -> None:
-        """Samples θ_1 … θ_K from p(θ | inputs, labels), from the start: earlier fits have no influence.
+        """Draws samples θ_1 … θ_K from p(θ | inputs, labels). Earlier fits have no influence.
 
-        A model that can stop early also takes ``validation``, inputs and labels to stop by; ``tonsure.rounds`` passes
-        them on where it is given any.
+        A model with early stopping also takes ``validation``, inputs and labels on which it is monitored;
+        ``tonsure.rounds`` passes them on if it is given any.
         """
 
     @abstractmethod
     def members(self) -> Iterator[Member]:
-        """The samples, as functions that give one or several of them, in order, K in all.
+        """The samples in order, as functions that each predict with one or several of them, K samples in total.
 
-        They come one after the other, so that a model need have no more than one in memory: a member is to be
-        used before the next one is asked for.
+        A member is used before the next one is requested, so a model may hold one in memory at a time.
         """
 
     def log_probs(self, inputs: Tensor) -> Float[Tensor, "n K C"]:
-        """log p(y = c | x_i, θ_k) in nats, all of it at once; ``tonsure.predict`` goes block by block."""
+        """log p(y = c | x_i, θ_k) in nats, for all inputs at once; ``tonsure.predict`` works in blocks."""
         return torch.cat([member(inputs) for member in self.members()], dim=1)
 
     @property
     def has_features(self) -> bool:
-        """Whether ``features`` is implemented."""
+        """Whether the model has features; here, whether ``features`` is overridden."""
         return type(self).features is not BayesianModel.features
 
     def features(self, inputs: Tensor) -> Float[Tensor, "n D"]:
-        """What the last linear layer of the fitted network is given for each item, in evaluation mode, on the CPU.
+        """The features of the inputs, on the CPU: usually the penultimate activations of the fitted network.
 
-        For strategies that compare items by where they lie, such as ``CoreSet``. Of a pool of any size: it is for the
-        model to go block by block.
+        Methods such as ``FacilityLocation`` compare items by their features. The inputs may be a whole pool, so an
+        implementation works in blocks. ``tonsure.models.features.penultimate`` computes the penultimate activations of
+        a network. Like the predictions, the features of an item must not depend on the other items of its block.
 
         Raises:
-            InputError: this model has none.
+            InputError: the model has no features.
         """
         raise InputError(
-            f"{self!r} exposes no features: give {type(self).__name__} a method features(inputs) -> [n, D], with what "
-            "its last layer is given, for which tonsure.models.features.penultimate(network, inputs) may do; or choose "
-            "by predictions alone"
+            f"{self!r} has no features: give {type(self).__name__} a method features(inputs) that returns [n, D], for "
+            "example tonsure.models.features.penultimate(network, inputs); or choose a method that needs no features"
         )

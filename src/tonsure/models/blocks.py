@@ -1,4 +1,4 @@
-"""What a model predicts for a pool, block by block, each member for all of them before the next is loaded."""
+"""A model's predictions and features for a pool, block by block. Each member sees all blocks before the next one."""
 
 import re
 import zlib
@@ -13,19 +13,19 @@ from tqdm import tqdm
 
 from tonsure.errors import InputError
 from tonsure.models.bayesian_model import BayesianModel
-from tonsure.predictions.store import Place
+from tonsure.predictions.store import FeaturePlace, Place
 from tonsure.predictions.store.blocks import bytes_of
 
-# Probabilities in half precision, of many classes, add up to one no better than this.
+# Probabilities of many classes in half precision may sum to a number this far from one.
 _SUM_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """A model's predictions for the inputs at some rows, ``block_size`` of them at a time.
+    """A model's outputs for the inputs at some rows, in blocks of ``block_size`` rows.
 
     Raises:
-        InputError: there are no rows, one is not among the inputs, or the block size is not positive.
+        InputError: there are no rows, a row is out of range, or the block size is not positive.
     """
 
     model: BayesianModel
@@ -40,16 +40,16 @@ class Blocks:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(N, K); C is known when the first block is."""
+        """(N, K). C is known after the first block."""
         return len(self.rows), self.model.samples
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells the model and the inputs at the rows from others; of the weights it knows nothing."""
+        """Identifies the settings of the model, the inputs and the rows. The weights are not part of it."""
         crc = 0
         for block in self.rows.split(self.block_size):
             crc = zlib.crc32(bytes_of(self.inputs[block]), crc)
         return {
-            # Where an object lies in memory differs from process to process.
+            # The address of an object differs between processes.
             "model": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.model)),
             "inputs": f"{self.inputs.dtype} {list(self.inputs.shape[1:])}, crc32 {crc}",
             "rows": f"crc32 {zlib.crc32(bytes_of(self.rows.long()))}",
@@ -58,13 +58,14 @@ class Blocks:
     def predicted(
         self, finished: Callable[[Place], bool] = lambda _: False
     ) -> Generator[tuple[Place, Float[Tensor, "n K C"]], None, None]:
-        """Each block and its place, without the blocks that are finished.
+        """The predictions of each block that is not finished, and their place.
 
-        Of each member the first block comes in any case: it says how many samples the member has, and which.
+        The first block of each member is always predicted: it tells the number of samples of the member, and whether
+        the model is the same as that of the finished blocks.
 
         Raises:
-            InputError: what the model gives is not [n, K, C], or holds nan or a row over C that is no distribution;
-                the message names the first. Or its members do not have K samples.
+            InputError: an output is not [n, K, C], or a row over C is not a distribution, for example because it holds
+                nan; the message names the first such row. Or the members do not have K samples in total.
         """
         N, K = self.shape
         sample, classes = 0, 0
@@ -79,15 +80,59 @@ class Blocks:
                         fits = [len(block), min(width, K - sample), classes]
                         if list(log_probs_n_K_C.shape) != fits:
                             raise InputError(
-                                f"the model gave {list(log_probs_n_K_C.shape)} for {len(block)} items after {sample} "
-                                f"of {K} samples, where {fits} fits"
+                                f"the model returned the shape {list(log_probs_n_K_C.shape)} for {len(block)} items "
+                                f"after {sample} of {K} samples, expected {fits}"
                             )
                         yield Place(start, len(block), sample, width), log_probs_n_K_C.detach()
                     start += len(block)
                     progress.update(len(block) * width)
                 sample += width
         if sample != K:
-            raise InputError(f"the model has {K} samples, but its members gave {sample}")
+            raise InputError(f"the model has {K} samples, but its members returned {sample}")
+
+    def features(
+        self, finished: Callable[[FeaturePlace], bool] = lambda _: False
+    ) -> Generator[tuple[FeaturePlace, Float[Tensor, "n D"]], None, None]:
+        """The features of each block that is not finished, in float32, and their place. The first is always computed.
+
+        A block of features may load all members of the model, so this must not be mixed with ``predicted``, which uses
+        one member at a time: take the first block before it, and the others after it.
+
+        Raises:
+            InputError: the model has no features, they are not [n, D] with the same D in all blocks, or one is nan or
+                infinite; the message names the row.
+        """
+        first, *others = self.rows.split(self.block_size)
+        features_n_D = self._features(first)
+        yield FeaturePlace(0, len(first)), features_n_D
+        start, D = len(first), features_n_D.shape[1]
+        with tqdm(desc="features", initial=start, total=len(self.rows), disable=None, leave=False, delay=2) as progress:
+            for block in others:
+                place = FeaturePlace(start, len(block))
+                if not finished(place):
+                    features_n_D = self._features(block)
+                    if features_n_D.shape[1] != D:
+                        raise InputError(
+                            f"the model returned features of D = {features_n_D.shape[1]} for row {int(block[0])}, but "
+                            f"of D = {D} for the rows before; expected the same D for all rows, or features=False"
+                        )
+                    yield place, features_n_D
+                start += len(block)
+                progress.update(len(block))
+
+    def _features(self, block: Tensor) -> Float[Tensor, "n D"]:
+        try:
+            features = self.model.features(self.inputs[block])
+        except InputError as error:
+            raise InputError(f"{error}. With features=False the predictions are stored without features") from error
+        shape = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(block) or not shape[1]:
+            raise InputError(f"the model must return features [n, D], found {shape} for n = {len(block)}")
+        features_n_D = features.detach().float()
+        wrong_n = ~features_n_D.isfinite().all(dim=1)
+        if wrong_n.any():
+            raise InputError(f"the features of row {int(block[wrong_n.cpu()][0])} hold nan or infinity")
+        return features_n_D
 
 
 def _check_rows(rows: Tensor, total: int) -> None:
@@ -97,20 +142,20 @@ def _check_rows(rows: Tensor, total: int) -> None:
         raise InputError(f"rows must be a list of integers, found {rows.dtype} of shape {list(rows.shape)}")
     outside = (rows < 0) | (rows >= total)
     if outside.any():
-        raise InputError(f"row {int(rows[outside][0])} is not among the inputs, whose rows are 0 to {total - 1}")
+        raise InputError(f"rows holds {int(rows[outside][0])}, expected rows of the inputs, 0 to {total - 1}")
 
 
 def _check_output(log_probs: object, rows: Tensor) -> None:
     shape = list(log_probs.shape) if isinstance(log_probs, Tensor) else type(log_probs).__name__
     if not isinstance(log_probs, Tensor) or log_probs.ndim != 3 or len(log_probs) != len(rows):
-        raise InputError(f"the model must give log probabilities [n, K, C], found {shape} for n = {len(rows)}")
+        raise InputError(f"the model must return log-probabilities [n, K, C], found {shape} for n = {len(rows)}")
     log_sum_n_K = log_probs.float().logsumexp(dim=2)
-    # Written so that nan fails too; a sum of one leaves no room for +inf.
+    # The comparison is false for nan; +inf makes the sum larger than one.
     bad = ~(log_sum_n_K.abs() <= _SUM_TOLERANCE)
     if bad.any():
         item, sample = (int(index) for index in bad.nonzero()[0])
         raise InputError(
-            f"what the model gave for row {int(rows[item])} is no distribution: its log probabilities are "
-            f"{log_probs[item, sample].tolist()[:5]}, and exp of them adds up to "
+            f"the model's output for row {int(rows[item])} is not a distribution: its log-probabilities are "
+            f"{log_probs[item, sample].tolist()[:5]}, and their exponentials sum to "
             f"{float(log_sum_n_K[item, sample].exp()):.4g}"
         )

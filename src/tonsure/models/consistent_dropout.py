@@ -1,4 +1,4 @@
-"""Dropout with masks that are kept, so that a mask is one function for the whole pool."""
+"""Dropout with fixed masks, so that a mask defines one function for the whole pool."""
 
 import copy
 from typing import get_args
@@ -15,11 +15,11 @@ _NOT_A_MASK = (nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 class ConsistentDropout(nn.Module):
-    """h ↦ h ⊙ z_k / (1 − p)  in prediction, where z_k ~ Bernoulli(1 − p) is drawn once for each sample k.
+    """h ↦ h ⊙ z_k / (1 − p) in prediction, where z_k ~ Bernoulli(1 − p) is drawn once for each sample k.
 
-    z_k has the shape of *one* item's activation, or of its channels for the dropout of whole channels; every
-    item meets the same z_k, wherever it stands in whichever block. In training it is ordinary dropout; in evaluation
-    mode before ``use`` it is none, as ordinary dropout is there.
+    z_k has the shape of the activation of *one* item, or of its channels for dropout of whole channels. All items share
+    it, independent of the block that they are in. In training mode, and in evaluation mode before ``use``, this is
+    ordinary dropout.
     """
 
     def __init__(self, ordinary: Dropout, number: int) -> None:
@@ -29,14 +29,14 @@ class ConsistentDropout(nn.Module):
         self.forget(seed=0, samples=1)
 
     def forget(self, *, seed: int, samples: int) -> None:
-        """New masks, drawn when the shape of an item is first seen."""
+        """Discards the masks. New ones are drawn when the shape of an item is known."""
         self.seed, self.samples = seed, samples
         self.masks: Tensor | None = None
         self.item_shape = torch.Size()
         self.use(sample=None, items=0)
 
     def use(self, *, sample: int | None, items: int) -> None:
-        """What the next pass through the network is: which sample, for how many items; None is without dropout."""
+        """Sets the sample, and the number of items, of the next forward pass; None is without dropout."""
         self.sample, self.items = sample, items
 
     def forward(self, activations: Tensor) -> Tensor:
@@ -57,12 +57,12 @@ class ConsistentDropout(nn.Module):
                 f"dropout layer {self.number} has masks for items of shape {list(self.item_shape)}, "
                 f"found {list(activations.shape[1:])}: a posterior sample has one mask for all items"
             )
-        self.masks = self.masks.to(activations)  # moves once: the masks stay where they were last used
+        self.masks = self.masks.to(activations)  # a move at most once: the masks stay on the last device
         return activations * self.masks[self.sample]
 
     def _draw(self, item_shape: torch.Size) -> Tensor:
-        # On the CPU: a GPU would draw other masks. From a seed of its own for each sample, so that the first
-        # samples are the same however many there are.
+        # On the CPU, because a GPU would draw other masks. Each sample has its own seed, so that the first samples do
+        # not depend on the number of samples.
         shape = item_shape if type(self.ordinary) is nn.Dropout else item_shape[:1] + (1,) * len(item_shape[1:])
         p = self.ordinary.p
         kept = torch.stack([torch.rand(shape, generator=self._generator(k)) >= p for k in range(self.samples)])
@@ -73,15 +73,15 @@ class ConsistentDropout(nn.Module):
 
 
 def make_consistent(network: nn.Module) -> nn.Sequential:
-    """A copy of the network, in a container, with a ``ConsistentDropout`` in the place of each dropout layer.
+    """A copy of the network, in a container, with each dropout layer replaced by a ``ConsistentDropout``.
 
-    In a container, because the network may itself be a dropout layer.
+    The container is needed because the network may itself be a dropout layer.
 
     Raises:
-        InputError: there is no dropout, or one that is more than a mask.
+        InputError: there is no dropout layer, or one that is not a plain mask.
     """
     container = nn.Sequential(copy.deepcopy(network))
-    replaced: dict[nn.Module, ConsistentDropout] = {}  # a layer that is used in two places stays one layer
+    replaced: dict[nn.Module, ConsistentDropout] = {}  # a layer that is used in two places remains one layer
     for name, module in list(container.named_modules(remove_duplicate=False)):
         if isinstance(module, _NOT_A_MASK) or (isinstance(module, _DROPOUT) and type(module) not in _DROPOUT):
             raise InputError(

@@ -1,4 +1,4 @@
-"""Deep ensembles: K networks that differ in where their training began."""
+"""Deep ensembles: K networks with different initial weights."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tonsure.errors import InputError
 from tonsure.models.bayesian_model import BayesianModel, Member
-from tonsure.models.features import penultimate
+from tonsure.models.features import has_linear, penultimate
 from tonsure.models.vectorized import fit_together, is_quicker, obstacle
 from tonsure.seeding import derive_seed, seeded
 from tonsure.training import (
@@ -23,17 +23,17 @@ from tonsure.training import (
 
 
 class Ensemble(BayesianModel):
-    """θ_k = the weights of member k, trained alone, from its own initial weights and on its own batches.
+    """A deep ensemble: θ_k is the weights of member k, trained with its own initial weights and batches.
 
-    The members wait on the CPU; the device holds one of them at a time, but in training all that are trained together.
+    The members are kept on the CPU. The device holds one of them at a time, except when all are trained together.
     Lakshminarayanan, Pritzel & Blundell 2017.
 
     Args:
-        make_network: makes a network from inputs [n, ...] to logits [n, C], of new random weights each time.
-        members: K.
-        vectorized: train all members together, in steps that move all of them; the weights are the same but for
-            rounding. By default where that is possible (``vectorized.obstacle``) and quicker
-            (``vectorized.is_quicker``): small dense networks without dropout, on a CPU.
+        make_network: returns a new network, with random weights, that maps inputs [n, ...] to logits [n, C].
+        members: the number of members, K.
+        vectorized: whether all members are trained together, in common steps; the weights are the same up to rounding.
+            None does so if it is possible (``vectorized.obstacle``) and faster (``vectorized.is_quicker``): for small
+            dense networks without dropout, on a CPU.
 
     Raises:
         InputError: ``members`` is below 1.
@@ -65,11 +65,11 @@ class Ensemble(BayesianModel):
     def fit(
         self, inputs: Tensor, labels_n: Int[Tensor, " n"], *, seed: int = 0, validation: Examples | None = None
     ) -> None:
-        """Makes and trains K new networks; with ``training.patience``, each until it no longer gets better.
+        """Creates and trains K new networks; with ``training.patience``, each until it no longer improves.
 
         Raises:
-            InputError, TrainingError: as ``tonsure.training.fit``; the model then stays as it was. Or
-                ``make_network`` gave the same network twice, or the members cannot be trained together as was asked.
+            InputError, TrainingError: as ``tonsure.training.fit``; the model is unchanged then. Or ``make_network``
+                returned the same network twice, or ``vectorized`` is True and the members cannot be trained together.
         """
         check_examples(inputs, labels_n, self.training, validation)
         networks: list[nn.Module] = []
@@ -77,7 +77,7 @@ class Ensemble(BayesianModel):
             with seeded(derive_seed(seed, member, 0), torch.device(self.training.device)):
                 network = self._make_network()
             if any(network is earlier for earlier in networks):
-                raise InputError("make_network gave the same network twice: all members would be the same")
+                raise InputError("make_network returned the same network twice: all members would be equal")
             networks.append(network)
         seeds = [derive_seed(seed, member, 1) for member in range(self._samples)]
         if self._together(networks):
@@ -96,28 +96,36 @@ class Ensemble(BayesianModel):
         return self.vectorized
 
     def members(self) -> Iterator[Member]:
-        """K functions of one sample each.
+        """K functions with one sample each.
 
         Raises:
-            InputError: the ensemble was not fitted yet.
+            InputError: the ensemble is not fitted yet.
         """
         for network in self._on_device():
             yield partial(_one_sample, network, self.training.device)
 
-    def features(self, inputs: Tensor, *, block_size: int = 1024) -> Float[Tensor, "n D"]:
-        """h = [h_1, …, h_K] / √K, with h_k what the last linear layer of member k is given.
+    @property
+    def has_features(self) -> bool:
+        """Whether the networks contain an ``nn.Linear``; before the first fit, one is made to find out."""
+        if self._networks:
+            return has_linear(self._networks[0])
+        with seeded(0, torch.device("cpu")):
+            return has_linear(self._make_network())
 
-        ‖h(x) − h(x′)‖² is the mean over members of ‖h_k(x) − h_k(x′)‖².
+    def features(self, inputs: Tensor, *, block_size: int = 1024) -> Float[Tensor, "n D"]:
+        """[h_1, …, h_K] / √K, where h_k are the penultimate activations of member k.
+
+        The squared distance of two items is the mean of their squared distances in the members.
 
         Raises:
-            InputError: the ensemble was not fitted yet, or as ``penultimate``.
+            InputError: the ensemble is not fitted yet, or as ``penultimate``.
         """
         device = self.training.device
         members = [penultimate(network, inputs, device=device, block_size=block_size) for network in self._on_device()]
         return torch.cat(members, dim=1) / self._samples**0.5
 
     def _on_device(self) -> Iterator[nn.Module]:
-        """The networks, each on the device until the next one is asked for."""
+        """The networks, each on the device until the next one is requested."""
         if not self._networks:
             raise InputError("the ensemble has no members before it is fitted: call fit(inputs, labels) first")
         for network in self._networks:

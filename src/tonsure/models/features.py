@@ -1,4 +1,4 @@
-"""Features: what the last linear layer of a network is given."""
+"""Features of items: the penultimate activations of a network, that is, the inputs of its last linear layer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,16 +21,19 @@ def features(
     device: str | torch.device | None = None,
     block_size: int = 1024,
 ) -> Float[Tensor, "n D"]:
-    """The features of each item, for methods that compare items by their location: the penultimate activations.
+    """The features of items, for methods that compare items by their features, such as ``FacilityLocation``.
+
+    These are ``model.features(inputs)`` of a model, and the penultimate activations of a network (see ``penultimate``),
+    which is evaluated in evaluation mode; its mode is restored.
 
     Args:
-        model: a fitted model with features, or a network, which is evaluated in evaluation mode (its mode is restored).
-        inputs: [n, ...], one item per row.
-        device: of a network; None is where its parameters are. A model has its own.
-        block_size: items that a network is given at a time.
+        model: a fitted ``BayesianModel`` that has features, or a ``torch.nn.Module``.
+        inputs: [n, ...], one item per row; a NumPy array of float64 is converted to the default dtype of torch.
+        device: of a network; None is the device of its parameters. A ``BayesianModel`` uses its own.
+        block_size: the number of items that a network is given at a time.
 
     Returns:
-        Float32 numbers [n, D] on the CPU.
+        Features [n, D] on the CPU; of a network in float32.
 
     Raises:
         InputError: the model has no features, or as ``penultimate``.
@@ -53,33 +56,44 @@ def features(
 def penultimate(
     network: nn.Module, inputs: Tensor, *, device: str | torch.device = "cpu", block_size: int = 1024
 ) -> Float[Tensor, "n D"]:
-    """h(x), where the network is x ↦ W h(x) + b: the input of the ``nn.Linear`` that is called last, flattened.
+    """The penultimate activations h(x) of a network x ↦ W h(x) + b: the inputs of its last linear layer.
 
-    In the mode that the network is in; ``block_size`` items at a time; on the CPU.
+    The last linear layer is the ``nn.Linear`` that is *called* last, wherever it is defined in the network. Its input
+    is recorded by a hook, so the network need not be split, and may end with other layers, such as a softmax. The input
+    is flattened to one vector per item: with T tokens of width d on an axis of its own, D = T · d.
+
+    The network is used in its current mode: call ``network.eval()`` before, unless dropout is wanted.
+    ``tonsure.features`` does so, and also chooses the device.
 
     Args:
-        network: on ``device``; from inputs [n, ...] to logits.
+        network: maps inputs [n, ...] to logits; its parameters are on ``device``.
+        inputs: [n, ...], one item per row.
+        device: where blocks of inputs are moved.
+        block_size: the number of items that the network is given at a time.
+
+    Returns:
+        Features [n, D] in float32 on the CPU.
 
     Raises:
-        InputError: there are no items, the block size is below one, no ``nn.Linear`` is called, or the first axis of
-            its input is not the items.
+        InputError: there are no items, the block size is below 1, the network calls no ``nn.Linear``, or the first axis
+            of the input of the last one is not the items.
     """
     if len(inputs) == 0 or block_size < 1:
-        raise InputError(f"there are {len(inputs)} items in blocks of {block_size}, expected at least 1 in blocks of 1")
+        raise InputError(f"there are {len(inputs)} items and block_size is {block_size}, expected at least 1 for both")
     with _last_linear_input(network) as last:
         return torch.cat([_features(network, block.to(device), last) for block in inputs.split(block_size)])
 
 
 @contextmanager
 def _last_linear_input(network: nn.Module) -> Iterator[list[Tensor]]:
-    """A list that holds, after a pass through the network, what the last ``nn.Linear`` of it was given."""
+    """A list that holds, after a forward pass, the input of the ``nn.Linear`` that was called last."""
     last: list[Tensor] = []
 
-    def note(layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def record(layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         last[:] = [given[0] if given else named["input"]]
 
     hooks = [
-        layer.register_forward_pre_hook(note, with_kwargs=True)
+        layer.register_forward_pre_hook(record, with_kwargs=True)
         for layer in network.modules()
         if isinstance(layer, nn.Linear)
     ]
@@ -90,17 +104,22 @@ def _last_linear_input(network: nn.Module) -> Iterator[list[Tensor]]:
             hook.remove()
 
 
+def has_linear(network: nn.Module) -> bool:
+    """Whether a network contains an ``nn.Linear``, so that it has penultimate activations."""
+    return any(isinstance(layer, nn.Linear) for layer in network.modules())
+
+
 def _features(network: nn.Module, inputs: Tensor, last: list[Tensor]) -> Float[Tensor, "n D"]:
     last.clear()
     network(inputs)
     if not last:
         raise InputError(
-            "the network calls no nn.Linear, whose input would be the features of its items: end it with one, or give "
-            "the model a method features(inputs)"
+            "the network calls no nn.Linear, whose inputs would be the features: end it with one, or give the model a "
+            "method features(inputs)"
         )
     if last[0].ndim < 2 or len(last[0]) != len(inputs):
         raise InputError(
-            f"the last nn.Linear that the network calls must have the items on the first axis of its input, found the "
+            f"the input of the last nn.Linear that the network calls must have the items on its first axis, found the "
             f"shape {list(last[0].shape)} for {len(inputs)} items"
         )
     return last[0].flatten(1).float().cpu()

@@ -1,4 +1,4 @@
-"""MC dropout: a network and K of its dropout masks."""
+"""MC dropout: one network with K dropout masks."""
 
 import copy
 from collections.abc import Iterator
@@ -11,25 +11,25 @@ from torch import Tensor, nn
 from tonsure.errors import InputError
 from tonsure.models.bayesian_model import BayesianModel, Member
 from tonsure.models.consistent_dropout import ConsistentDropout, make_consistent
-from tonsure.models.features import penultimate
+from tonsure.models.features import has_linear, penultimate
 from tonsure.training import DEFAULT_TRAINING, Examples, Training, checked_logits, fit
 
 
 class MCDropout(BayesianModel):
-    """θ_k = (weights, z_k): one network trained with dropout, K masks z_k kept until the next fit.
+    """MC dropout: θ_k = (weights, z_k), one network trained with dropout, and K masks z_k kept until the next fit.
 
-    Dropout that is no layer of its own (``F.dropout``, the one inside attention or ``nn.LSTM``) is used in
-    training and off in prediction, as in evaluation mode. Before it is fitted, it predicts with the network's
-    initial weights. Gal & Ghahramani 2016.
+    Dropout that is not a layer (``F.dropout``, or the dropout inside attention or ``nn.LSTM``) is active in training
+    and inactive in prediction, as in evaluation mode. Before the first fit, the model predicts with the initial weights
+    of the network. Gal & Ghahramani 2016.
 
     Args:
-        network: from inputs [n, ...] to logits [n, C], with dropout layers whose first axis is the items. It
-            is copied, and each fit starts from the weights it has now.
-        samples: K.
-        seed: decides the masks before the first fit.
+        network: maps inputs [n, ...] to logits [n, C], with dropout layers whose first axis is the items. It is
+            copied, and each fit starts from its current weights.
+        samples: the number of posterior samples, K.
+        seed: of the masks before the first fit.
 
     Raises:
-        InputError: the network has no dropout layer, or one that is more than a mask (``nn.AlphaDropout``).
+        InputError: the network has no dropout layer, or one that is not a plain mask (``nn.AlphaDropout``).
     """
 
     def __init__(self, network: nn.Module, samples: int, training: Training = DEFAULT_TRAINING, seed: int = 0) -> None:
@@ -52,10 +52,11 @@ class MCDropout(BayesianModel):
     ) -> None:
         """Trains a fresh copy of the network, and draws new masks.
 
-        With ``training.patience``, until it no longer gets better on the validation examples, without dropout.
+        With ``training.patience``, training stops when the network, without dropout, no longer improves on the
+        validation examples.
 
         Raises:
-            InputError, TrainingError: as ``tonsure.training.fit``; the model then stays as it was.
+            InputError, TrainingError: as ``tonsure.training.fit``; the model is unchanged then.
         """
         network = self._copy_of_start(seed)
         fit(network, inputs, labels_n, self.training, seed=seed, validation=validation)
@@ -64,8 +65,13 @@ class MCDropout(BayesianModel):
     def members(self) -> Iterator[Member]:
         yield self._all_samples
 
+    @property
+    def has_features(self) -> bool:
+        """Whether the network contains an ``nn.Linear``."""
+        return has_linear(self._start)
+
     def features(self, inputs: Tensor, *, block_size: int = 1024) -> Float[Tensor, "n D"]:
-        """What the last linear layer of the network is given, without dropout.
+        """The penultimate activations of the network, without dropout.
 
         Raises:
             InputError: as ``penultimate``.
@@ -89,8 +95,8 @@ class MCDropout(BayesianModel):
         log_probs: list[Tensor] = []
         with _attention_as_written():
             shared = once(inputs.to(self.training.device))
-            # One sample after the other: memory for one block instead of K, and 2 to 5 times faster on a CPU
-            # than the activations repeated K times, which do not fit into its cache.
+            # One sample at a time: this needs memory for one block instead of K, and is 2 to 5 times faster on a CPU
+            # than repeating the activations K times, which do not fit into its cache.
             for sample in range(self._samples):
                 for layer in dropouts:
                     layer.use(sample=sample, items=len(inputs))
@@ -106,8 +112,8 @@ def _dropouts(network: nn.Module) -> list[ConsistentDropout]:
 
 
 def _split(network: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
-    """The layers before the first dropout, the same function for all samples, and the others."""
-    # Only where the order is known: a sequence that is run as one.
+    """The layers before the first dropout layer, which are the same for all samples, and the others."""
+    # Only if the order of the layers is known: a Sequential with its own forward.
     if isinstance(network, nn.Sequential) and type(network).forward is nn.Sequential.forward:
         layers = list(network)
         for i, layer in enumerate(layers):
@@ -119,7 +125,7 @@ def _split(network: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
 
 @contextmanager
 def _attention_as_written() -> Iterator[None]:
-    """In evaluation mode torch may run a transformer layer as one fused operation, without its dropout."""
+    """Disables the fused operation of transformer layers in evaluation mode, which skips their dropout layers."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

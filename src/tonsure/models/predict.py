@@ -1,4 +1,4 @@
-"""The predictions for a whole pool, block by block: in memory, or into a store on disk."""
+"""Predicts a pool block by block: into memory, or into a store on disk."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -15,11 +15,17 @@ from tonsure.errors import InputError, StoreError
 from tonsure.models.bayesian_model import BayesianModel
 from tonsure.models.blocks import Blocks
 from tonsure.predictions.reader import PoolReader
-from tonsure.predictions.store import Draft, Layout, Store
-from tonsure.predictions.store.draft import clear_up, refuse_differences
+from tonsure.predictions.store import Draft, FeatureLayout, Layout, Store
+from tonsure.predictions.store.draft import clear_up, reject_differences
 from tonsure.predictions.store.items import make_table
 from tonsure.predictions.store.layout import MANIFEST
 from tonsure.predictions.store.manifest import plain
+
+FEATURE_DTYPE = torch.float32
+"""The type of stored features."""
+
+FEATURE_ROUNDING = 1e-3
+"""The difference that other threads, another machine or TF32 may make to a feature, relative to the largest."""
 
 
 @overload
@@ -41,6 +47,7 @@ def predict(
     rows: Sequence[int] | Tensor | None = None,
     *,
     out: str | PathLike[str],
+    features: bool | None = None,
     ids: Iterable[object] | None = None,
     items: Any = None,
     about: Mapping[str, Any] | None = None,
@@ -55,44 +62,50 @@ def predict(
     rows: Sequence[int] | Tensor | None = None,
     *,
     out: str | PathLike[str] | None = None,
+    features: bool | None = None,
     ids: Iterable[object] | None = None,
     items: Any = None,
     about: Mapping[str, Any] | None = None,
     block_size: int = 1024,
     dtype: torch.dtype | None = None,
 ) -> Float[Tensor, "N K C"] | Store:
-    """log p(y = c | x_i, θ_k) in nats for the items at ``rows``, as a tensor on the CPU or as a store on disk.
+    """Predicts log p(y = c | x_i, θ_k) in nats for the items at ``rows``: a tensor on the CPU, or a store on disk.
 
-    The tensor holds N · K · C numbers; beside it, or beside the store, stands what the model needs for one block. A
-    member of the model sees all blocks before the next one is loaded.
+    The tensor holds N · K · C numbers. Apart from it, or from the files of the store, the memory needed is that of the
+    model and one block. A member of the model predicts all blocks before the next member is loaded.
 
-    Killed at any instant, the same call goes on where it stopped, to the same bytes. If the store is complete, the
-    same call returns it. Each member then predicts its first block again, to see whether it is the model that it was.
+    A call with ``out`` that is interrupted at any time resumes when it is repeated, and gives the same bytes. On a
+    finished store the same call returns the store, after predicting the first block of each member again to check that
+    the model is the same.
 
     Args:
         inputs: [any number, ...], one item per row.
-        rows: which items, in this order; None is all of them.
-        out: the folder of the store; None gives a tensor.
-        ids: for a store, one name for each of ``rows``; kept as text.
-        items: for a store, what else to keep of each of ``rows``: a pyarrow table, or columns by name.
-        about: for a store, whatever is to be kept of the whole, as plain data.
-        block_size: how many items the model is given at once.
-        dtype: None is float32 for a tensor and float16 for a store, which may also hold bfloat16 or float32.
+        rows: the items to predict, in this order; None is all of them.
+        out: the folder of the store; None returns a tensor.
+        features: for a store, whether the features of the items (``model.features``, [N, D] in float32) are stored too;
+            None stores them if the model has features, and accepts a finished store with or without them.
+        ids: for a store, one name for each of ``rows``; stored as text.
+        items: for a store, other data for each of ``rows``: a pyarrow table, or columns by name.
+        about: for a store, data about the whole store, as plain data.
+        block_size: the number of items that the model is given at a time.
+        dtype: of the predictions. None is float32 for a tensor and float16 for a store, which can also hold bfloat16
+            and float32.
 
     Raises:
-        InputError: there is nothing to predict, a row is not among the inputs, or what the model gives is not
-            [n, K, C], or holds nan or a row over C that is no distribution; the message names the first.
-        StoreError: ``out`` is of another model, pool or type, or holds something else; another process writes it;
-            ids are twice or not one per row; or the disk is full.
+        InputError: there is nothing to predict, a row is out of range, an output of the model is not [n, K, C] or not a
+            distribution over C, or the features are not finite numbers [n, D]; the message names the first such row.
+        StoreError: ``out`` holds something else, or a store of another model, pool or type; another process writes to
+            it; ids are repeated or not one per row; or the disk is full.
         MissingExtraError: ids or items are given, and pyarrow is not installed.
     """
     blocks = Blocks(model, inputs, torch.arange(len(inputs)) if rows is None else torch.as_tensor(rows), block_size)
     if out is not None:
         table, about = make_table(ids, items, len(blocks.rows)), plain("about", about or {})
-        make = _same_store if (Path(out) / MANIFEST).exists() else _new_store
-        return make(Path(out), blocks, dtype or torch.float16, table, about)
-    if ids is not None or items is not None or about is not None:
-        raise InputError("ids, items and about are kept in a store, expected out, its folder, as well")
+        if (Path(out) / MANIFEST).exists():
+            return _same_store(Path(out), blocks, dtype or torch.float16, features, table, about)
+        return _new_store(Path(out), blocks, dtype or torch.float16, stores_features(model, features), table, about)
+    if features or ids is not None or items is not None or about is not None:
+        raise InputError("features, ids, items and about are kept in a store: expected out, its folder, too")
     log_probs_N_K_C: Tensor | None = None
     for place, log_probs_n_K_C in blocks.predicted():
         if log_probs_N_K_C is None:
@@ -103,57 +116,114 @@ def predict(
     return log_probs_N_K_C
 
 
-def _new_store(out: Path, blocks: Blocks, dtype: torch.dtype, items: Any, about: Mapping[str, Any]) -> Store:
-    """Begins a store, or goes on with one."""
+def stores_features(model: BayesianModel, features: bool | None) -> bool:
+    """Whether a store gets features: as asked, or else if the model has them.
+
+    Raises:
+        InputError: they are asked for, and the model has none.
+    """
+    if features and not model.has_features:
+        raise InputError(f"features is True, but {model!r} has no features: expected features=False or None")
+    return model.has_features if features is None else features
+
+
+def _new_store(
+    out: Path, blocks: Blocks, dtype: torch.dtype, features: bool, items: Any, about: Mapping[str, Any]
+) -> Store:
+    """Begins a store, or resumes one."""
     fingerprint = {**blocks.fingerprint(), "block_size": blocks.block_size}
     draft: Draft
-    with closing(blocks.predicted(finished=lambda place: draft.finished(place))) as predicted:
-        first = next(predicted)  # which says how many classes there are
-        with Draft(out, Layout.of(*blocks.shape, first[1].shape[2], dtype), fingerprint) as draft:
+    with (
+        closing(blocks.predicted(finished=lambda place: draft.finished(place))) as predicted,
+        closing(blocks.features(finished=lambda place: draft.finished(place))) as featured,
+    ):
+        first_features = [next(featured)] if features else []  # D is known then
+        first = next(predicted)  # C is known then
+        feature_layout = (
+            FeatureLayout.of(len(blocks.rows), first_features[0][1].shape[1], FEATURE_DTYPE) if features else None
+        )
+        with Draft(out, Layout.of(*blocks.shape, first[1].shape[2], dtype), fingerprint, feature_layout) as draft:
             for place, log_probs_n_K_C in chain([first], predicted):
                 if draft.finished(place):
-                    refuse_another(out, draft.read(place), log_probs_n_K_C)
+                    reject_other_model(out, draft.read(place), log_probs_n_K_C)
                 else:
                     draft.write(place.first_row, place.first_sample, log_probs_n_K_C)
+            for feature_place, features_n_D in chain(first_features, featured) if features else ():
+                if draft.finished(feature_place):
+                    reject_other_features(out, draft.read(feature_place), features_n_D)
+                else:
+                    draft.write_features(feature_place.first_row, features_n_D)
             return draft.finish(items=items, about=about)
 
 
-def _same_store(out: Path, blocks: Blocks, dtype: torch.dtype, items: Any, about: Mapping[str, Any]) -> Store:
-    """A complete store, if it is what this call would make."""
+def _same_store(
+    out: Path, blocks: Blocks, dtype: torch.dtype, features: bool | None, items: Any, about: Mapping[str, Any]
+) -> Store:
+    """A finished store, if this call would make the same."""
     store = Store.open(out)
     N, K, _ = store.shape
-    there = {"N": N, "K": K, "dtype": str(store.dtype), "about": store.manifest.about, **store.manifest.made_by}
-    asked = {"N": blocks.shape[0], "K": blocks.shape[1], "dtype": str(dtype), **blocks.fingerprint()}
+    found = {
+        "N": N,
+        "K": K,
+        "dtype": str(store.dtype),
+        "features": store.features is not None,
+        "about": store.manifest.about,
+        **store.manifest.made_by,
+    }
+    expected = {"N": blocks.shape[0], "K": blocks.shape[1], "dtype": str(dtype), **blocks.fingerprint()}
+    if features is not None:
+        expected["features"] = features
     if about:
-        asked["about"] = about
-    refuse_differences(
-        f"{out} is a finished store of another model or pool, or otherwise",
-        {name: there.get(name) for name in asked},
-        asked,
+        expected["about"] = about
+    reject_differences(
+        f"{out} is a finished store of another model or pool, or with other options",
+        {name: found.get(name) for name in expected},
+        expected,
     )
     if items is not None and not items.equals(store.items()):
         raise StoreError(f"{out} is a finished store with other ids or items than those of this call")
     with closing(blocks.predicted(finished=lambda _: True)) as predicted:
         for place, log_probs_n_K_C in predicted:
             stored_n_K_C = PoolReader(store.parts).stored(torch.arange(place.rows))
-            refuse_another(out, stored_n_K_C[:, place.first_sample :][:, : place.samples], log_probs_n_K_C)
-    clear_up(out)  # in case that it was killed before it could
+            reject_other_model(out, stored_n_K_C[:, place.first_sample :][:, : place.samples], log_probs_n_K_C)
+    if store.features is not None:
+        with closing(blocks.features()) as featured:
+            feature_place, features_n_D = next(featured)
+            reject_other_features(out, store.features[: feature_place.rows], features_n_D)
+    clear_up(out)  # if the process that finished it was killed before
     return store
 
 
-def refuse_another(out: Path, stored_n_K_C: Float[Tensor, "n K C"], log_probs_n_K_C: Tensor) -> None:
-    """Compares what is stored with what the model gives now.
+def reject_other_model(out: Path, stored_n_K_C: Float[Tensor, "n K C"], log_probs_n_K_C: Tensor) -> None:
+    """Compares stored predictions with those of the model now.
 
     Raises:
         StoreError: they differ by more than a rounding step of the stored type.
     """
-    # Not bit by bit: with other threads, or on another machine, the same model rounds its sums otherwise.
+    # Not bit by bit: with other threads, or on another machine, the same model rounds its sums differently.
     found = log_probs_n_K_C.to("cpu", stored_n_K_C.dtype)
     rounding = max(2 * torch.finfo(stored_n_K_C.dtype).eps, 1e-4)
     if found.shape != stored_n_K_C.shape or not torch.allclose(
         found.float(), stored_n_K_C.float(), rtol=rounding, atol=rounding
     ):
         raise StoreError(
-            f"{out} is of another model, though it is called the same: for the first items, this one predicts "
-            "otherwise; nothing was changed"
+            f"{out} is of another model with the same settings: the predictions for its first items differ; nothing "
+            "was changed"
+        )
+
+
+def reject_other_features(out: Path, stored_n_D: Float[Tensor, "n D"], features_n_D: Tensor) -> None:
+    """Compares stored features with those of the model now.
+
+    Raises:
+        StoreError: they differ by more than rounding, relative to the largest of them.
+    """
+    found = features_n_D.to("cpu", stored_n_D.dtype).float()
+    largest = float(stored_n_D.float().abs().max())
+    if found.shape != stored_n_D.shape or not torch.allclose(
+        found, stored_n_D.float(), rtol=FEATURE_ROUNDING, atol=FEATURE_ROUNDING * largest
+    ):
+        raise StoreError(
+            f"{out} is of another model with the same settings: the features of its first items differ; nothing was "
+            "changed"
         )

@@ -1,7 +1,7 @@
-"""The members of an ensemble trained at the same time, by steps that move all of them.
+"""Trains the members of an ensemble together, in common steps.
 
-A small network spends most of a step on everything but arithmetic: K of them in one step pay for it once. A larger one
-fills the processor alone, and K of them only leave its cache.
+For a small network most of the time of a step is overhead, which K networks in a common step pay once. A larger network
+uses the whole processor by itself, and K of them do not fit into its cache.
 """
 
 import copy
@@ -26,7 +26,7 @@ from tonsure.training import (
 )
 
 FEW_WEIGHTS = 30_000
-"""Networks of up to so many are quicker together on a CPU."""
+"""The number of weights up to which networks are trained faster together on a CPU."""
 
 _ELEMENTWISE = {torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad}
 _QUICK_LAYERS = {nn.Sequential, nn.Flatten, nn.Linear, nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Dropout, nn.Identity}
@@ -34,36 +34,36 @@ _WITH_DROPOUT = (nn.RNNBase, nn.MultiheadAttention)
 
 
 def obstacle(networks: Sequence[nn.Module], training: Training) -> str | None:
-    """Why training them together would not give the weights that each has when it is trained alone; None if it would.
+    """Why training the networks together would not give the same weights as training each alone; None if it would.
 
-    Optimizers must treat every weight by itself, as those of the list do; masks of dropout would be others; buffers,
-    such as those of batch normalization, change while a network is used; and a member that stops early stops alone.
+    The optimizer must update every weight independently, as the known ones do. Dropout would draw other masks. Buffers,
+    such as those of batch normalization, change in training. With early stopping each member stops at another step.
     """
     optimizer = training.optimizer
     while isinstance(optimizer, partial):
         optimizer = optimizer.func
     if optimizer not in _ELEMENTWISE:
         known = ", ".join(sorted(known.__name__ for known in _ELEMENTWISE))
-        return f"the optimizer is none of those known to treat every weight by itself ({known})"
+        return f"the optimizer is not one of those known to update every weight independently ({known})"
     if training.patience is not None:
-        return "with patience each member stops when it is best"
+        return "with patience each member stops at another step"
     for network in networks:
         if _structure(network) != _structure(networks[0]):
-            return "the members are not built alike"
+            return "the members do not have the same structure"
         if next(network.buffers(), None) is not None:
             return "the network has buffers, such as those of batch normalization"
         for layer in network.modules():
             if (isinstance(layer, _DropoutNd) and layer.p) or (isinstance(layer, _WITH_DROPOUT) and layer.dropout):
-                return "the network has dropout, whose masks would be others"
+                return "the network has dropout, which would draw other masks"
     return None
 
 
 def is_quicker(networks: Sequence[nn.Module], training: Training) -> bool:
-    """Whether training them together takes less time: on a CPU, without convolutions, with few weights.
+    """Whether training the networks together is faster: on a CPU, without convolutions, with few weights.
 
-    Measured on one core with K = 5 and 10, in CPU time: together, networks of 10,000 weights are trained 1.3 to 3.2
-    times as fast, of 26,000 1.2 to 1.8 times, of 35,000 0.6 to 1.3 times, of more 0.4 to 1.1 times; with convolutions,
-    which become one of K groups, 0.8 to 1.3 times, on two cores 0.6. On a GPU nothing was measured.
+    The speed of training together relative to training alone, in CPU time on one core with K = 5 and 10: for networks
+    of 10,000 weights 1.3 to 3.2, of 26,000 weights 1.2 to 1.8, of 35,000 weights 0.6 to 1.3, of more 0.4 to 1.1. With
+    convolutions, which become one convolution of K groups, 0.8 to 1.3, and 0.6 on two cores. Not measured on a GPU.
     """
     return (
         len(networks) > 1
@@ -81,15 +81,16 @@ def fit_together(
     *,
     seeds: Sequence[int],
 ) -> None:
-    """Trains each network in place as ``tonsure.training.fit`` does with its seed: the same weights but for rounding.
+    """Trains the networks in place, as ``tonsure.training.fit`` does with their seeds: the same weights up to rounding.
 
-    The gradient of Σ_k loss_k for the weights of member k is that of loss_k. All members are on the device at once.
-    Nothing but its weights may tell a member from another, ``obstacle`` must be None, and the examples checked.
+    The gradient of Σ_k loss_k with respect to the weights of member k is that of loss_k. All members are on the device
+    at the same time. The members must differ in their weights only, ``obstacle`` must return None for them, and the
+    examples must have been checked.
 
     Raises:
-        InputError: labels are no classes of the network, its output is not [n, C], or a member's gradient in the first
-            step is not what it is alone.
-        TrainingError: a loss is no longer finite; the message names the first member with such a loss.
+        InputError: a label is not a class of the network, its output is not [n, C], or a member's gradient in the first
+            step differs from that of the member alone.
+        TrainingError: a loss is not finite; the message names the first member with such a loss.
     """
     device = torch.device(training.device)
     iterations = training.iterations_for(len(labels_n))
@@ -136,9 +137,9 @@ def _losses(logits_K_n_C: Float[Tensor, "K n C"], labels_K_n: Int[Tensor, "K n"]
 def _check_gradients(
     networks: Sequence[nn.Module], weights: dict[str, Tensor], inputs: Tensor, labels_K_n: Int[Tensor, "K n"]
 ) -> None:
-    """Refuses a network whose gradients come out wrong when members are trained together.
+    """Rejects networks whose gradients are wrong when members are trained together.
 
-    Because some do: in torch 2.13, ``nn.Embedding`` forgets its ``padding_idx`` there from the second member on.
+    This happens: in torch 2.13, ``nn.Embedding`` ignores its ``padding_idx`` from the second member on.
     """
     for member, network in enumerate(networks):
         logits_1_n_C = checked_logits(network(inputs[member]), len(inputs[member]))[None]
@@ -152,7 +153,7 @@ def _check_gradients(
             if float(apart.norm()) > rounding + 1e-2 * float(gradient.norm()):
                 raise InputError(
                     f"the members cannot be trained together (vectorized=True): the gradient of {name} of member "
-                    f"{member} is then another one; torch.func.vmap may have no right rule for this layer"
+                    f"{member} would differ; torch.func.vmap may not support this layer correctly"
                 )
 
 

@@ -1,6 +1,6 @@
-"""Blocks of a store: some samples of some rows, written and read where they lie in the shards.
+"""Blocks of a store: some rows of the predictions or features, written and read at their positions in the files.
 
-Several processes may write different blocks of the same rows, for each touches only the bytes of its own.
+Several processes may write different blocks at the same time, because each writes only the bytes of its own.
 """
 
 import zlib
@@ -14,12 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tonsure.errors import InputError
-from tonsure.predictions.store.layout import DATA_OFFSET, Layout
-from tonsure.predictions.store.sealing import writing_to
+from tonsure.predictions.store.layout import DATA_OFFSET, ArrayLayout, FeatureLayout, Layout
 
 
 class Place(NamedTuple):
-    """Some samples of some rows."""
+    """A block of predictions: some samples of some rows."""
 
     first_row: int
     rows: int
@@ -27,43 +26,76 @@ class Place(NamedTuple):
     samples: int
 
 
+class FeaturePlace(NamedTuple):
+    """A block of features: those of some rows."""
+
+    first_row: int
+    rows: int
+
+
+AnyPlace = Place | FeaturePlace
+
+
 class Entry(NamedTuple):
     """A block that was written, with the checksum of its bytes."""
 
-    place: Place
+    place: AnyPlace
     crc32: int
 
 
 def write_block(
     folder: Path, layout: Layout, first_row: int, first_sample: int, log_probs_n_K_C: Float[Tensor, "n K C"]
 ) -> Entry:
-    """Writes some samples of some rows where they belong. Several processes may, each its own blocks.
+    """Writes the predictions of some rows by some samples.
 
     Raises:
         InputError: the block does not fit there.
-        StoreError: the disk is full.
+        OSError: the file cannot be written.
     """
-    rows, samples, classes = log_probs_n_K_C.shape
+    rows, samples, _ = log_probs_n_K_C.shape
     place = Place(first_row, rows, first_sample, samples)
-    if first_row + rows > layout.N or first_sample + samples > layout.K or classes != layout.C:
-        raise InputError(f"a block of shape {list(log_probs_n_K_C.shape)} at {place} does not fit into {layout}")
-    block = log_probs_n_K_C.detach().to("cpu", layout.dtype).contiguous()
-    with writing_to(folder, layout.total_bytes):
-        for rows_here, shard_n_K_C in _mapped(folder, layout, first_row, rows):
-            shard_n_K_C[:, first_sample : first_sample + samples] = block[rows_here]
+    _check_fit(layout, place, log_probs_n_K_C, (samples, layout.C), first_sample + samples <= layout.K)
+    return _write(folder, layout, place, log_probs_n_K_C)
+
+
+def write_feature_block(
+    folder: Path, layout: FeatureLayout, first_row: int, features_n_D: Float[Tensor, "n D"]
+) -> Entry:
+    """Writes the features of some rows; raises as ``write_block``."""
+    place = FeaturePlace(first_row, len(features_n_D))
+    _check_fit(layout, place, features_n_D, layout.row_shape)
+    return _write(folder, layout, place, features_n_D)
+
+
+def read_block(folder: Path, layout: ArrayLayout, place: AnyPlace) -> Float[Tensor, "n ..."]:
+    """A copy of a block."""
+    rows = _mapped(folder, layout, place.first_row, place.rows)
+    return torch.cat([stored[_samples(place)] for _, stored in rows])
+
+
+def _check_fit(
+    layout: ArrayLayout, place: AnyPlace, block: Tensor, row_shape: tuple[int, ...], samples_fit: bool = True
+) -> None:
+    if place.first_row + place.rows > layout.N or block.shape[1:] != row_shape or not samples_fit:
+        raise InputError(f"a block of shape {list(block.shape)} at {place} does not fit into {layout}")
+
+
+def _write(folder: Path, layout: ArrayLayout, place: AnyPlace, block: Tensor) -> Entry:
+    block = block.detach().to("cpu", layout.dtype).contiguous()
+    for rows_here, stored in _mapped(folder, layout, place.first_row, place.rows):
+        stored[_samples(place)] = block[rows_here]
     return Entry(place, crc32_of(block))
 
 
-def read_block(folder: Path, layout: Layout, place: Place) -> Float[Tensor, "n K C"]:
-    """A copy of some samples of some rows."""
-    samples = slice(place.first_sample, place.first_sample + place.samples)
-    return torch.cat(
-        [shard_n_K_C[:, samples] for _, shard_n_K_C in _mapped(folder, layout, place.first_row, place.rows)]
-    )
+def _samples(place: AnyPlace) -> tuple[slice, ...]:
+    """Selects the samples of a block, from all numbers of its rows."""
+    if isinstance(place, FeaturePlace):
+        return (slice(None),)
+    return slice(None), slice(place.first_sample, place.first_sample + place.samples)
 
 
-def _mapped(folder: Path, layout: Layout, first_row: int, rows: int) -> Iterator[tuple[slice, Tensor]]:
-    """The rows as they lie in the shards: which of them, and a map of their bytes, and of theirs alone."""
+def _mapped(folder: Path, layout: ArrayLayout, first_row: int, rows: int) -> Iterator[tuple[slice, Tensor]]:
+    """The rows in each shard: which of them they are, and a tensor on a memory map of their bytes alone."""
     for span in layout.spans(first_row, rows):
         start = max(first_row, span.first_row)
         end = min(first_row + rows, span.first_row + span.rows)
@@ -74,8 +106,8 @@ def _mapped(folder: Path, layout: Layout, first_row: int, rows: int) -> Iterator
             offset=DATA_OFFSET + (start - span.first_row) * layout.row_bytes,
             shape=(end - start) * layout.row_bytes,
         )
-        shard_n_K_C = torch.from_numpy(mapped).view(layout.dtype).view(end - start, layout.K, layout.C)
-        yield slice(start - first_row, end - first_row), shard_n_K_C
+        stored = torch.from_numpy(mapped).view(layout.dtype).view(end - start, *layout.row_shape)
+        yield slice(start - first_row, end - first_row), stored
 
 
 def crc32_of(block: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""What a store keeps per item beside predictions: a table in a Parquet file, whose column ``id`` names the items."""
+"""The table of items in a store: one row per item, in a Parquet file. The column ``id`` names the items."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,16 +13,16 @@ ID = "id"
 
 
 def make_table(ids: Iterable[object] | None, items: Any, rows: int) -> "pyarrow.Table | None":
-    """The table to keep: ``ids``, as text, before the columns of ``items``; None where there is nothing to keep.
+    """The table to store: ``ids``, as text, before the columns of ``items``; None if there are neither.
 
     Args:
         ids: one for each row; None takes the column ``id`` of ``items``, if it has one.
-        items: a pyarrow table, or anything that it makes one of: columns by name, or a data frame.
+        items: a pyarrow table, or anything that pyarrow makes a table of: columns by name, or a data frame.
         rows: N
 
     Raises:
-        InputError: ``items`` is no table, or has a column ``id`` beside ``ids``.
-        StoreError: there is not one id, or one row of ``items``, for each row; or an id stands twice.
+        InputError: ``items`` is not a table, or has a column ``id`` and ``ids`` are given too.
+        StoreError: there is not one id, or one row of ``items``, for each row; or an id is repeated.
         MissingExtraError: pyarrow is not installed.
     """
     if ids is None and items is None:
@@ -31,7 +31,7 @@ def make_table(ids: Iterable[object] | None, items: Any, rows: int) -> "pyarrow.
     table = pyarrow.table({}) if items is None else _as_table(items)
     if ID in table.column_names:
         if ids is not None:
-            raise InputError(f"items have a column {ID!r}, and ids are given as well: expected one of them")
+            raise InputError(f"items have a column {ID!r}, and ids are given too: expected only one of them")
         ids = table.column(ID).to_pylist()
         table = table.drop_columns([ID])
     if items is not None and len(table) != rows and table.num_columns:
@@ -44,17 +44,17 @@ def make_table(ids: Iterable[object] | None, items: Any, rows: int) -> "pyarrow.
 
 
 def checked_ids(ids: Sequence[str], rows: int) -> list[str]:
-    """The ids, one for each row, each once.
+    """The ids, after checking them.
 
     Raises:
-        StoreError: they are not.
+        StoreError: there is not one for each row, or one is repeated.
     """
     if len(ids) != rows:
         raise StoreError(f"there are {len(ids)} ids, but the predictions have {rows} rows")
     first_row: dict[str, int] = {}
     for row, name in enumerate(ids):
         if first_row.setdefault(name, row) != row:
-            raise StoreError(f"the id {name!r} stands twice, at rows {first_row[name]} and {row}")
+            raise StoreError(f"the id {name!r} is repeated, at rows {first_row[name]} and {row}")
     return list(ids)
 
 
@@ -87,7 +87,9 @@ def _as_table(items: Any) -> Any:
     try:
         return items if isinstance(items, pyarrow.Table) else pyarrow.table(items)
     except (TypeError, ValueError, pyarrow.ArrowException) as error:
-        raise InputError(f"items are {type(items).__name__}, of which no table can be made: {error}") from error
+        raise InputError(
+            f"items are of type {type(items).__name__}, expected a table or columns by name: {error}"
+        ) from error
 
 
 def _library() -> Any:

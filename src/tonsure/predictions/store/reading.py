@@ -1,4 +1,4 @@
-"""A pool's predictions on disk: made once, read as memory maps, selected from many times."""
+"""A pool's predictions and features on disk: written once, read as memory maps, selected from many times."""
 
 import mmap
 import warnings
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from tonsure.errors import StoreError
 from tonsure.predictions.reader import PoolReader
 from tonsure.predictions.store.items import ID, checked_ids, read_table
-from tonsure.predictions.store.layout import DATA_OFFSET
+from tonsure.predictions.store.layout import DATA_OFFSET, ArrayLayout
 from tonsure.predictions.store.manifest import Manifest, crc32s, read_manifest
 
 if TYPE_CHECKING:
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """The predictions of a pool, log p(y = c | x_i, θ_k) in nats, in the files of one folder.
+    """The predictions log p(y = c | x_i, θ_k) of a pool, in nats, and optionally its features, in a folder.
 
-    ``Store.open`` reads one, ``tonsure.predict(…, out=…)`` and ``tonsure.write_store`` make one. It is never changed
-    after. Passed to another process, it travels as its path.
+    ``Store.open`` opens a store, ``tonsure.predict(…, out=…)`` and ``tonsure.write_store`` make one. A store is
+    never changed after that. It is pickled as its path.
 
     Attributes:
         path: the folder.
-        manifest: what is known of it.
+        manifest: the description of the store.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
@@ -39,14 +40,14 @@ class Store:
 
     @classmethod
     def open(cls, path: str | PathLike[str], *, verify: bool = True) -> "Store":
-        """The store in a folder.
+        """Opens the store in a folder.
 
         Args:
-            verify: reads all of it once to compare checksums. Sizes and headers are checked in any case.
+            verify: read all of it once to compare the checksums. Sizes and headers are always checked.
 
         Raises:
-            StoreError: there is none, it was not finished, or it is damaged; the message names the file, and the
-                rows where they are known.
+            StoreError: there is no store, it was not finished, or it is damaged; the message names the file, and the
+                rows if they are known.
         """
         try:
             store = cls(Path(path), read_manifest(Path(path)))
@@ -57,7 +58,9 @@ class Store:
         return store
 
     def __repr__(self) -> str:
-        return f"Store({str(self.path)!r}, shape={self.shape}, dtype={self.dtype})"
+        features = self.manifest.features
+        shown = f", features={(features.layout.N, features.layout.D)}" if features else ""
+        return f"Store({str(self.path)!r}, shape={self.shape}, dtype={self.dtype}{shown})"
 
     def __len__(self) -> int:
         return self.manifest.layout.N
@@ -67,59 +70,77 @@ class Store:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(N, K, C)"""
+        """The shape (N, K, C) of the predictions."""
         layout = self.manifest.layout
         return layout.N, layout.K, layout.C
 
     @property
     def dtype(self) -> torch.dtype:
+        """The type of the predictions."""
         return self.manifest.layout.dtype
 
     @property
     def parts(self) -> list[Tensor]:
-        """The pool in order, as tensors [n, K, C] on memory maps of the files. They are to be read only."""
-        return [self._part(map_, shard.rows) for map_, shard in zip(self._maps, self.manifest.shards, strict=True)]
+        """The predictions in order, as read-only tensors [n, K, C] on memory maps of the files."""
+        layout = self.manifest.layout
+        return [_on_map(map_, layout, shard.rows) for map_, shard in zip(self._maps, self.manifest.shards, strict=True)]
+
+    @property
+    def features(self) -> Float[Tensor, "N D"] | None:
+        """The features of the items, as a read-only tensor on a memory map of their file; None if there are none."""
+        if self.manifest.features is None or self._feature_map is None:
+            return None
+        return _on_map(self._feature_map, self.manifest.features.layout, len(self))
+
+    def feature_reader(self, device: torch.device | None = None) -> PoolReader | None:
+        """A reader of the features, which stay on the disk; None if there are none.
+
+        Args:
+            device: where rows are moved when they are read.
+        """
+        features_N_D = self.features
+        if features_N_D is None:
+            return None
+        return PoolReader(
+            [features_N_D], device=device, release=self._release_features, path=str(self.path), of="features"
+        )
 
     @cached_property
     def ids(self) -> list[str] | None:
-        """The name of each row, if the store keeps names.
+        """The name of each row, if the store has names.
 
         Raises:
-            StoreError: they cannot be read, there is not one for each row, or one stands twice.
-            MissingExtraError: they need pyarrow, which is not installed.
+            StoreError: they cannot be read, their number is not N, or one is repeated.
+            MissingExtraError: pyarrow is not installed.
         """
         items = self.manifest.items
         if items is None or ID not in items.columns:
             return None
         return checked_ids(read_table(self.path / items.file, [ID]).column(ID).to_pylist(), len(self))
 
-    def feature_reader(self, device: torch.device | None = None) -> "PoolReader | None":
-        """The features of the items [N, D], read where they are; None if the store has none."""
-        return None
-
     def items(self) -> "pyarrow.Table | None":
-        """What is kept per item, one row each, if anything is; raises as ``ids`` does."""
+        """The table of items, with one row each, if the store has one; raises as ``ids``."""
         items = self.manifest.items
         return read_table(self.path / items.file) if items else None
 
     def verify(self) -> None:
-        """Reads every file once and compares its checksums, in a memory that does not grow with the store.
+        """Reads every file once and compares its checksums, in an amount of memory that does not depend on the store.
 
         Raises:
-            StoreError: a file is damaged; the message names the rows of its first bad block.
+            StoreError: a file is damaged; the message names the rows of its first damaged block.
         """
         self._check_sizes()
-        layout = self.manifest.layout
-        for span, shard in zip(layout.spans(), self.manifest.shards, strict=True):
-            path = self.path / shard.file
-            found = crc32s(path, DATA_OFFSET, shard.bytes - DATA_OFFSET, layout.block_rows * layout.row_bytes)
-            for block, (crc, expected) in enumerate(zip(found, shard.crc32, strict=True)):
-                if crc != expected:
-                    start = span.first_row + block * layout.block_rows
-                    end = min(start + layout.block_rows, span.first_row + span.rows) - 1
-                    raise StoreError(
-                        f"{path} is damaged in rows {start} to {end}: their checksum is {crc}, expected {expected}"
-                    )
+        for layout, shards in self.manifest.arrays():
+            for span, shard in zip(layout.spans(), shards, strict=True):
+                path = self.path / shard.file
+                found = crc32s(path, DATA_OFFSET, shard.bytes - DATA_OFFSET, layout.block_rows * layout.row_bytes)
+                for block, (crc, expected) in enumerate(zip(found, shard.crc32, strict=True)):
+                    if crc != expected:
+                        start = span.first_row + block * layout.block_rows
+                        end = min(start + layout.block_rows, span.first_row + span.rows) - 1
+                        raise StoreError(
+                            f"{path} is damaged in rows {start} to {end}: their checksum is {crc}, expected {expected}"
+                        )
         items = self.manifest.items
         if items:
             (crc,) = crc32s(self.path / items.file, 0, items.bytes, items.bytes)
@@ -127,45 +148,58 @@ class Store:
                 raise StoreError(f"{self.path / items.file} is damaged: its checksum is {crc}, expected {items.crc32}")
 
     def release(self) -> None:
-        """Tells the system that the pages read so far need not be held by this process, where it can be told.
+        """Tells the operating system that the pages of the predictions that were read may be dropped from memory.
 
-        What is read again comes from the disk, or from the system's cache. A process that goes through a large
-        store and releases now and then stays small.
+        They are read again from the disk, or from the system's cache, when they are needed. A process that reads a
+        large store and releases it from time to time stays small. Without effect on systems that cannot be told.
         """
-        if hasattr(mmap, "MADV_DONTNEED"):
-            for map_ in self._maps:
-                map_.madvise(mmap.MADV_DONTNEED)
+        _release(self._maps)
+
+    def _release_features(self) -> None:
+        if self._feature_map is not None:
+            _release([self._feature_map])
 
     @cached_property
     def _maps(self) -> list[mmap.mmap]:
         return [_map(self.path / shard.file) for shard in self.manifest.shards]
 
-    def _part(self, map_: mmap.mmap, rows: int) -> Tensor:
-        with warnings.catch_warnings():
-            # A read-only memory map is what is wanted: nothing is written to it.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            numbers = torch.from_numpy(np.frombuffer(map_, np.uint8, offset=DATA_OFFSET))
-        return numbers.view(self.dtype).view(rows, *self.shape[1:])
+    @cached_property
+    def _feature_map(self) -> mmap.mmap | None:
+        return _map(self.path / self.manifest.features.shard.file) if self.manifest.features else None
 
     def _check_sizes(self) -> None:
-        layout = self.manifest.layout
-        spans = list(layout.spans())
-        if [(span.file, span.rows, span.bytes) for span in spans] != [
-            (shard.file, shard.rows, shard.bytes) for shard in self.manifest.shards
-        ]:
-            raise StoreError(f"{self.path}: the shards that its manifest names are not those of {layout}")
-        for span in spans:
-            path = self.path / span.file
-            _check_size(path, span.bytes)
-            with path.open("rb") as file:
-                header = file.read(DATA_OFFSET)
-            if header != layout.header(span.rows):
-                raise StoreError(
-                    f"{path} is damaged: its header is not that of log_probs [{span.rows}, {layout.K}, {layout.C}] in "
-                    f"{layout.dtype}"
-                )
+        for layout, shards in self.manifest.arrays():
+            spans = list(layout.spans())
+            found = [(shard.file, shard.rows, shard.bytes) for shard in shards]
+            if len(self) != layout.N or [(span.file, span.rows, span.bytes) for span in spans] != found:
+                raise StoreError(f"{self.path}: the files of {layout.name} in its manifest do not match {layout}")
+            for span in spans:
+                path = self.path / span.file
+                _check_size(path, span.bytes)
+                with path.open("rb") as file:
+                    header = file.read(DATA_OFFSET)
+                if header != layout.header(span.rows):
+                    raise StoreError(
+                        f"{path} is damaged: its header is not that of {layout.name} "
+                        f"{[span.rows, *layout.row_shape]} in {layout.dtype}"
+                    )
         if self.manifest.items:
             _check_size(self.path / self.manifest.items.file, self.manifest.items.bytes)
+
+
+def _on_map(map_: mmap.mmap, layout: ArrayLayout, rows: int) -> Float[Tensor, "n ..."]:
+    """The numbers of a shard."""
+    with warnings.catch_warnings():
+        # The map is read-only on purpose; the tensor is never written to.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        numbers = torch.from_numpy(np.frombuffer(map_, np.uint8, offset=DATA_OFFSET))
+    return numbers.view(layout.dtype).view(rows, *layout.row_shape)
+
+
+def _release(maps: list[mmap.mmap]) -> None:
+    if hasattr(mmap, "MADV_DONTNEED"):
+        for map_ in maps:
+            map_.madvise(mmap.MADV_DONTNEED)
 
 
 def _check_size(path: Path, expected: int) -> None:

@@ -1,9 +1,8 @@
-"""From shards that are all written to a complete store."""
+"""The last step of writing a store: the table of items and the manifest, after all numbers are written."""
 
 import errno
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tonsure.durable_files import sync, write_file
 from tonsure.errors import StoreError
 from tonsure.predictions.store.items import write_table
-from tonsure.predictions.store.layout import DATA_OFFSET, ITEMS, MANIFEST, Layout
-from tonsure.predictions.store.manifest import Items, Manifest, Shard, crc32s, plain
+from tonsure.predictions.store.layout import DATA_OFFSET, ITEMS, MANIFEST, ArrayLayout, FeatureLayout, Layout
+from tonsure.predictions.store.manifest import Features, Items, Manifest, Shard, crc32s, plain
 
 if TYPE_CHECKING:
     import pyarrow
@@ -24,25 +24,23 @@ if TYPE_CHECKING:
 def seal(
     folder: Path,
     layout: Layout,
+    features: FeatureLayout | None,
     items: "pyarrow.Table | None",
     fingerprint: Mapping[str, Any],
     about: Mapping[str, Any] | None,
 ) -> None:
-    """Brings the shards to the disk, then writes the items, and at last the manifest with all checksums.
+    """Waits until the numbers are on the disk, then writes the items, and finally the manifest with all checksums.
 
-    Both are written beside and renamed: whatever is killed, a folder that has a manifest is complete.
+    Both are written atomically, so a folder that has a manifest is complete, wherever the process is killed.
     """
-    shards = []
-    for span in layout.spans():
-        path = folder / span.file
-        sync(path)
-        crcs = crc32s(path, DATA_OFFSET, span.bytes - DATA_OFFSET, layout.block_rows * layout.row_bytes)
-        shards.append(Shard(span.file, span.rows, span.bytes, tuple(crcs)))
+    shards = _sealed(folder, layout)
+    feature_shards = _sealed(folder, features) if features else ()
     if items is None:
         (folder / ITEMS).unlink(missing_ok=True)  # of an earlier call that was killed
     manifest = Manifest(
         layout=layout,
-        shards=tuple(shards),
+        shards=shards,
+        features=Features(features, *feature_shards) if features else None,
         items=_write_items(folder / ITEMS, items) if items is not None else None,
         made_by={"tonsure": version("tonsure"), "torch": torch.__version__, **fingerprint},
         about=plain("about", about or {}),
@@ -56,38 +54,34 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _sealed(folder: Path, layout: ArrayLayout) -> tuple[Shard, ...]:
+    """The shards of an array, on the disk, with their checksums."""
+    shards = []
+    for span in layout.spans():
+        path = folder / span.file
+        sync(path)
+        crcs = crc32s(path, DATA_OFFSET, span.bytes - DATA_OFFSET, layout.block_rows * layout.row_bytes)
+        shards.append(Shard(span.file, span.rows, span.bytes, tuple(crcs)))
+    return tuple(shards)
+
+
 def _write_items(path: Path, items: "pyarrow.Table") -> Items:
-    write_file(path, lambda beside: write_table(items, beside))
+    write_file(path, lambda partial: write_table(items, partial))
     size = path.stat().st_size
     (crc,) = crc32s(path, 0, size, size)
     return Items(path.name, size, crc, tuple(items.column_names))
 
 
-def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Has a file written beside its place, on the disk, and renamed: there is never half of one."""
-    beside = path.with_name(f".{path.name}")
-    write(beside)
-    sync(beside)
-    beside.replace(path)
-    if os.name == "posix":  # elsewhere a folder cannot be opened, and a rename needs no more
-        sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Waits until a file or folder is on the disk."""
-    file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
 @contextmanager
-def writing_to(folder: Path, needed: int, then: str = "the same call goes on from here") -> Iterator[None]:
-    """A context in which what the system has against writing is said with the folder, and what to do.
+def writing_to(folder: Path, needed: int, then: str = "the same call continues from here") -> Iterator[None]:
+    """A context that turns errors of the operating system into errors that name the folder and the remedy.
+
+    Args:
+        needed: the bytes that the store needs.
+        then: what happens when the call is repeated.
 
     Raises:
-        StoreError: the disk, or one's share of it, is full, or the folder cannot be written to.
+        StoreError: the disk or the quota is full, or the folder cannot be written to.
     """
     try:
         yield
