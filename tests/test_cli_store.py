@@ -61,13 +61,24 @@ def test_predict_then_select(typed, folder, monkeypatch, name, inputs):
     for _ in range(2):  # the second time it is there already
         done = typed(*words, cwd=folder)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == "The predictions are in mine: 20 × 6 × 3 in float16; `tonsure select mine` chooses.\n"
+        shown = "mine: predictions 20 × 6 × 3 in float16, and features 20 × 8. Next: tonsure select mine\n"
+        assert done.stdout == shown
     store = Store.open(folder / "mine")
+    assert torch.equal(store.features, tn.features(my_model.model, my_model.images, block_size=7))
     expected = tn.predict(my_model.model, my_model.images, dtype=torch.float16, block_size=7)
     assert torch.equal(torch.cat(store.parts), expected)
     assert store.ids[:2] == ["0.png", "1.png"]
-    done = typed("select", "mine", "-k", 2, "--objective", "entropy", cwd=folder)
-    assert rows(done.stdout) == tn.select(store, tn.Pointwise(tn.entropy), 2).rows.tolist()
+    done = typed("select", "mine", "-k", 2, "--method", "entropy", cwd=folder)
+    assert rows(done.stdout) == tn.select(store, tn.entropy, 2).rows.tolist()
+
+
+def test_features_that_are_not_wanted(typed, folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(__import__("sys").modules, "my_model", raising=False)
+    words = ("predict", "my_model:model", "--inputs", "my_model:images", "--out", "mine")
+    done = typed(*words, "--no-features", cwd=folder)
+    assert done.stdout == "mine: predictions 20 × 6 × 3 in float16. Next: tonsure select mine\n"
+    assert "features is False, this call has True" in typed(*words, "--features", cwd=folder).stderr
 
 
 def test_predict_in_a_process_of_its_own(folder):
@@ -86,8 +97,10 @@ def test_info_and_verify(typed, folder):
     assert lines["shape"] == "30 × 20 × 4 (rows, posterior samples, classes)"
     assert lines["bytes"] == f"{30 * 20 * 4 * 4 + 256:,} in 1 shard"
     assert (lines["dtype"], lines["items"], lines["split"]) == ("float32", "id", "train")
-    told = json.loads(typed("store", "info", "store", "--json", cwd=folder).stdout)
-    assert (told["shape"], told["columns"], told["about"]) == ([30, 20, 4], ["id"], {"split": "train"})
+    described = json.loads(typed("store", "info", "store", "--json", cwd=folder).stdout)
+    shown = described["shape"], described["columns"], described["about"], described["features"]
+    assert shown == ([30, 20, 4], ["id"], {"split": "train"}, None)
+    assert lines["features"] == "none"
     assert typed("store", "verify", "store", cwd=folder).stdout == "30 rows verified\n"
 
 
@@ -104,7 +117,25 @@ def test_a_store_of_other_peoples_file(typed, folder, log_probs, monkeypatch, va
     assert torch.allclose(torch.cat(store.parts).float(), log_probs, atol=1e-2)
     assert store.ids[3] == "3.png"
     assert store.manifest.about == {"source": "numbers.npy"}
+    assert store.features is None
     assert typed("store", "make", "numbers.npy", *words, cwd=folder).returncode == 2
+
+
+@pytest.mark.parametrize("name", ["features.npy", "features.pt"])
+def test_a_store_with_features_of_a_file(typed, folder, log_probs, name):
+    features = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
+    np.save(folder / "numbers.npy", log_probs.numpy())
+    np.save(folder / "features.npy", features.numpy())
+    torch.save(features, folder / "features.pt")
+    done = typed("store", "make", "numbers.npy", "--features", name, "--out", "made", cwd=folder)
+    assert done.stdout == "made: predictions 30 × 20 × 4 in float32, and features 30 × 5. Next: tonsure select made\n"
+    assert torch.equal(Store.open(folder / "made").features, features)
+    lines = dict(line.split(maxsplit=1) for line in typed("store", "info", "made", cwd=folder).stdout.splitlines())
+    assert lines["features"] == f"30 × 5 in float32, {30 * 5 * 4 + 256} bytes"
+    described = json.loads(typed("store", "info", "made", "--json", cwd=folder).stdout)
+    assert described["features"] == {"shape": [30, 5], "dtype": "float32", "bytes": 30 * 5 * 4 + 256}
+    done = typed("select", "made", "-k", 3, cwd=folder)
+    assert rows(done.stdout) == tn.select(log_probs, k=3, features=features).rows.tolist()
 
 
 def test_a_wrong_number_is_named_by_its_row_of_the_pool(typed, folder, log_probs, monkeypatch):
@@ -134,19 +165,19 @@ def test_selecting_from_a_store(typed, folder, log_probs):
 def test_the_second_batch_leaves_out_the_first(typed, folder, log_probs, store):
     objective = tn.Pointwise(tn.entropy)
     ranking = tn.select(log_probs, objective, 8).rows.tolist()
-    typed("select", store, "-k", 3, "--objective", "entropy", "--out", "first.csv", cwd=folder)
-    done = typed("select", store, "-k", 3, "--objective", "entropy", "--exclude", "first.csv", cwd=folder)
+    typed("select", store, "-k", 3, "--method", "entropy", "--out", "first.csv", cwd=folder)
+    done = typed("select", store, "-k", 3, "--method", "entropy", "--exclude", "first.csv", cwd=folder)
     assert rows(done.stdout) == ranking[3:6]
     named = (lambda row: f"{row}.png") if store == "store" else str
-    (folder / "among.txt").write_text("\n".join(named(row) for row in reversed(ranking[2:])))
-    done = typed("select", store, "-k", 2, "--objective", "entropy", "--among", "among.txt", cwd=folder)
+    (folder / "candidates.txt").write_text("\n".join(named(row) for row in reversed(ranking[2:])))
+    done = typed("select", store, "-k", 2, "--method", "entropy", "--candidates", "candidates.txt", cwd=folder)
     assert rows(done.stdout) == ranking[2:4]
-    both = ("--among", "among.txt", "--exclude", "first.csv")
-    assert rows(typed("select", store, "-k", 2, "--objective", "entropy", *both, cwd=folder).stdout) == ranking[3:5]
+    both = ("--candidates", "candidates.txt", "--exclude", "first.csv")
+    assert rows(typed("select", store, "-k", 2, "--method", "entropy", *both, cwd=folder).stdout) == ranking[3:5]
 
 
 def test_some_of_the_samples(typed, folder, log_probs):
-    done = typed("select", "store", "-k", 2, "--objective", "bald", "--samples", "0-3, 12", cwd=folder)
+    done = typed("select", "store", "-k", 2, "--method", "bald", "--samples", "0-3, 12", cwd=folder)
     expected = tn.select(log_probs[:, [0, 1, 2, 3, 12]], tn.Pointwise(tn.bald), 2)
     assert rows(done.stdout) == expected.rows.tolist()
 
@@ -167,14 +198,17 @@ BAD = [
     (["select", "bad", "-k", "2"], "log_probs-00000.safetensors is damaged in rows 0 to 29"),
     (["store", "verify", "bad"], "log_probs-00000.safetensors is damaged in rows 0 to 29"),
     (["store", "verify", "absent"], "absent: there is no such folder"),
-    (["store", "info", "."], ". is no store of predictions: it has no manifest.json"),
+    (["store", "info", "."], ". is not a store: it has no manifest.json"),
     (["store", "make", "absent.npy", "--out", "x"], "absent.npy: there is no such file"),
-    (["select", "store", "-k", "2", "--among", "7.txt"], "7.txt names '7' as item 0, counted from 0; expected a name"),
     (
-        ["select", "plain", "-k", "2", "--among", "30.txt"],
+        ["select", "store", "-k", "2", "--candidates", "7.txt"],
+        "7.txt names '7' as item 0, counted from 0; expected a name",
+    ),
+    (
+        ["select", "plain", "-k", "2", "--candidates", "30.txt"],
         "names '30' as item 1, counted from 0; expected a row",
     ),
-    (["select", "plain", "-k", "2", "--among", "x.csv"], "x.csv has the columns a; none is named 'row'"),
+    (["select", "plain", "-k", "2", "--candidates", "x.csv"], "x.csv has the columns a; none is named 'row'"),
     (["select", "plain", "-k", "2", "--exclude", "all.txt"], "leave none of the 30 rows to choose from"),
     (["select", "plain", "-k", "2", "--exclude", "absent.txt"], "absent.txt cannot be read"),
     (
@@ -201,6 +235,8 @@ BAD = [
         ["predict", "my_model:model", "--inputs", "my_model:images", "--out", "x", "--ids", "7.txt"],
         "names 1 items",
     ),
+    (["store", "make", "plain.npy", "--features", "wrong.npy", "--out", "x"], "features has 7 rows, but the predictio"),
+    (["store", "make", "plain.npy", "--features", "no.npy", "--out", "x"], "no.npy: there is no such file"),
 ]
 
 
@@ -218,6 +254,8 @@ def test_bad_words_are_one_message_and_status_2(typed, folder, log_probs, words,
     (folder / "x.csv").write_text("a\n1\n")
     np.save(folder / "o.npy", np.array([{}]), allow_pickle=True)
     np.save(folder / "text.npy", np.array(["a", "b"]))
+    np.save(folder / "plain.npy", log_probs.numpy())
+    np.save(folder / "wrong.npy", np.ones((7, 2)))
     before = {path: path.is_dir() for path in folder.iterdir() if path.name != "__pycache__"}
     done = typed(*words, cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")

@@ -1,4 +1,4 @@
-"""tonsure predict: the predictions of a model for a pool, in a store."""
+"""tonsure predict: writes the predictions and features of a model for a pool into a store."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from tonsure.cli import parse, read_arrays, row_files
 from tonsure.cli.options import Ray
-from tonsure.cli.store import Ids, IdsColumn, Type, times
+from tonsure.cli.store import Ids, IdsColumn, Type, contents
 from tonsure.models.predict import predict as predict_pool
 from tonsure.predictions.store.layout import DTYPES
 
@@ -20,21 +20,33 @@ EPILOG = (
 def predict(
     model: Annotated[
         str,
-        typer.Argument(help="my_module:model, a fitted BayesianModel, or a function without arguments that gives one."),
+        typer.Argument(
+            help="A fitted BayesianModel, as my_module:model, or a function without arguments returning one."
+        ),
     ],
     inputs: Annotated[
         str,
-        typer.Option(help="[N, ...]: a file, .npy .npz .pt .safetensors, or my_module:inputs, a tensor or an array."),
+        typer.Option(
+            help="Inputs [N, ...]: a file, .npy .npz .pt .safetensors, or a tensor or an array, as my_module:inputs."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The folder of the store.")],
-    key: Annotated[str | None, typer.Option(help="Which array of a file that holds several.")] = None,
+    key: Annotated[str | None, typer.Option(help="The name of the array, in a file of several.")] = None,
     ids: Ids = None,
     ids_column: IdsColumn = None,
-    dtype: Annotated[Type, typer.Option(help="What the numbers are kept as.")] = Type.FLOAT16,
-    block_size: Annotated[int, typer.Option(help="How many items the model is given at once.")] = 1024,
+    dtype: Annotated[Type, typer.Option(help="The type in which predictions are stored.")] = Type.FLOAT16,
+    features: Annotated[
+        bool | None,
+        typer.Option(
+            "--features/--no-features",
+            help="Store the features of the items too. By default if the model has them.",
+            show_default=False,
+        ),
+    ] = None,
+    block_size: Annotated[int, typer.Option(help="The number of items that the model is given at a time.")] = 1024,
     ray: Ray = None,
 ) -> None:
-    """Predict a pool once, into a store from which `tonsure select` chooses many times."""
+    """Predict a pool once, into a store from which `tonsure select` selects many times."""
     chosen_model = parse.model(model)
     items = (
         read_arrays.read_inputs(Path(inputs), key) if inputs.endswith(read_arrays.READABLE) else parse.inputs(inputs)
@@ -42,12 +54,20 @@ def predict(
     item_ids = row_files.read_ids(ids, ids_column, len(items)) if ids else None
     store_type = DTYPES[dtype.value]
     if ray is None:
-        store = predict_pool(chosen_model, items, out=out, ids=item_ids, dtype=store_type, block_size=block_size)
+        store = predict_pool(
+            chosen_model, items, out=out, features=features, ids=item_ids, dtype=store_type, block_size=block_size
+        )
     else:
         from tonsure.backends import predict_on_ray
 
-        address = None if ray == "local" else ray
         store = predict_on_ray(
-            chosen_model, items, out, address=address, ids=item_ids, dtype=store_type, block_size=block_size
+            chosen_model,
+            items,
+            out,
+            address=None if ray == "local" else ray,
+            features=features,
+            ids=item_ids,
+            dtype=store_type,
+            block_size=block_size,
         )
-    typer.echo(f"The predictions are in {out}: {times(store.shape)} in {dtype.value}; `tonsure select {out}` chooses.")
+    typer.echo(f"{contents(store)} Next: tonsure select {out}")

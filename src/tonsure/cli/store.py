@@ -1,4 +1,4 @@
-"""The commands that make and look after a store of predictions: predict · store info · store verify · store make."""
+"""tonsure store: describes, verifies and makes stores of predictions and features."""
 
 import json
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from tonsure.predictions.store import Store, write_store
 from tonsure.predictions.store.layout import DTYPES
 
 BLOCK = 4096
-"""Rows that are converted at a time."""
+"""The number of rows that are converted at a time."""
 
 
 class Type(StrEnum):
@@ -25,47 +26,60 @@ class Type(StrEnum):
 
 
 Ids = Annotated[
-    Path | None, typer.Option(help="Names of the items: one a line, or a column of a CSV file with a header.")
+    Path | None, typer.Option(help="Names of the items: one per line, or a column of a CSV file with a header.")
 ]
 IdsColumn = Annotated[str | None, typer.Option(help="The column of the CSV file; by default its only one.")]
 Folder = Annotated[Path, typer.Argument(metavar="STORE", help="The folder of a store.")]
 
-store_app = typer.Typer(no_args_is_help=True, help="Look after predictions on disk: info · verify · make.")
+store_app = typer.Typer(no_args_is_help=True, help="Manage stores of predictions: info, verify, make.")
 
 
 @store_app.command()
 def info(
     store: Folder,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what a store holds and what made it, without reading the predictions."""
-    told = _similarity(Store.open(store, verify=False))
+    """Describe a store and its origin, without reading the predictions."""
+    described = _described(Store.open(store, verify=False))
     if as_json:
-        typer.echo(json.dumps(told, ensure_ascii=False))
+        typer.echo(json.dumps(described, ensure_ascii=False))
         return
-    plural = "" if told["shards"] == 1 else "s"
+    plural = "" if described["shards"] == 1 else "s"
+    features = described["features"]
     lines = [
-        ("shape", f"{times(told['shape'])} (rows, posterior samples, classes)"),
-        ("dtype", told["dtype"]),
-        ("bytes", f"{told['bytes']:,} in {told['shards']:,} shard{plural}"),
-        ("items", ", ".join(told["columns"]) or "none"),
-        ("created", told["created"]),
-        *told["made_by"].items(),
-        *told["about"].items(),
+        ("shape", f"{times(described['shape'])} (rows, posterior samples, classes)"),
+        ("dtype", described["dtype"]),
+        ("bytes", f"{described['bytes']:,} in {described['shards']:,} shard{plural}"),
+        (
+            "features",
+            f"{times(features['shape'])} in {features['dtype']}, {features['bytes']:,} bytes" if features else "none",
+        ),
+        ("items", ", ".join(described["columns"]) or "none"),
+        ("created", described["created"]),
+        *described["made_by"].items(),
+        *described["about"].items(),
     ]
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
         typer.echo(f"{name:<{width}}  {value}")
 
 
-def _similarity(store: Store) -> dict[str, Any]:
+def _described(store: Store) -> dict[str, Any]:
     manifest = store.manifest
+    features = manifest.features
     return {
         "path": str(store.path),
         "shape": list(store.shape),
-        "dtype": str(store.dtype).removeprefix("torch."),
+        "dtype": type_name(store.dtype),
         "bytes": manifest.layout.total_bytes,
         "shards": len(manifest.shards),
+        "features": {
+            "shape": [features.layout.N, features.layout.D],
+            "dtype": type_name(features.layout.dtype),
+            "bytes": features.layout.total_bytes,
+        }
+        if features
+        else None,
         "columns": list(manifest.items.columns) if manifest.items else [],
         "created": manifest.created,
         "made_by": manifest.made_by,
@@ -80,31 +94,51 @@ def verify(store: Folder) -> None:
 
 
 @store_app.command(
-    epilog="Example: tonsure store make probs.npy --values probs --dtype float16 --ids files.txt --out predictions"
+    epilog="Example: tonsure store make probs.npy --values probs --dtype float16 --features embeddings.npy --ids "
+    "files.txt --out predictions"
 )
 def make(
-    predictions: Annotated[Path, typer.Argument(help="[N, K, C]: .npy .npz .pt .safetensors")],
-    out: Annotated[Path, typer.Option(help="The folder of the store; there must be none yet.")],
-    values: Annotated[Values, typer.Option(help="What the numbers are.")] = Values.LOG_PROBS,
-    key: Annotated[str | None, typer.Option(help="Which array of a file that holds several.")] = None,
+    predictions: Annotated[Path, typer.Argument(help="Predictions [N, K, C]: .npy .npz .pt .safetensors")],
+    out: Annotated[Path, typer.Option(help="The folder of the store, which must not exist.")],
+    values: Annotated[Values, typer.Option(help="The kind of numbers in PREDICTIONS.")] = Values.LOG_PROBS,
+    key: Annotated[str | None, typer.Option(help="The name of the array, in a file of several.")] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Features [N, D] of the same rows, stored too: .npy .npz .pt .safetensors")
+    ] = None,
     ids: Ids = None,
     ids_column: IdsColumn = None,
-    dtype: Annotated[Type | None, typer.Option(help="What the numbers are kept as; by default as they are.")] = None,
+    dtype: Annotated[
+        Type | None, typer.Option(help="The type in which predictions are stored; by default that of the file.")
+    ] = None,
 ) -> None:
-    """Make a store of predictions that are in a file."""
+    """Make a store of the predictions, and features, in files."""
     numbers = read_arrays.read_numbers(predictions, key)
+    feature_array = read_arrays.read_features(features) if features else None
     item_ids = row_files.read_ids(ids, ids_column, len(numbers)) if ids else None
-    kept_as = DTYPES[dtype.value] if dtype else None
+    stored_as = DTYPES[dtype.value] if dtype else None
     log_probs = numbers if values is Values.LOG_PROBS else _converted(numbers, values)
-    store = write_store(out, log_probs, ids=item_ids, dtype=kept_as, about={"source": predictions.name})
-    typer.echo(f"The predictions are in {out}: {times(store.shape)}; `tonsure select {out}` chooses.")
+    store = write_store(
+        out, log_probs, features=feature_array, ids=item_ids, dtype=stored_as, about={"source": predictions.name}
+    )
+    typer.echo(f"{contents(store)} Next: tonsure select {out}")
 
 
 def _converted(numbers: Tensor, values: Values) -> Iterator[Tensor]:
-    # A block at a time, for the file may be larger than the memory.
+    # In blocks, because the file may be larger than the memory.
     for first_row in range(0, max(1, len(numbers)), BLOCK):
         yield read_arrays.as_log_probs(numbers[first_row : first_row + BLOCK], values.value, first_row)
 
 
+def contents(store: Store) -> str:
+    """The content of a store, in one sentence."""
+    features = store.manifest.features
+    also = f", and features {times((len(store), features.layout.D))}" if features else ""
+    return f"{store.path}: predictions {times(store.shape)} in {type_name(store.dtype)}{also}."
+
+
 def times(shape: tuple[int, ...] | list[int]) -> str:
     return " × ".join(f"{length:,}" for length in shape)
+
+
+def type_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
