@@ -197,7 +197,7 @@ def test_a_strategy_and_an_optimizer_are_refused(pool):
 
 
 def test_a_model_without_features_is_refused_where_they_are_needed(pool):
-    with pytest.raises(tn.InputError, match="exposes no features"):
+    with pytest.raises(tn.InputError, match="has no features"):
         next(tn.rounds(pool, Favorite(), tn.CoreSet(), 2, oracle=lambda rows: rows, max_labels=6))
 
 

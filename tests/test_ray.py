@@ -383,13 +383,13 @@ def interrupted(answers):
 
 def test_predicting_where_the_workers_write_elsewhere(model, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_predict, "crc32_of", lambda _: 1)
-    with pytest.raises(StoreError, match=r"wrote of rows 0 to 2 is not .* a folder that all machines share"):
+    with pytest.raises(StoreError, match=r"rows 0 to 2 are not what a worker wrote there: .* all machines share"):
         predict_on_ray(model, INPUTS, tmp_path / "ray", workers=1, **MORE)
 
 
 def test_predicting_what_is_no_distribution(model, tmp_path):
     bad = Table(tmp_path, (2, 1), bad=10)
-    with pytest.raises(InputError, match="the model gave for row 3 is no distribution") as caught:
+    with pytest.raises(InputError, match="output for row 3 is not a distribution") as caught:
         predict_on_ray(bad, INPUTS, tmp_path / "ray", workers=1, **MORE)
     assert caught.value.__notes__ == ["row 0 of this range is row 6 of those to predict"]
 
