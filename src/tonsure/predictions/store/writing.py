@@ -171,7 +171,7 @@ def _checked_blocks(log_probs: Any) -> Iterator[Tensor]:
         first_row += len(block)
 
 
-def _small(rows: Float[Tensor, "n ..."]) -> Iterator[Tensor]:
+def _small(rows: Tensor) -> Iterator[Tensor]:
     # Blocks are converted in memory before they are written, and the whole may be a map of a large file.
     row_bytes = rows[:1].nbytes
     yield from rows.split(max(1, BLOCK_BYTES // row_bytes))
