@@ -19,7 +19,7 @@ from tonsure.cli import parse
 from tonsure.errors import RecordError
 from tonsure.experiments.archive import ENDING, RUNS, pack
 from tonsure.experiments.records import read_records
-from tonsure.report.results import Run, Study, read_study
+from tonsure.report.results import RecordedRun, Results, read_results
 from tonsure.report.statistics import Array, Scores
 from tonsure.report.tables import provenance
 
@@ -44,7 +44,7 @@ class Curves:
     training: Array  # [rounds - 1], in seconds: fit and predict
 
     @classmethod
-    def of(cls, run: Run) -> "Curves":
+    def of(cls, run: RecordedRun) -> "Curves":
         labels = np.array(run.labeled)
         seconds = [record.get("seconds", {}) for record in run.rounds if record["rows"]]
         steps = {step: np.array([taken.get(step, np.nan) for taken in seconds]) for step in STEPS}
@@ -141,7 +141,7 @@ def read_evidence(
     Raises:
         RecordError: nothing can be compared, an experiment is not called as its file, or the runs of one were not
             measured at the same numbers of labels.
-        InputError: as ``read_study``.
+        InputError: as ``read_results``.
     """
     supervised, supervision = read_supervision((beside or folder) / "full_supervision.txt")
     trials, left_out = [], []
@@ -153,9 +153,9 @@ def read_evidence(
         if not _measured(place):
             left_out.append(f"{name}, as not one round is measured")
             continue
-        study = read_study(place)
-        if study.name != name:
-            raise RecordError(f"{place} holds the experiment {study.name}, expected {name}")
+        results = read_results(place)
+        if results.name != name:
+            raise RecordError(f"{place} holds the experiment {results.name}, expected {name}")
         pool, posterior = found["pool"], found["posterior"]
         trial = Trial(
             name=name,
@@ -164,18 +164,18 @@ def read_evidence(
             batch=int(found["batch"]),
             half=half_of.get(pool, "other"),
             supervised=supervised.get(f"{pool}-{posterior}", np.nan),
-            **_finished(study),
+            **_finished(results),
         )
-        expected = set.intersection(*(set(run.header["methods"]) for run in study.runs))
-        absent = sorted(expected - set(trial.curves), key=list(study.places).index)
+        expected = set.intersection(*(set(run.header["methods"]) for run in results.runs))
+        absent = sorted(expected - set(trial.curves), key=list(results.places).index)
         if BASELINE not in trial.curves:
             left_out.append(f"{name}, as there is no finished run of {BASELINE} to compare with")
         elif absent and not incomplete:
             left_out.append(f"{name}, as not yet finished by {', '.join(absent)}")
         else:
             trials.append(trial)
-            never.update(method for method in absent if not _has_finished(study, method))
-            left_out += [f"of {name}: {runs}" for runs in _runs_left_out(study, trial)]
+            never.update(method for method in absent if not _has_finished(results, method))
+            left_out += [f"of {name}: {runs}" for runs in _runs_left_out(results, trial)]
     if not trials:
         raise RecordError(
             f"{folder} holds nothing to compare: expected archives POOL-POSTERIOR-BATCH{ENDING}, or folders of records "
@@ -197,9 +197,9 @@ def _measured(place: Path) -> bool:
     return place.is_file() or any(len(read_records(path)) > 1 for path in place.glob(RUNS))
 
 
-def _finished(study: Study) -> dict[str, Any]:
+def _finished(results: Results) -> dict[str, Any]:
     """The curves of each method, by seed: of the methods that have enough, the seeds that the baseline has too."""
-    runs = {m: {r.seed: r for r in found if r.finished} for m, found in study.measured.items()}
+    runs = {m: {r.seed: r for r in found if r.finished} for m, found in results.measured.items()}
     seeds = sorted(runs.get(BASELINE, {}))
     paired = {m: {seed: of_seeds[seed] for seed in seeds if seed in of_seeds} for m, of_seeds in runs.items()}
     enough = min(LEAST, len(seeds))
@@ -211,25 +211,25 @@ def _finished(study: Study) -> dict[str, Any]:
     return {
         "labels": np.array(used[0].labeled if used else [], dtype=float),
         "curves": {m: {seed: Curves.of(run) for seed, run in of_seeds.items()} for m, of_seeds in runs.items()},
-        "facts": provenance(replace(study, runs=used)) if used else {},
+        "facts": provenance(replace(results, runs=used)) if used else {},
     }
 
 
-def _has_finished(study: Study, method: str) -> bool:
+def _has_finished(results: Results, method: str) -> bool:
     """Whether a run of the method is finished."""
-    return any(run.finished for run in study.measured.get(method, ()))
+    return any(run.finished for run in results.measured.get(method, ()))
 
 
-def _runs_left_out(study: Study, trial: Trial) -> Iterator[str]:
+def _runs_left_out(results: Results, trial: Trial) -> Iterator[str]:
     """Runs that were begun and are not among what is compared, by method."""
     for what, wanted in (("unfinished", False), ("finished, but of too few seeds, or without a pair", True)):
         found: dict[str, list[int]] = {}
-        for run in study.runs:
+        for run in results.runs:
             if run.finished == wanted and run.seed not in trial.curves.get(run.method, {}):
                 found.setdefault(run.method, []).append(run.seed)
         told = [
             f"{method} (seed{'s' * (len(found[method]) > 1)} {', '.join(map(str, sorted(found[method])))})"
-            for method in study.places
+            for method in results.places
             if method in found
         ]
         if told:
@@ -264,10 +264,10 @@ def pack_finished(runs: Path, into: Path) -> list[Path]:
     for folder in sorted(
         path for path in runs.glob("*") if path.is_dir() and NAME.fullmatch(path.name) and _measured(path)
     ):
-        study = read_study(folder)
-        if left := study.unfinished + study.missing:
+        results = read_results(folder)
+        if left := results.unfinished + results.missing:
             print(f"not packed, as unfinished or missing in {folder}: {'; '.join(left)}", file=sys.stderr)
-        finished = [run.path for run in study.runs if run.finished]
+        finished = [run.path for run in results.runs if run.finished]
         if not finished:
             continue
         with TemporaryDirectory() as beside:

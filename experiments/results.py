@@ -24,7 +24,7 @@ import numpy as np
 from tonsure.errors import MissingExtraError, RecordError, TonsureError
 from tonsure.experiments.archive import ENDING, pack
 from tonsure.report.html import figures
-from tonsure.report.results import Run, Study, mean_accuracies, read_study
+from tonsure.report.results import RecordedRun, Results, mean_accuracies, read_results
 from tonsure.report.statistics import Estimate, Scores, best_and_tied, estimate, over_seeds, paired
 from tonsure.report.tables import Cell, Columns, costs_table, labels_table, metrics_table, provenance, result_in_words
 
@@ -46,17 +46,17 @@ class Trial:
     pool: str
     posterior: str
     batch: int
-    study: Study
+    results: Results
 
     @cached_property
     def scores(self) -> dict[str, Scores]:
         """The mean accuracy along the curve, for every method with a seed that has got as far as all have."""
-        return {method: of_seeds for method, of_seeds in mean_accuracies(self.study).items() if of_seeds}
+        return {method: of_seeds for method, of_seeds in mean_accuracies(self.results).items() if of_seeds}
 
     def gap(self, method: str) -> Estimate:
         """How far a method is from the baseline along the curve; the baseline itself is not compared."""
-        others = self.scores.get(self.study.baseline, {})
-        return paired(self.scores[method], others if method != self.study.baseline else {})
+        others = self.scores.get(self.results.baseline, {})
+        return paired(self.scores[method], others if method != self.results.baseline else {})
 
     def rank(self, method: str) -> float:
         """Among the methods of the experiment, by the mean over seeds, 1 the highest; equals share their places."""
@@ -78,12 +78,12 @@ def read_trials(folder: Path) -> list[Trial]:
         found = NAME.fullmatch(name := place.name.removesuffix(ENDING))
         if place.name == name and not (found and place.is_dir()):
             continue
-        study = read_study(place)
-        if not found or study.name != name:
+        results = read_results(place)
+        if not found or results.name != name:
             expected = name if found else "a name POOL-POSTERIOR-BATCH or POOL-POSTERIOR-BATCH-SCALE"
-            raise RecordError(f"{place} holds the experiment {study.name}, expected {expected}")
+            raise RecordError(f"{place} holds the experiment {results.name}, expected {expected}")
         pool = found["pool"] + (found["scale"] or "")
-        trials.append(Trial(pool, found["posterior"], int(found["batch"]), study))
+        trials.append(Trial(pool, found["posterior"], int(found["batch"]), results))
     if not trials:
         raise RecordError(f"{folder} holds no experiment: expected archives POOL-POSTERIOR-BATCH-SCALE{ENDING}")
     return sorted(trials, key=lambda trial: (trial.pool, trial.posterior, trial.batch))
@@ -91,14 +91,14 @@ def read_trials(folder: Path) -> list[Trial]:
 
 def methods_of(trials: Sequence[Trial]) -> list[str]:
     """Every method that was measured, in the experiments' own order, by the longest list where lists differ."""
-    longest_first = sorted(trials, key=lambda trial: -len(trial.study.places))
-    listed = dict.fromkeys(method for trial in longest_first for method in trial.study.places)
-    return [method for method in listed if any(method in trial.study.measured for trial in trials)]
+    longest_first = sorted(trials, key=lambda trial: -len(trial.results.places))
+    listed = dict.fromkeys(method for trial in longest_first for method in trial.results.places)
+    return [method for method in listed if any(method in trial.results.measured for trial in trials)]
 
 
 def said(trials: Sequence[Trial], key: str) -> list[str]:
     """What the runs say of themselves under a key of ``provenance``, each once."""
-    return list(dict.fromkeys(text for trial in trials for text in provenance(trial.study).get(key, [])))
+    return list(dict.fromkeys(text for trial in trials for text in provenance(trial.results).get(key, [])))
 
 
 # Tables
@@ -130,21 +130,21 @@ def standing(trials: Sequence[Trial]) -> Columns:
     return columns
 
 
-def details(study: Study) -> Columns:
+def details(results: Results) -> Columns:
     """All that the page tells of one experiment."""
-    metrics, needed = metrics_table(study), labels_table(study)
+    metrics, needed = metrics_table(results), labels_table(results)
     along = metrics["mean accuracy along the curve"]
     columns = {
         "mean accuracy": {method: replace(cell, note="") for method, cell in along.items()},
-        f"minus {study.baseline}": {method: Cell(cell.note) for method, cell in along.items()},
+        f"minus {results.baseline}": {method: Cell(cell.note) for method, cell in along.items()},
     }
-    for count in round_counts(study.start, study.end):
-        columns[f"at {count:,} labels"] = _accuracies(study.scores(partial(_accuracy_at, count)))
+    for count in round_counts(results.start, results.end):
+        columns[f"at {count:,} labels"] = _accuracies(results.scores(partial(_accuracy_at, count)))
     for level, cells in list(needed.items())[-3:]:
         columns[f"labels for {level}"] = {m: Cell("not reached") if c.text == "–" else c for m, c in cells.items()}
     final = metrics["final negative log likelihood"]
     columns["final NLL"] = {method: replace(cell, note="") for method, cell in final.items()}
-    return columns | {"select (s)": costs_table(study)["select (s)"]}
+    return columns | {"select (s)": costs_table(results)["select (s)"]}
 
 
 def round_counts(start: int, end: int) -> list[int]:
@@ -157,7 +157,7 @@ def round_counts(start: int, end: int) -> list[int]:
     return [inside[round(place)] for place in np.linspace(0, len(inside) - 1, min(3, len(inside)))]
 
 
-def _accuracy_at(count: int, run: Run) -> float:
+def _accuracy_at(count: int, run: RecordedRun) -> float:
     return float(run.curve("accuracy", np.array([count]))[0])
 
 
@@ -197,7 +197,7 @@ def curves(trials: Sequence[Trial], methods: Sequence[str]) -> bytes:
     from matplotlib.figure import Figure
 
     posteriors, batches = sorted({trial.posterior for trial in trials}), sorted({trial.batch for trial in trials})
-    there = {(trial.posterior, trial.batch): trial.study for trial in trials}
+    there = {(trial.posterior, trial.batch): trial.results for trial in trials}
     height, png = 2.7 * len(posteriors) + 0.85, io.BytesIO()
     with rc_context(figures.STYLE):  # type: ignore[arg-type, unused-ignore]  # its keys are literals in some versions
         figure = Figure(figsize=(figures.WIDTH, height))
@@ -208,10 +208,10 @@ def curves(trials: Sequence[Trial], methods: Sequence[str]) -> bytes:
             axes.set_visible((posterior, batch) in there)
             axes.set_title(f"{posterior}, batches of {batch}")
             axes.tick_params(labelbottom=True, length=2)
-            if study := there.get((posterior, batch)):
-                drawn |= {method: _draw(axes, study, method, methods.index(method)) for method in study.measured}
+            if results := there.get((posterior, batch)):
+                drawn |= {method: _draw(axes, results, method, methods.index(method)) for method in results.measured}
         # Bands may leave the panel: three seeds can have wide ones.
-        heights = [r["metrics"]["accuracy"] for trial in trials for run in trial.study.runs for r in run.rounds]
+        heights = [r["metrics"]["accuracy"] for trial in trials for run in trial.results.runs for r in run.rounds]
         panels[0, 0].set_ylim(min(heights) - 0.02, min(max(heights) + 0.02, 1.005))
         named = [method for method in methods if method in drawn]
         columns = len(named) if len(named) <= 8 else 5
@@ -222,11 +222,11 @@ def curves(trials: Sequence[Trial], methods: Sequence[str]) -> bytes:
     return png.getvalue()
 
 
-def _draw(axes: figures.Axes, study: Study, method: str, place: int) -> Any:
+def _draw(axes: figures.Axes, results: Results, method: str, place: int) -> Any:
     """The line of a method, as far as all its seeds have got: beyond, a mean of some would bend it."""
-    values = np.stack([run.curve("accuracy", study.labels) for run in study.measured[method]])
+    values = np.stack([run.curve("accuracy", results.labels) for run in results.measured[method]])
     reached = ~np.isnan(values).any(axis=0)
-    labels, points = study.labels[reached], [estimate(column) for column in values.T[reached]]
+    labels, points = results.labels[reached], [estimate(column) for column in values.T[reached]]
     low, mean, high = np.array([(point.low, point.mean, point.high) for point in points]).reshape(-1, 3).T
     style = {"color": figures.color(place), "linestyle": figures.DASHES[place % len(figures.DASHES)], "linewidth": 1.3}
     axes.fill_between(labels, low, high, color=style["color"], alpha=0.13, linewidth=0)
@@ -266,8 +266,8 @@ def pack_finished(runs: Path, names: Sequence[str], into: Path, *, unfinished: b
     """Packs every experiment of ``runs`` whose name fits; one with runs unfinished or missing only if asked to."""
     packed, fitting = [], {folder for name in names for folder in runs.glob(name) if NAME.fullmatch(folder.name)}
     for folder in sorted(folder for folder in fitting if folder.is_dir()):
-        study = read_study(folder)
-        if (left := study.unfinished + study.missing) and not unfinished:
+        results = read_results(folder)
+        if (left := results.unfinished + results.missing) and not unfinished:
             print(f"{folder} is not packed, as runs are unfinished or missing: {'; '.join(left)}", file=sys.stderr)
         else:
             packed.append(into / f"{folder.name}{ENDING}")

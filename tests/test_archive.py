@@ -12,7 +12,7 @@ import tonsure as tn
 from tonsure.errors import InputError, RecordError
 from tonsure.experiments.archive import pack, read_archive, unpack
 from tonsure.experiments.records import append_record, read_records
-from tonsure.report.results import read_study
+from tonsure.report.results import read_results
 from tonsure.report.tables import costs_table, metrics_table
 
 
@@ -108,10 +108,10 @@ def test_what_is_unpacked_is_as_a_run_writes_it(folder, tmp_path):
 def test_a_study_is_read_from_a_folder_and_from_its_archive(folder, tmp_path):
     path = tmp_path / "toy.jsonl.xz"
     pack(folder, path)
-    studies = [read_study(folder), read_study(path)]
-    assert metrics_table(studies[0]) == metrics_table(studies[1])
-    assert costs_table(studies[1])["fit (s)"]["LBB"].text == "12.35"
-    assert studies[1].unfinished == ["LBB, seed 1 (measured up to 12 labels)"]
+    both = [read_results(folder), read_results(path)]
+    assert metrics_table(both[0]) == metrics_table(both[1])
+    assert costs_table(both[1])["fit (s)"]["LBB"].text == "12.35"
+    assert both[1].unfinished == ["LBB, seed 1 (measured up to 12 labels)"]
 
 
 def quick_model():
@@ -122,7 +122,7 @@ def quick_model():
 def test_a_thin_archive_keeps_what_tables_are_made_of(folder, tmp_path):
     pack(folder, tmp_path / "toy.jsonl.xz")
     pack(folder, tmp_path / "thin.jsonl.xz", thin=True)
-    whole, thin = (read_study(tmp_path / f"{name}.jsonl.xz") for name in ("toy", "thin"))
+    whole, thin = (read_results(tmp_path / f"{name}.jsonl.xz") for name in ("toy", "thin"))
     assert metrics_table(thin) == metrics_table(whole)
     assert costs_table(thin) == costs_table(whole)
     assert [run.finished for run in thin.runs] == [run.finished for run in whole.runs]
@@ -214,10 +214,10 @@ def test_other_files_are_refused(folder, tmp_path):
     for message, content in damages.items():
         path.write_bytes(content)
         with pytest.raises(RecordError, match=rf"{re.escape(str(path))} .*{message}"):
-            read_study(path)
+            read_results(path)
     path.unlink()
     with pytest.raises(RecordError, match=rf"{re.escape(str(path))} is no file"):
-        read_study(path)
+        read_results(path)
 
 
 @pytest.mark.parametrize(

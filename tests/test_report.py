@@ -15,7 +15,7 @@ from tonsure.errors import InputError, MissingExtraError, RecordError
 from tonsure.experiments.archive import pack
 from tonsure.experiments.records import Record, append_record, read_records
 from tonsure.report.html import figures, write_report
-from tonsure.report.results import read_study
+from tonsure.report.results import read_results
 from tonsure.report.statistics import estimate, labels_needed, mean_height, paired, round_levels
 from tonsure.report.tables import (
     Cell,
@@ -46,7 +46,7 @@ def write_run(folder: Path, method: str, seed: int, accuracies: list[float], **c
         "seed": seed,
         "data": "Toy: 100 gray pictures.",
         "text": "Experiment(\n    name='toy', classes=<3>,\n)",
-        "batch": 20,
+        "k": 20,
         "classes": ["a", "b", "c"],
         "versions": {"tonsure": "0.1.0", "torch": "2.13.0"},
         "commit": "abc123",
@@ -131,8 +131,8 @@ def test_one_seed_tells_nothing_apart() -> None:
     alone, none = estimate([0.5]), estimate([float("nan")])
     assert (alone.mean, alone.count, none.count) == (0.5, 1, 0)
     assert np.isnan(alone.low)
-    assert not alone.told_from_zero
-    assert estimate([0.5, 0.5]).told_from_zero
+    assert not alone.excludes_zero
+    assert estimate([0.5, 0.5]).excludes_zero
 
 
 def test_mean_height_is_area_by_width() -> None:
@@ -173,7 +173,7 @@ def test_round_levels(low: float, high: float, expected: list[float]) -> None:
 
 def test_differences_are_taken_seed_by_seed(folder: Path) -> None:
     """LBB adds 0.05, 0.06, 0.04 in all rounds but the first, so 5/6 of it along the curve of four rounds."""
-    cell = metrics_table(read_study(folder))["mean accuracy along the curve"]["LBB"]
+    cell = metrics_table(read_results(folder))["mean accuracy along the curve"]["LBB"]
     random = np.array(OF_SEED) + (0.65 + 0.75 + 0.825) / 3
     lbb = random + np.array(OF_LBB) * 5 / 6
     interval = stats.ttest_rel(lbb, random).confidence_interval(0.95)
@@ -184,7 +184,7 @@ def test_differences_are_taken_seed_by_seed(folder: Path) -> None:
 
 
 def test_metrics_table_marks_best_and_lacks_what_was_not_measured(folder: Path) -> None:
-    table = metrics_table(read_study(folder))
+    table = metrics_table(read_results(folder))
     assert table["final accuracy"]["BALD"].note == "−0.010 [−0.010, −0.010]"
     assert table["final negative log likelihood"]["LBB"].best
     assert not any(cell.tied for cell in table["final accuracy"].values())
@@ -195,20 +195,20 @@ def test_a_difference_that_may_be_zero_is_tied(tmp_path: Path) -> None:
     for seed, (ours, theirs) in enumerate([(0.8, 0.7), (0.7, 0.75), (0.9, 0.8)]):
         write_run(tmp_path, "random", seed, [0.5, theirs])
         write_run(tmp_path, "LBB", seed, [0.5, ours])
-    study = read_study(tmp_path)
-    cells = metrics_table(study)["final accuracy"]
+    results = read_results(tmp_path)
+    cells = metrics_table(results)["final accuracy"]
     assert (cells["LBB"].best, cells["LBB"].tied, cells["random"].best, cells["random"].tied) == (
         True,
         False,
         False,
         True,
     )
-    assert "The interval includes zero" in result_in_words(study)[1]
+    assert "The interval includes zero" in result_in_words(results)[1]
 
 
 def test_labels_table(folder: Path) -> None:
     """random's own curves reach 0.8 at 60, 56 and 72 labels: the third lies 0.03 lower, on the flatter end."""
-    table = labels_table(read_study(folder))
+    table = labels_table(read_results(folder))
     assert list(table) == ["65%", "70%", "75%", "80%", "85%"]
     cell = table["80%"]["random"]
     needed = [60.0, 56.0, 72.0]
@@ -217,7 +217,7 @@ def test_labels_table(folder: Path) -> None:
 
 
 def test_a_level_not_reached_by_every_seed_does_not_win(folder: Path) -> None:
-    cells = labels_table(read_study(folder))["85%"]
+    cells = labels_table(read_results(folder))["85%"]
     assert cells["random"].note == "not reached in 1 of 3 seeds"
     assert cells["BALD"].note == "not reached in 2 of 3 seeds"
     assert cells["LBB"].note == ""
@@ -226,12 +226,12 @@ def test_a_level_not_reached_by_every_seed_does_not_win(folder: Path) -> None:
 
 def test_costs_table(folder: Path) -> None:
     """The last round predicts and selects nothing: its 0 seconds do not count."""
-    cell = {heading: column["BALD"].text for heading, column in costs_table(read_study(folder)).items()}
+    cell = {heading: column["BALD"].text for heading, column in costs_table(read_results(folder)).items()}
     assert cell == {"fit (s)": "2.50", "predict (s)": "0.25", "select (s)": "0.50", "peak memory (MiB)": "103"}
 
 
 def test_positive_table(folder: Path) -> None:
-    table = positive_table(read_study(folder))
+    table = positive_table(read_results(folder))
     assert list(table) == ["all rounds", "round 0", "round 1", "round 2"]
     assert table["all rounds"]["LBB"].text == f"{3 * (12 + 13 + 14)} of 180"
     assert table["round 1"]["LBB"] == Cell("13", "12 to 14")
@@ -239,14 +239,14 @@ def test_positive_table(folder: Path) -> None:
 
 def test_warnings_that_differ_in_numbers_are_one(folder: Path) -> None:
     expected = [("6–8 of 20 picks <had> no {gain}", 27, "random, BALD, LBB")]
-    assert count_warnings(read_study(folder)) == expected
+    assert count_warnings(read_results(folder)) == expected
 
 
 # Words
 
 
 def test_result_says_how_much_better_than_random(folder: Path) -> None:
-    first, second, *rest = result_in_words(read_study(folder))
+    first, second, *rest = result_in_words(read_results(folder))
     assert first == (
         "LBB has the highest mean accuracy along the curve from 20 to 80 labels: 0.780 ± 0.019, over 3 seeds."
     )
@@ -261,23 +261,23 @@ def test_result_where_random_is_best(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_run(tmp_path, "random", seed, [0.5, 0.7])
         write_run(tmp_path, "BALD", seed, [0.5, 0.6 + 0.01 * seed])
-    first, second, *_ = result_in_words(read_study(tmp_path))
+    first, second, *_ = result_in_words(read_results(tmp_path))
     assert first.startswith("random has the highest")
     assert second.startswith("No method is better than random on average. BALD minus random: −0.04")
 
 
 def test_result_of_one_seed_claims_nothing(tmp_path: Path) -> None:
     write_runs(tmp_path, seeds=1)
-    study = read_study(tmp_path)
-    sentences = result_in_words(study)
+    results = read_results(tmp_path)
+    sentences = result_in_words(results)
     assert sentences[1] == "LBB minus random: +0.042, with one seed; what another seed would show, this does not say."
     assert "Not told apart from LBB: random, BALD" in sentences[2]
-    assert metrics_table(study)["final accuracy"]["LBB"].text == "0.900"
+    assert metrics_table(results)["final accuracy"]["LBB"].text == "0.900"
 
 
 def test_result_of_one_method(tmp_path: Path) -> None:
     write_run(tmp_path, "LBB", 0, [0.5, 0.7], methods=["LBB"])
-    sentences = result_in_words(read_study(tmp_path))
+    sentences = result_in_words(read_results(tmp_path))
     assert sentences[0] == "LBB has a mean accuracy along the curve from 20 to 40 labels of 0.600, over 1 seed."
     assert "nothing can be compared" in sentences[1]
 
@@ -285,7 +285,7 @@ def test_result_of_one_method(tmp_path: Path) -> None:
 def test_a_method_added_later_does_not_move_the_others(tmp_path: Path) -> None:
     write_run(tmp_path, "LBB", 0, [0.5, 0.7], methods=["random", "LBB"])
     write_run(tmp_path, "random", 0, [0.5, 0.7], methods=METHODS)
-    assert list(read_study(tmp_path).places) == METHODS
+    assert list(read_results(tmp_path).places) == METHODS
 
 
 # Unfinished runs
@@ -298,12 +298,12 @@ def test_unfinished_runs_are_named_and_left_out(tmp_path: Path) -> None:
     lines = (tmp_path / "LBB-seed1.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "LBB-seed1.jsonl").write_text("".join(lines[:3]) + lines[3][:50])
     (tmp_path / "random-seed9.jsonl").write_text('{"kind":"exp')
-    study = read_study(tmp_path)
-    assert study.unfinished == ["LBB, seed 1 (measured up to 40 labels)"]
-    assert study.missing == ["BALD, seed 1"]
-    assert (study.start, study.end) == (20, 80)
-    assert [cell.text for cell in metrics_table(study)["seeds"].values()] == ["2", "1", "1"]
-    assert metrics_table(study)["final accuracy"]["random"].tied  # one shared seed: no interval
+    results = read_results(tmp_path)
+    assert results.unfinished == ["LBB, seed 1 (measured up to 40 labels)"]
+    assert results.missing == ["BALD, seed 1"]
+    assert (results.start, results.end) == (20, 80)
+    assert [cell.text for cell in metrics_table(results)["seeds"].values()] == ["2", "1", "1"]
+    assert metrics_table(results)["final accuracy"]["random"].tied  # one shared seed: no interval
     html = html_of(tmp_path)
     assert "Not complete." in html
     assert "1 missing: BALD, seed 1." in html
@@ -313,10 +313,10 @@ def test_the_comparison_ends_where_a_method_has_got(tmp_path: Path) -> None:
     write_run(tmp_path, "random", 0, list(CURVE))
     write_run(tmp_path, "LBB", 0, [0.6, 0.8], finished=False)
     write_run(tmp_path, "BALD", 0, [])
-    study = read_study(tmp_path)
-    assert (study.end, list(study.measured)) == (40, ["random", "LBB"])
-    assert metrics_table(study)["final accuracy"]["random"].text == "0.700"
-    assert study.unfinished == ["BALD, seed 0 (measured up to no labels)", "LBB, seed 0 (measured up to 40 labels)"]
+    results = read_results(tmp_path)
+    assert (results.end, list(results.measured)) == (40, ["random", "LBB"])
+    assert metrics_table(results)["final accuracy"]["random"].text == "0.700"
+    assert results.unfinished == ["BALD, seed 0 (measured up to no labels)", "LBB, seed 0 (measured up to 40 labels)"]
 
 
 # The page
@@ -420,21 +420,21 @@ def test_two_experiments_are_refused(tmp_path: Path, key: str, method: str) -> N
     write_run(tmp_path, "BALD", 0, [0.5, 0.6])
     write_run(tmp_path, method, 1, [0.5, 0.6], **{key: "another"})
     with pytest.raises(InputError, match=rf"BALD-seed0\.jsonl and .*{method}-seed1\.jsonl .* {key!r} differs"):
-        read_study(tmp_path)
+        read_results(tmp_path)
 
 
 def test_a_text_may_tell_of_one_method(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_run(tmp_path, "BALD", seed, [0.5, 0.6], text="methods = BALD")
         write_run(tmp_path, "LBB", seed, [0.5, 0.6], text="methods = LBB")
-    assert read_study(tmp_path).texts == {"methods = BALD": ["BALD"], "methods = LBB": ["LBB"]}
+    assert read_results(tmp_path).texts == {"methods = BALD": ["BALD"], "methods = LBB": ["LBB"]}
 
 
 def test_a_run_recorded_twice_is_refused(tmp_path: Path) -> None:
     path = write_run(tmp_path, "BALD", 0, [0.5, 0.6])
     (tmp_path / "copy-seed0.jsonl").write_bytes(path.read_bytes())
     with pytest.raises(InputError, match="both record BALD with seed 0"):
-        read_study(tmp_path)
+        read_results(tmp_path)
 
 
 def _without_header(records: list[Record]) -> list[Record]:
@@ -473,7 +473,7 @@ def test_damaged_records_are_refused(
     path = write_run(tmp_path, "LBB", 0, list(CURVE))
     path.write_text("".join(json.dumps(record) + "\n" for record in damage(read_records(path))))
     with pytest.raises(RecordError, match=re.escape(f"{path}, {message}")):
-        read_study(tmp_path)
+        read_results(tmp_path)
 
 
 def test_pictures_that_are_none_are_refused(tmp_path: Path) -> None:

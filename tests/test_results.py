@@ -17,7 +17,7 @@ from PIL import Image
 from test_report import write_run
 from tonsure.errors import RecordError
 from tonsure.experiments.archive import pack
-from tonsure.report.results import read_study
+from tonsure.report.results import read_results
 from tonsure.report.tables import Cell
 
 FILE = Path(__file__).parents[1] / "experiments" / "results.py"
@@ -110,7 +110,7 @@ def test_standing_by_hand(results, archives):
 
 def test_details_by_hand(results, archives):
     """random needs 60, 56 and 64 labels for 80%; LBB 78 and 71.6 for 95%, which its third seed never reaches."""
-    columns = results.details(read_study(archives / "toy-dropout-20-small.jsonl.xz"))
+    columns = results.details(read_results(archives / "toy-dropout-20-small.jsonl.xz"))
     assert {heading: texts(column)["random"] for heading, column in columns.items()} == {
         "mean accuracy": ("0.750 ± 0.012", ""),
         "minus random": ("", ""),

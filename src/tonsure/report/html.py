@@ -9,7 +9,7 @@ import numpy as np
 from tonsure.durable_files import write_file
 from tonsure.errors import InputError, MissingExtraError
 from tonsure.report import figures
-from tonsure.report.results import Study, mean_accuracies, read_study, seconds
+from tonsure.report.results import Results, mean_accuracies, read_results, seconds
 from tonsure.report.statistics import Array, estimate, paired
 from tonsure.report.tables import (
     costs_table,
@@ -43,8 +43,8 @@ def write_report(folder: Path) -> Path:
 
     if folder.is_file():
         raise InputError(f"{folder} is no folder: take an archive apart first, with tonsure.archive.unpack")
-    study = read_study(folder)
-    pictures = draw(study, folder)
+    results = read_results(folder)
+    pictures = draw(results, folder)
     for name, png in pictures.items():
         write_file(folder / name, partial(Path.write_bytes, data=png))
     loader = PackageLoader("tonsure.report", ".")
@@ -52,68 +52,68 @@ def write_report(folder: Path) -> Path:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     html = environment.get_template("page.html.jinja").render(
-        study=study,
-        sentences=result_in_words(study),
-        provenance=provenance(study),
+        results=results,
+        sentences=result_in_words(results),
+        provenance=provenance(results),
         images={name: "data:image/png;base64," + base64.b64encode(png).decode() for name, png in pictures.items()},
         pictured=[number for number in PICTURED_ROUNDS if f"batch_{number}.png" in pictures],
-        metrics=metrics_table(study),
-        labels=labels_table(study),
-        costs=costs_table(study),
-        positive=positive_table(study),
-        warnings=count_warnings(study),
+        metrics=metrics_table(results),
+        labels=labels_table(results),
+        costs=costs_table(results),
+        positive=positive_table(results),
+        warnings=count_warnings(results),
         color=figures.color,
     )
     write_file(folder / "report.html", partial(Path.write_bytes, data=html.encode()))
     return folder / "report.html"
 
 
-def draw(study: Study, folder: Path) -> dict[str, bytes]:
+def draw(results: Results, folder: Path) -> dict[str, bytes]:
     """File name -> PNG; a figure for which nothing was recorded is left out."""
     curves = {
-        method: {run.seed: run.curve("accuracy", study.labels) for run in runs}
-        for method, runs in study.measured.items()
+        method: {run.seed: run.curve("accuracy", results.labels) for run in runs}
+        for method, runs in results.measured.items()
     }
-    lines = [_line(study, method, of_seeds) for method, of_seeds in curves.items()]
+    lines = [_line(results, method, of_seeds) for method, of_seeds in curves.items()]
     pictures = {"learning_curves.png": figures.learning_curves(lines)}
 
-    base, means = curves.pop(study.baseline), mean_accuracies(study)
+    base, means = curves.pop(results.baseline), mean_accuracies(results)
     gaps = []
     for method, of_seeds in curves.items():
         if pairs := {seed: curve - base[seed] for seed, curve in of_seeds.items() if seed in base}:
-            along = difference(paired(means[method], means[study.baseline]))
-            gaps.append(_line(study, method, pairs, f"along the curve {along}"))
+            along = difference(paired(means[method], means[results.baseline]))
+            gaps.append(_line(results, method, pairs, f"along the curve {along}"))
     if gaps:
-        pictures["differences.png"] = figures.differences(gaps, study.baseline)
+        pictures["differences.png"] = figures.differences(gaps, results.baseline)
 
     dots = []
-    for method, runs in study.measured.items():
+    for method, runs in results.measured.items():
         longest = max(len(run.rounds) for run in runs)
-        rounds = [seconds(study, method, "select", number) for number in range(longest)]
+        rounds = [seconds(results, method, "select", number) for number in range(longest)]
         if any(rounds):
             arrays = [np.array(taken) for taken in rounds if taken]
-            dots.append(figures.Dots(method, study.places[method], arrays))
+            dots.append(figures.Dots(method, results.places[method], arrays))
     if dots:
         pictures["selection_seconds.png"] = figures.selection_seconds(dots)
 
     for number in PICTURED_ROUNDS:
-        if strips := _strips(study, folder, number):
+        if strips := _strips(results, folder, number):
             pictures[f"batch_{number}.png"] = figures.contact_sheet(strips)
     return pictures
 
 
-def _line(study: Study, method: str, of_seeds: dict[int, Array], note: str = "") -> figures.Line:
+def _line(results: Results, method: str, of_seeds: dict[int, Array], note: str = "") -> figures.Line:
     values = np.stack(list(of_seeds.values()))
-    points = [estimate(values[:, i]) for i in range(len(study.labels))]
+    points = [estimate(values[:, i]) for i in range(len(results.labels))]
     mean, low, high, count = np.array([(point.mean, point.low, point.high, point.count) for point in points]).T
-    complete = count == len(study.seeds)
-    return figures.Line(method, study.places[method], study.labels, values, mean, low, high, complete, note)
+    complete = count == len(results.seeds)
+    return figures.Line(method, results.places[method], results.labels, values, mean, low, high, complete, note)
 
 
-def _strips(study: Study, folder: Path, number: int) -> list[figures.Strip]:
+def _strips(results: Results, folder: Path, number: int) -> list[figures.Strip]:
     """What each method chose in this round with the first seed, where pictures of it were kept."""
     strips = []
-    for run in (run for runs in study.measured.values() for run in runs if run.seed == study.seeds[0]):
+    for run in (run for runs in results.measured.values() for run in runs if run.seed == results.seeds[0]):
         path = folder / "pictures" / f"{run.method}-seed{run.seed}-round{number}.npy"
         if number >= len(run.rounds) or not path.exists():
             continue
@@ -125,6 +125,6 @@ def _strips(study: Study, folder: Path, number: int) -> list[figures.Strip]:
         counts = np.bincount(labels, minlength=len(run.header.get("classes") or [""]))
         named = run.header.get("classes") or []
         classes = [str(name) for name in (named if len(named) == len(counts) else range(len(counts)))]
-        place = study.places[run.method]
+        place = results.places[run.method]
         strips.append(figures.Strip(run.method, place, pictures[:PICTURES_PER_BATCH], counts, classes))
     return strips

@@ -9,6 +9,7 @@ import numpy as np
 
 from tonsure.errors import InputError, RecordError
 from tonsure.experiments.archive import ENDING, RUNS, read_archive
+from tonsure.experiments.older_records import up_to_date
 from tonsure.experiments.records import Record, read_records
 from tonsure.report.statistics import Array, Scores, mean_height
 
@@ -19,7 +20,7 @@ REQUIRED = {
 
 
 @dataclass(frozen=True)
-class Run:
+class RecordedRun:
     """One method with one seed, as far as it has got."""
 
     path: Path
@@ -53,10 +54,10 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Study:
+class Results:
     """All runs of one experiment, at least one of them with a measured round."""
 
-    runs: list[Run]
+    runs: list[RecordedRun]
 
     @property
     def name(self) -> str:
@@ -82,7 +83,7 @@ class Study:
         return {method: place for place, method in enumerate(dict.fromkeys(listed))}
 
     @cached_property
-    def measured(self) -> dict[str, list[Run]]:
+    def measured(self) -> dict[str, list[RecordedRun]]:
         """For each method that has been measured at all: its runs, by seed."""
         runs = sorted((run for run in self.runs if run.rounds), key=lambda run: run.seed)
         by_method = {method: [run for run in runs if run.method == method] for method in self.places}
@@ -106,7 +107,7 @@ class Study:
         """As many labels as every method has reached with one seed at least: so far they can be compared."""
         return min(max(run.labeled[-1] for run in runs) for runs in self.measured.values())
 
-    def scores(self, number: Callable[[Run], float]) -> dict[str, Scores]:
+    def scores(self, number: Callable[[RecordedRun], float]) -> dict[str, Scores]:
         """For each method, the number of every run that has reached ``end``; those that are nan left out."""
         found = {
             method: {run.seed: number(run) for run in runs if run.labeled[-1] >= self.end}
@@ -129,18 +130,18 @@ class Study:
         return [f"{method}, seed {seed}" for method, seed in expected if (method, seed) not in there]
 
 
-def read_study(place: Path) -> Study:
+def read_results(place: Path) -> Results:
     """The runs recorded in a folder, or in an archive ``.jsonl.xz`` of one.
 
     A file whose first line was never completed is a run still missing.
     """
-    runs: dict[tuple[str, int], Run] = {}
+    runs: dict[tuple[str, int], RecordedRun] = {}
     for path, records in _recorded(place).items():
         for number, record in enumerate(records):
             _check(path, number, record)
         if not records:
             continue
-        run = Run(path, records[0], records[1:])
+        run = RecordedRun(path, up_to_date(records[0]), records[1:])
         for other in runs.values():
             _check_same_experiment(run, other)
         other = runs.setdefault((run.method, run.seed), run)
@@ -151,7 +152,7 @@ def read_study(place: Path) -> Study:
             f"{place} holds no measured round: expected files <method>-seed<seed>.jsonl, as `tonsure run` "
             f"writes them, found {f'{len(runs)} of them without a round' if runs else 'none'}"
         )
-    return Study(list(runs.values()))
+    return Results(list(runs.values()))
 
 
 def _recorded(place: Path) -> dict[Path, list[Record]]:
@@ -160,9 +161,9 @@ def _recorded(place: Path) -> dict[Path, list[Record]]:
     return {path: read_records(path) for path in sorted(place.glob(RUNS))}
 
 
-def _check_same_experiment(run: Run, other: Run) -> None:
+def _check_same_experiment(run: RecordedRun, other: RecordedRun) -> None:
     """A text may tell of one method only: texts have to agree between the seeds of a method."""
-    keys = ["experiment", "data", "batch"] + ["text"] * (run.method == other.method)
+    keys = ["experiment", "data", "k"] + ["text"] * (run.method == other.method)
     for key in keys:
         if run.header.get(key) != other.header.get(key):
             raise InputError(f"{other.path} and {run.path} are of two experiments, as their {key!r} differs")
@@ -181,18 +182,18 @@ def _check(path: Path, number: int, record: Record) -> None:
         raise RecordError(f"{where}: expected an accuracy, found the metrics {record['metrics']!r}")
 
 
-def mean_accuracies(study: Study) -> dict[str, Scores]:
+def mean_accuracies(results: Results) -> dict[str, Scores]:
     """The mean accuracy along the curve, from the first number of labels to the last that all reached."""
-    inside = study.labels[(study.labels >= study.start) & (study.labels <= study.end)]
-    return study.scores(lambda run: mean_height(inside, run.curve("accuracy", inside)))
+    inside = results.labels[(results.labels >= results.start) & (results.labels <= results.end)]
+    return results.scores(lambda run: mean_height(inside, run.curve("accuracy", inside)))
 
 
-def finals(study: Study, metric: str) -> dict[str, Scores]:
-    return study.scores(lambda run: float(run.curve(metric, np.array([study.end]))[0]))
+def finals(results: Results, metric: str) -> dict[str, Scores]:
+    return results.scores(lambda run: float(run.curve(metric, np.array([results.end]))[0]))
 
 
-def seconds(study: Study, method: str, step: str, number: int | None = None) -> list[float]:
+def seconds(results: Results, method: str, step: str, number: int | None = None) -> list[float]:
     """What the step took, in one round or in all; the last round of a run only fits."""
-    records = [r for run in study.measured[method] for r in run.rounds if r["rows"] or step == "fit"]
+    records = [r for run in results.measured[method] for r in run.rounds if r["rows"] or step == "fit"]
     taken = [r.get("seconds", {}).get(step) for r in records if number in (None, r["round"])]
     return [float(value) for value in taken if value is not None]

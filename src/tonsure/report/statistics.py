@@ -36,7 +36,7 @@ class Estimate:
         return self.count > 1
 
     @property
-    def told_from_zero(self) -> bool:
+    def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
 
 
@@ -146,7 +146,7 @@ def best_and_tied(
         return None, set()
     best = (max if higher else min)(means, key=lambda method: means[method])
     rest = [method for method in means if method != best]
-    return best, {method for method in rest if not compare(scores[method], scores[best]).told_from_zero}
+    return best, {method for method in rest if not compare(scores[method], scores[best]).excludes_zero}
 
 
 def ranks(heights: Sequence[float] | Array) -> Array:

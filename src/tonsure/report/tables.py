@@ -1,4 +1,4 @@
-"""What a report states, from a study to the cells of its tables and the sentences of its result."""
+"""What a report states, from a results to the cells of its tables and the sentences of its result."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from statistics import median
 
 import numpy as np
 
-from tonsure.report.results import Run, Study, finals, mean_accuracies, seconds
+from tonsure.report.results import RecordedRun, Results, finals, mean_accuracies, seconds
 from tonsure.report.statistics import (
     Array,
     Estimate,
@@ -37,20 +37,20 @@ class Cell:
 Columns = dict[str, dict[str, Cell]]  # heading -> method -> cell
 
 
-def metrics_table(study: Study) -> Columns:
+def metrics_table(results: Results) -> Columns:
     columns: Columns = {}
     for heading, scores, higher in (
-        ("mean accuracy along the curve", mean_accuracies(study), True),
-        ("final accuracy", finals(study, "accuracy"), True),
-        ("final negative log likelihood", finals(study, "negative_log_likelihood"), False),
-        ("final calibration error", finals(study, "calibration_error"), False),
+        ("mean accuracy along the curve", mean_accuracies(results), True),
+        ("final accuracy", finals(results, "accuracy"), True),
+        ("final negative log likelihood", finals(results, "negative_log_likelihood"), False),
+        ("final calibration error", finals(results, "calibration_error"), False),
     ):
         best, tied = best_and_tied(scores, higher)
         columns.setdefault("seeds", {method: Cell(str(len(of_seeds))) for method, of_seeds in scores.items()})
         columns[heading] = {
             method: Cell(
                 _with_error(over_seeds(of_seeds), 3),
-                difference(paired(of_seeds, scores[study.baseline])) if method != study.baseline else "",
+                difference(paired(of_seeds, scores[results.baseline])) if method != results.baseline else "",
                 best=method == best,
                 tied=method in tied,
             )
@@ -59,22 +59,22 @@ def metrics_table(study: Study) -> Columns:
     return columns
 
 
-def labels_table(study: Study) -> Columns:
+def labels_table(results: Results) -> Columns:
     """The number of labels at which each seed's own curve first reaches an accuracy; the mean over seeds."""
-    start = max(float(run.rounds[0]["metrics"]["accuracy"]) for runs in study.measured.values() for run in runs)
-    end = max(over_seeds(of_seeds).mean for of_seeds in finals(study, "accuracy").values())
+    start = max(float(run.rounds[0]["metrics"]["accuracy"]) for runs in results.measured.values() for run in runs)
+    end = max(over_seeds(of_seeds).mean for of_seeds in finals(results, "accuracy").values())
     columns: Columns = {}
     for level in round_levels(start, end):
         needed = {
             method: {run.seed: labels_needed(*_accuracy(run), level) for run in runs}
-            for method, runs in study.measured.items()
+            for method, runs in results.measured.items()
         }
         # The seeds that got there are the fast ones: who did not with every seed does not compete.
         failed = {method: int(np.isnan(list(of_seeds.values())).sum()) for method, of_seeds in needed.items()}
         best, tied = best_and_tied({m: of_seeds for m, of_seeds in needed.items() if not failed[m]}, higher=False)
         columns[f"{level * 100:.3g}%"] = {
             method: Cell(
-                _with_error(over_seeds(of_seeds), 1 if study.end < 1000 else 0),
+                _with_error(over_seeds(of_seeds), 1 if results.end < 1000 else 0),
                 f"not reached in {failed[method]} of {_seeds(len(of_seeds))}" if failed[method] else "",
                 best=method == best,
                 tied=method in tied,
@@ -84,27 +84,27 @@ def labels_table(study: Study) -> Columns:
     return columns
 
 
-def costs_table(study: Study) -> Columns:
+def costs_table(results: Results) -> Columns:
     """The median over all rounds and seeds of what a step takes, and the most memory any run has used."""
     columns: Columns = {}
     for step in ("fit", "predict", "select"):
-        by_method = {method: seconds(study, method, step) for method in study.measured}
+        by_method = {method: seconds(results, method, step) for method in results.measured}
         medians = {method: median(taken) if taken else np.nan for method, taken in by_method.items()}
         least = min((value for value in medians.values() if value > 0), default=1.0)
         digits = int(np.clip(1 - np.floor(np.log10(least)), 2, 4))  # two digits of the least, where four can
         columns[f"{step} (s)"] = {method: Cell(_number(value, digits)) for method, value in medians.items()}
     columns["peak memory (MiB)"] = {}
-    for method, runs in study.measured.items():
+    for method, runs in results.measured.items():
         peaks = [r["peak_memory"] for run in runs for r in run.rounds if r.get("peak_memory") is not None]
         columns["peak memory (MiB)"][method] = Cell(_number(max(peaks, default=np.nan) / 2**20, 0))
     return columns
 
 
-def positive_table(study: Study, most: int = 8) -> Columns:
+def positive_table(results: Results, most: int = 8) -> Columns:
     """How many picks of a batch still had a gain above zero: the median over seeds, from fewest to most."""
     batches = {
         method: [r for run in runs for r in run.rounds if r["rows"] and r.get("positive") is not None]
-        for method, runs in study.measured.items()
+        for method, runs in results.measured.items()
     }
     numbers = sorted({r["round"] for records in batches.values() for r in records})
     if not numbers:
@@ -125,13 +125,13 @@ def positive_table(study: Study, most: int = 8) -> Columns:
     return columns
 
 
-def count_warnings(study: Study) -> list[tuple[str, int, str]]:
+def count_warnings(results: Results) -> list[tuple[str, int, str]]:
     """Each warning, in how many rounds it was recorded, and of which methods; the most frequent first.
 
     Warnings that differ in numbers only are one, with the range of each number: "only 14–17 of the 40 picks".
     """
     groups: dict[str, list[tuple[str, str]]] = {}
-    for run in study.runs:
+    for run in results.runs:
         for text in (text for r in run.rounds for text in r.get("warnings") or ()):
             groups.setdefault(NUMBER.sub("0", text), []).append((text, run.method))
     counted = []
@@ -140,11 +140,11 @@ def count_warnings(study: Study) -> list[tuple[str, int, str]]:
         spans = ["–".join(dict.fromkeys((min(n, key=float), max(n, key=float)))) for n in at_each_place]
         merged = NUMBER.sub("{}", group[0][0].replace("{", "{{").replace("}", "}}")).format(*spans)
         methods = {method for _, method in group}
-        counted.append((merged, len(group), ", ".join(method for method in study.places if method in methods)))
+        counted.append((merged, len(group), ", ".join(method for method in results.places if method in methods)))
     return counted
 
 
-def _accuracy(run: Run) -> tuple[Array, Array]:
+def _accuracy(run: RecordedRun) -> tuple[Array, Array]:
     labels = np.array(run.labeled, dtype=float)
     return labels, run.curve("accuracy", labels)
 
@@ -152,10 +152,10 @@ def _accuracy(run: Run) -> tuple[Array, Array]:
 # Words
 
 
-def result_in_words(study: Study) -> list[str]:
+def result_in_words(results: Results) -> list[str]:
     """Two lines that say the result, and then what has to be said with them."""
-    scores = {method: of_seeds for method, of_seeds in mean_accuracies(study).items() if of_seeds}
-    span = f"mean accuracy along the curve from {study.start:,} to {study.end:,} labels"
+    scores = {method: of_seeds for method, of_seeds in mean_accuracies(results).items() if of_seeds}
+    span = f"mean accuracy along the curve from {results.start:,} to {results.end:,} labels"
     heights = {
         method: f"{_with_error(over_seeds(of_seeds), 3)}, over {_seeds(len(of_seeds))}"
         for method, of_seeds in scores.items()
@@ -168,19 +168,19 @@ def result_in_words(study: Study) -> list[str]:
             "No two methods have been measured over the same labels: nothing can be compared yet.",
         ]
     sentences = [f"{best} has the highest {span}: {heights[best]}."]
-    if best == study.baseline:
+    if best == results.baseline:
         rest = [method for method in scores if method != best]
         following = max(rest, key=lambda method: over_seeds(scores[method]).mean)
-        sentences.append(f"No method is better than {best} on average. {_compare(study, scores, following)}")
+        sentences.append(f"No method is better than {best} on average. {_compare(results, scores, following)}")
     else:
-        sentences.append(_compare(study, scores, best))
+        sentences.append(_compare(results, scores, best))
     if tied:
         names = ", ".join(method for method in scores if method in tied)
         reason = "the paired interval includes zero, or fewer than two seeds are shared"
         sentences.append(f"Not told apart from {best}: {names} ({reason}).")
     if len({tuple(of_seeds) for of_seeds in scores.values()}) > 1:
         sentences.append("Not all methods have the same seeds; a difference is over those that both have.")
-    if len(study.seeds) > 1:
+    if len(results.seeds) > 1:
         sentences.append(
             "Intervals take the differences to be about normal. Each holds for one comparison alone: nothing "
             f"corrects for the best of {len(scores)} methods being in part the luckiest."
@@ -188,9 +188,9 @@ def result_in_words(study: Study) -> list[str]:
     return sentences
 
 
-def _compare(study: Study, scores: dict[str, Scores], method: str) -> str:
+def _compare(results: Results, scores: dict[str, Scores], method: str) -> str:
     """What can be said of one method against the baseline: as much as the interval carries, and no more."""
-    baseline = study.baseline
+    baseline = results.baseline
     gap = paired(scores[method], scores.get(baseline, {}))
     if not gap.count:
         return f"{method} cannot be compared with {baseline}: no seed has got as far with both."
@@ -199,25 +199,25 @@ def _compare(study: Study, scores: dict[str, Scores], method: str) -> str:
         return f"{differs}, with one seed; what another seed would show, this does not say."
     interval = f"95% interval {_signed(gap.low)} to {_signed(gap.high)}"
     found = f"{differs} ({interval}, paired over {_seeds(gap.count)})"
-    if not gap.told_from_zero:
+    if not gap.excludes_zero:
         return f"{found}. The interval includes zero: these runs do not tell the two apart."
     return f"{found}. The interval does not include zero."
 
 
-def provenance(study: Study) -> dict[str, list[str]]:
+def provenance(results: Results) -> dict[str, list[str]]:
     """What the runs say of themselves; where they differ, all that they say."""
 
     def said(key: str) -> list[str]:
-        found = [run.header.get(key) for run in study.runs]
+        found = [run.header.get(key) for run in results.runs]
         texts = [", ".join(f"{k} {v}" for k, v in x.items()) if isinstance(x, dict) else str(x or "") for x in found]
         return [text for text in dict.fromkeys(texts) if text]
 
-    finished = sum(run.finished for run in study.runs)
+    finished = sum(run.finished for run in results.runs)
     facts = {
         "Data": said("data"),
-        "Seeds": [", ".join(map(str, study.seeds))],
-        "Batch": [f"{batch} labels a round" for batch in said("batch")],
-        "Runs": [f"{finished} finished of {len(study.places) * len(study.seeds)}"],
+        "Seeds": [", ".join(map(str, results.seeds))],
+        "Batch": [f"{k} labels a round" for k in said("k")],
+        "Runs": [f"{finished} finished of {len(results.places) * len(results.seeds)}"],
         "Machine": said("machine"),
         "Versions": said("versions"),
         "Commit": said("commit"),

@@ -20,8 +20,8 @@ def test_the_bootstrap_of_a_constant_is_a_point():
     found = bootstrap([0.05] * 10)
     assert (found.mean, found.low, found.high, found.error) == pytest.approx((0.05, 0.05, 0.05, 0.0))
     assert found.count == 10
-    assert found.told_from_zero
-    assert not bootstrap([0.0] * 10).told_from_zero
+    assert found.excludes_zero
+    assert not bootstrap([0.0] * 10).excludes_zero
 
 
 def test_the_bootstrap_agrees_with_scipy():
