@@ -10,7 +10,7 @@ from torch import Tensor
 from tonsure.errors import InputError
 from tonsure.shapes import Rows
 
-LabelSource = Callable[[Rows], Int[Tensor, " n"]]
+Oracle = Callable[[Rows], Int[Tensor, " n"]]
 """Asked for the labels of rows, in their order; whoever answers may take as long as people take."""
 
 

@@ -57,17 +57,17 @@ class Metrics:
 
 def accuracy(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any]) -> Metrics:
     """{"accuracy": the fraction of the test items whose most probable class is right}."""
-    return _measure({"accuracy": accuracy_of}, inputs, labels)
+    return _metrics({"accuracy": accuracy_of}, inputs, labels)
 
 
 def negative_log_likelihood(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any]) -> Metrics:
     """{"negative_log_likelihood": in nats per test item}; infinite when a true class was held impossible."""
-    return _measure({"negative_log_likelihood": negative_log_likelihood_of}, inputs, labels)
+    return _metrics({"negative_log_likelihood": negative_log_likelihood_of}, inputs, labels)
 
 
 def calibration_error(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any], bins: int = 15) -> Metrics:
     """{"calibration_error": by how much confidence and accuracy differ, in [0, 1]}."""
-    return _measure({"calibration_error": partial(calibration_error_of, bins=bins)}, inputs, labels)
+    return _metrics({"calibration_error": partial(calibration_error_of, bins=bins)}, inputs, labels)
 
 
 def all_metrics(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any], bins: int = 15) -> Metrics:
@@ -77,7 +77,7 @@ def all_metrics(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any], bi
         "negative_log_likelihood": negative_log_likelihood_of,
         "calibration_error": partial(calibration_error_of, bins=bins),
     }
-    return _measure(numbers, inputs, labels)
+    return _metrics(numbers, inputs, labels)
 
 
 def log_mean_probs(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, "n C"]:
@@ -112,5 +112,5 @@ def calibration_error_of(
     return float(excess.abs().sum() / len(labels_n))
 
 
-def _measure(numbers: Mapping[str, Number], inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any]) -> Metrics:
+def _metrics(numbers: Mapping[str, Number], inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any]) -> Metrics:
     return Metrics(numbers, as_inputs(inputs), as_inputs(labels))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tonsure.errors import InputError, SelectionWarning
-from tonsure.loop.labels import LabelSource
+from tonsure.loop.labels import Oracle
 from tonsure.loop.pool import Pool
 from tonsure.methods import DEFAULT, DEFAULT_WITH_FEATURES, Method, Score
 from tonsure.models import BayesianModel
@@ -27,8 +27,8 @@ from tonsure.select import choose_from
 from tonsure.strategies import PoolState, Strategy
 from tonsure.training import Examples
 
-Metrics = Callable[[BayesianModel], Mapping[str, float]]
-"""From a fitted model to numbers about it, by name."""
+Measurement = Callable[[BayesianModel], Mapping[str, float]]
+"""From a fitted model to metrics by name."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def rounds(
     method: Objective[Any, Any] | Strategy | Score | Method | str | None,
     k: int,
     *,
-    oracle: LabelSource,
+    oracle: Oracle,
     max_labels: int,
     optimizer: Optimizer | str | None = None,
-    metrics: Metrics | None = None,
+    metrics: Measurement | None = None,
     validation: Examples | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -84,7 +84,7 @@ def rounds(
         pool: with some initial labels; labels are added in place.
         model: fitted anew in every round.
         method: as for ``select``; None is the default, ``FacilityLocation()`` if the model has features.
-        k: the number of rows selected in a round; fewer in the last if ``max_labels`` or the end of the pool is reached.
+        k: the number of rows selected in a round; fewer in the last round if ``max_labels`` or the pool end there.
         oracle: called with rows, returns their labels: a person, a file, or ``KnownLabels`` to simulate.
         max_labels: the number of labels at which to stop, after one more fit and measurement.
         optimizer: as for ``select``.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tonsure.errors import InputError
-from tonsure.loop.rounds import metrics as measures
+from tonsure.loop import metrics
 from tonsure.models import BayesianModel, Member
 
 
@@ -39,11 +39,13 @@ def make_test_set(n: int = 200, C: int = 4) -> tuple[Tensor, Tensor, np.ndarray]
 
 
 def test_same_as_scikit_learn():
-    metrics = pytest.importorskip("sklearn.metrics")
+    sklearn_metrics = pytest.importorskip("sklearn.metrics")
     inputs, labels, probs = make_test_set()
-    assert measures.accuracy(inputs, labels)(Softmax()) == {"accuracy": metrics.accuracy_score(labels, probs.argmax(1))}
-    assert measures.negative_log_likelihood(inputs, labels)(Softmax()) == {
-        "negative_log_likelihood": pytest.approx(metrics.log_loss(labels, probs), rel=1e-6)
+    assert metrics.accuracy(inputs, labels)(Softmax()) == {
+        "accuracy": sklearn_metrics.accuracy_score(labels, probs.argmax(1))
+    }
+    assert metrics.negative_log_likelihood(inputs, labels)(Softmax()) == {
+        "negative_log_likelihood": pytest.approx(sklearn_metrics.log_loss(labels, probs), rel=1e-6)
     }
 
 
@@ -56,52 +58,52 @@ def test_calibration_error_same_as_bins_gone_through():
             right = sum(probs[i].argmax() == int(labels[i]) for i in members) / len(members)
             confidence = sum(probs[i].max() for i in members) / len(members)
             expected += len(members) / 200 * abs(right - confidence)
-    found = measures.calibration_error(inputs, labels)(Softmax())
+    found = metrics.calibration_error(inputs, labels)(Softmax())
     assert found == {"calibration_error": pytest.approx(expected, abs=1e-6)}
-    assert measures.calibration_error(inputs, labels, bins=3)(Softmax()) != found
+    assert metrics.calibration_error(inputs, labels, bins=3)(Softmax()) != found
 
 
 def test_calibration_error_by_hand():
     # Confidences .9 (right), .8 (wrong), .6 (right), in two bins of ten: (.5, .6] and (.7, .8], (.8, .9].
     log_probs = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]], dtype=torch.float64).log()
     labels = torch.tensor([0, 1, 1])
-    assert measures.calibration_error_of(log_probs, labels, bins=10) == pytest.approx((0.1 + 0.8 + 0.4) / 3)
+    assert metrics.calibration_error_of(log_probs, labels, bins=10) == pytest.approx((0.1 + 0.8 + 0.4) / 3)
     # In one bin: two of three are right, where .7667 was promised.
-    assert measures.calibration_error_of(log_probs, labels, bins=1) == pytest.approx(2.3 / 3 - 2 / 3)
+    assert metrics.calibration_error_of(log_probs, labels, bins=1) == pytest.approx(2.3 / 3 - 2 / 3)
 
 
 def test_certain_predictions():
     log_probs = torch.tensor([[0.0, -torch.inf], [0.0, -torch.inf]], dtype=torch.float64)
     right, half = torch.tensor([0, 0]), torch.tensor([0, 1])
-    assert measures.negative_log_likelihood_of(log_probs, right) == 0
-    assert measures.negative_log_likelihood_of(log_probs, half) == math.inf
-    assert measures.calibration_error_of(log_probs, right) == 0
-    assert measures.calibration_error_of(log_probs, half) == 0.5
-    assert measures.accuracy_of(log_probs, half) == 0.5
+    assert metrics.negative_log_likelihood_of(log_probs, right) == 0
+    assert metrics.negative_log_likelihood_of(log_probs, half) == math.inf
+    assert metrics.calibration_error_of(log_probs, right) == 0
+    assert metrics.calibration_error_of(log_probs, half) == 0.5
+    assert metrics.accuracy_of(log_probs, half) == 0.5
 
 
 def test_the_mean_is_of_probabilities():
     probs = torch.tensor([[[0.9, 0.1], [0.3, 0.7]]], dtype=torch.float64)
-    assert measures.log_mean_probs(probs.log()).exp().tolist() == [pytest.approx([0.6, 0.4])]
+    assert metrics.log_mean_probs(probs.log()).exp().tolist() == [pytest.approx([0.6, 0.4])]
 
 
-def test_all_measures_from_one_prediction():
+def test_all_metrics_from_one_prediction():
     inputs, labels, _ = make_test_set()
     model = Softmax()
-    found = measures.all_metrics(inputs, labels, bins=7)(model)
+    found = metrics.all_metrics(inputs, labels, bins=7)(model)
     assert model.asked == 1
     assert list(found) == ["accuracy", "negative_log_likelihood", "calibration_error"]
     assert found == {
-        **measures.accuracy(inputs, labels)(model),
-        **measures.negative_log_likelihood(inputs, labels)(model),
-        **measures.calibration_error(inputs, labels, bins=7)(model),
+        **metrics.accuracy(inputs, labels)(model),
+        **metrics.negative_log_likelihood(inputs, labels)(model),
+        **metrics.calibration_error(inputs, labels, bins=7)(model),
     }
     assert all(type(number) is float for number in found.values())
 
 
 def test_arrays_are_welcome():
     inputs, labels, _ = make_test_set()
-    assert measures.accuracy(inputs.double().numpy(), labels.numpy())(Softmax()) == measures.accuracy(inputs, labels)(
+    assert metrics.accuracy(inputs.double().numpy(), labels.numpy())(Softmax()) == metrics.accuracy(inputs, labels)(
         Softmax()
     )
 
@@ -117,16 +119,16 @@ def test_arrays_are_welcome():
 )
 def test_unusable_labels_are_refused(labels, message):
     with pytest.raises(InputError, match=message):
-        measures.all_metrics(torch.zeros(2, 4), labels)(Softmax())
+        metrics.all_metrics(torch.zeros(2, 4), labels)(Softmax())
 
 
 def test_an_empty_test_set_is_refused():
     with pytest.raises(InputError, match="found 0 and 0"):
-        measures.accuracy(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+        metrics.accuracy(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
 
 
 def test_repr_shows_what_is_measured():
     inputs, labels, _ = make_test_set()
-    assert repr(measures.all_metrics(inputs, labels)) == (
+    assert repr(metrics.all_metrics(inputs, labels)) == (
         "Metrics(accuracy, negative_log_likelihood, calibration_error on 200 items)"
     )
