@@ -24,6 +24,6 @@ experiment = tn.Experiment(
     model=model,
     methods={"random": tn.Method(tn.Random()), "PLBB": tn.Method(tn.LargeBatchBALD(), tn.PowerSample(beta=5.0))},
     initial_labels=10,
-    batch=10,
+    k=10,
     max_labels=45,
 )

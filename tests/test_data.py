@@ -5,7 +5,7 @@ import torch
 
 import tonsure as tn
 from tonsure.datasets import Dataset
-from tonsure.experiments.data import KEPT, Datasets, load
+from tonsure.experiments.data import KEPT, Datasets, load_data
 
 LABELS = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2])
 
@@ -34,7 +34,7 @@ class Given:
 
 def test_a_validation_set_is_balanced_and_leaves_the_pool():
     whole = texts()
-    data = load(Given(whole), validation=6)
+    data = load_data(Given(whole), validation=6)
     inputs, labels = data.validation
     assert labels.bincount().tolist() == [2, 2, 2]
     pool = data.dataset
@@ -44,15 +44,15 @@ def test_a_validation_set_is_balanced_and_leaves_the_pool():
     assert pool.train_texts == [f"text {row}" for row in rows.tolist()]
     assert torch.equal(pool.train_images[:, 0, 0].long(), rows)
     assert pool.description == "texts of ours; 6 of the training items set aside for validation (seed 0)"
-    assert load(Given(whole)).dataset is whole
-    assert load(Given(whole)).validation is None
+    assert load_data(Given(whole)).dataset is whole
+    assert load_data(Given(whole)).validation is None
 
 
 @pytest.mark.parametrize("count", [12, 13, -1])
 def test_a_validation_set_that_leaves_no_pool(count):
     message = f"texts: a validation set of {count} was asked for, but there are 12 training items"
     with pytest.raises(tn.InputError, match=message):
-        load(Given(texts()), validation=count)
+        load_data(Given(texts()), validation=count)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_validation_set_that_leaves_no_pool(count):
 )
 def test_labels_that_are_no_class(change, message):
     with pytest.raises(tn.InputError, match=message):
-        load(Given(replace(texts(), **change)))
+        load_data(Given(replace(texts(), **change)))
 
 
 @dataclass

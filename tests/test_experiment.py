@@ -17,10 +17,10 @@ from filelock import FileLock
 import small_experiment
 import tonsure as tn
 import tonsure.experiments.experiment as experiment_module
-from tonsure.cli import parse
 from tonsure.datasets import Digits
 from tonsure.errors import ExperimentError
-from tonsure.experiments.data import load
+from tonsure.experiments import load
+from tonsure.experiments.data import load_data
 from tonsure.experiments.experiment import run_several
 from tonsure.experiments.one_run import run_one
 from tonsure.experiments.records import read_records
@@ -82,8 +82,8 @@ def test_seeds_begin_differently(finished, tmp_path):
     digits = Digits().load()
     rows = [tn.balanced_rows(digits.train_labels, 10, seed=seed).tolist() for seed in (0, 1)]
     assert not set(read_records(finished / "random-seed0.jsonl")[1]["rows"]) & set(rows[0])
-    one_round = dataclasses.replace(SMALL, max_labels=len(digits.train_labels), batch=len(digits.train_labels))
-    first = next(iter(run_one(one_round, load(Digits()), tmp_path / "all", "random", 1)))
+    one_round = dataclasses.replace(SMALL, max_labels=len(digits.train_labels), k=len(digits.train_labels))
+    first = next(iter(run_one(one_round, load_data(Digits()), tmp_path / "all", "random", 1)))
     chosen = read_records(tmp_path / "all" / "random-seed1.jsonl")[1]["rows"]
     assert first["labeled"] == 10
     assert set(range(len(digits.train_labels))) - set(chosen) == set(rows[1])
@@ -144,7 +144,7 @@ def test_damage_in_the_middle_is_an_error(finished, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batch": 11}, "its text is 'batch = 10' where this one's is 'batch = 11'"),
+        ({"k": 11}, "its text is 'k = 10' where this one's is 'k = 11'"),
         ({"dataset": Digits(seed=1)}, r"its data is .*split of ours, seed 0.*split of ours, seed 1"),
         ({"name": "other"}, "its experiment is 'small' where this one's is 'other'"),
         ({"model": lambda: small_experiment.model()}, r"its text is 'model = def model\(\):'"),
@@ -178,9 +178,9 @@ def test_a_method_that_is_not_there(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("change", [{"first": 0}, {"first": 46}, {"batch": 0}])
+@pytest.mark.parametrize("change", [{"initial_labels": 0}, {"initial_labels": 46}, {"k": 0}])
 def test_counts_that_make_no_experiment(change):
-    with pytest.raises(tn.InputError, match=r"experiment small: first = \d+, batch = \d+, until = 45"):
+    with pytest.raises(tn.InputError, match=r"experiment small: initial_labels = \d+, k = \d+, max_labels = 45"):
         dataclasses.replace(SMALL, **change)
 
 
@@ -194,7 +194,7 @@ def test_names_of_which_no_file_can_be_made(name):
 
 def test_the_filters_of_warnings_are_left_alone(tmp_path):
     before = list(warnings.filters)
-    for _ in run_one(SMALL, load(Digits()), tmp_path, "PLBB", 0):
+    for _ in run_one(SMALL, load_data(Digits()), tmp_path, "PLBB", 0):
         assert list(warnings.filters) == before
 
 
@@ -207,7 +207,7 @@ def test_nothing_but_json_in_records(finished):
 
 def test_old_records_go_on():
     """Settings that are younger than the first records do not stand in the text of an experiment without them."""
-    [digits] = parse.experiments(REPOSITORY / "experiments" / "digits.py")
+    [digits] = load.experiments(REPOSITORY / "experiments" / "digits.py")
     for method in digits.methods:
         header = read_records(REPOSITORY / "docs" / "digits" / f"{method}-seed0.jsonl")[0]
         assert header["text"] == digits.text_of(method)
@@ -373,7 +373,7 @@ def test_strategies_run_and_are_completed_to_the_same_records(tmp_path):
     for name in STRATEGIES:
         path = tmp_path / f"{name}-seed1.jsonl"
         header, *rounds = read_records(path)
-        assert f"Method(objective={STRATEGIES[name].objective!r}, optimizer=None)" in header["text"]
+        assert f"Method(method={STRATEGIES[name].method!r}, optimizer=None)" in header["text"]
         rows = [row for record in rounds for row in record["rows"]]
         assert len(set(rows)) == 20
         assert [label for record in rounds for label in record["labels"]] == digits.train_labels[rows].tolist()

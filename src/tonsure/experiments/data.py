@@ -35,17 +35,17 @@ class Datasets:
         self._loaded: OrderedDict[tuple[str, int], Data] = OrderedDict()
 
     def __call__(self, loader: Loader, validation: int = 0) -> Data:
-        """Raises as ``load`` does."""
+        """Raises as ``load_data`` does."""
         key = (f"{type(loader).__module__}.{loader!r}", validation)
         if key not in self._loaded:
             while len(self._loaded) >= KEPT:
                 self._loaded.popitem(last=False)
-            self._loaded[key] = load(loader, validation)
+            self._loaded[key] = load_data(loader, validation)
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
 
-def load(loader: Loader, validation: int = 0) -> Data:
+def load_data(loader: Loader, validation: int = 0) -> Data:
     """The data of ``loader``, of whose training items ``validation`` are set aside, class by class as many.
 
     Raises:

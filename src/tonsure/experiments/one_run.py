@@ -12,6 +12,7 @@ import torch
 
 from tonsure.errors import InputError, RecordError, SelectionWarning
 from tonsure.experiments.data import Data
+from tonsure.experiments.older_records import up_to_date
 from tonsure.experiments.provenance import commit, machine, versions
 from tonsure.experiments.recording import check_same, keep_pictures, locked
 from tonsure.experiments.records import Record, append_record, read_records
@@ -40,7 +41,7 @@ def run_one(experiment: Experiment, data: Data, folder: Path, name: str, seed: i
         header = _header(experiment, data, name, seed)
         done = read_records(path)
         if done:
-            check_same(path, done[0], header)
+            check_same(path, up_to_date(done[0]), header)
         else:
             append_record(path, header)
         done = done[1:]

@@ -14,13 +14,15 @@ from typing import Any
 
 import torch
 
+from tonsure.training import stable_name
+
 
 def describe(value: Any) -> str:
-    """The text of a value as a reader would write it: functions and classes by their source, with those that they call.
+    """A value as text: functions and classes by their source code, with that of the functions they call.
 
-    Those of this library are named only, as the version stands beside the text. A ``functools.partial`` is its
-    function, and then what its arguments are set to. No text holds an address in memory: it would be another one in
-    every process, and the records of one run would seem to be of two.
+    Functions and classes of this library are written as ``tonsure.name``, without their module, so that the text stays
+    the same when modules are moved. A ``functools.partial`` is written as its function and its arguments. Memory
+    addresses are left out, because they differ from process to process.
     """
     if isinstance(value, Mapping):
         return "\n".join(f"{key} = {describe(entry)}" for key, entry in value.items())
@@ -30,7 +32,7 @@ def describe(value: Any) -> str:
     if not isinstance(value, FunctionType | type):
         return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
     if value.__module__.split(".")[0] == "tonsure":
-        return f"{value.__module__}.{value.__qualname__}"
+        return stable_name(value)
     parts = _with_callees(value)
     sources = [textwrap.dedent(inspect.getsource(part)).strip() for part in parts]
     enclosed = {

@@ -94,10 +94,10 @@ PROGRAM = """
 import sys
 from functools import partial
 from pathlib import Path
-import test_runs
+from test_scheduler import RUNS, give, wait_locked
 from tonsure.experiments.scheduler import run_all
 if __name__ == "__main__":
-    run_all(test_runs.RUNS, partial(test_runs.give, partial(test_runs.wait_locked, Path(sys.argv[1]))), jobs=2)
+    run_all(RUNS, partial(give, partial(wait_locked, Path(sys.argv[1]))), jobs=2)
 """
 
 

@@ -4,8 +4,8 @@ from torch import nn
 
 import small_experiment
 import tonsure as tn
-from tonsure.cli import parse
 from tonsure.datasets import Digits
+from tonsure.experiments import load
 from tonsure.experiments.provenance import describe, machine, versions
 
 
@@ -66,8 +66,8 @@ def test_functions_that_took_one_another():
     assert describe(even).count("def ") == 2
 
 
-def test_this_library_by_name_and_no_address():
-    assert describe(partial(tn.best_device)) == "tonsure.training.best_device"
+def test_this_library_by_name_without_modules_or_addresses():
+    assert describe(partial(tn.best_device)) == "tonsure.best_device"
     assert describe(object()) == "<object object>"
 
 
@@ -80,7 +80,7 @@ def test_a_class_of_an_experiment_file(tmp_path):
         "def model(): return Net()\n"
         "experiment = dataclasses.replace(small_experiment.experiment, model=model)\n"
     )
-    [found] = parse.experiments(tmp_path / "with_class.py")
+    [found] = load.experiments(tmp_path / "with_class.py")
     assert "mark = 1" in found.text_of("random")
 
 
