@@ -84,11 +84,11 @@ def batches(store: tn.Store, log_probs_N_K_C: Tensor) -> None:
     for k in BATCHES:
         print(f"\n{k} rows{'':26}{'seconds':>9}{'LBB':>10}{'joint':>9}{'same':>7}")
         exact: set[int] = set()
-        for name, objective, by in SEARCHES:
+        for name, objective, optimizer in SEARCHES:
             found = []
-            for seed in range(5 if isinstance(by, tn.StochasticGreedy | tn.PowerSample) else 1):
+            for seed in range(5 if isinstance(optimizer, tn.StochasticGreedy | tn.PowerSample) else 1):
                 start = time.perf_counter()
-                rows = tn.select(store, objective, k, optimizer=by, seed=seed).rows
+                rows = tn.select(store, objective, k, optimizer=optimizer, seed=seed).rows
                 seconds = time.perf_counter() - start
                 items = log_probs_N_K_C[rows]
                 exact = exact or set(rows.tolist())

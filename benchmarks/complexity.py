@@ -122,14 +122,16 @@ def measure(path: str, sizes: dict[str, int], samples: int, search: Search, repe
     warnings.simplefilter("ignore", tn.SelectionWarning)
     N, C, b = sizes["N"], sizes["C"], sizes["b"]
     log_probs_N_K_C = torch.from_numpy(np.fromfile(path, np.float32, N * samples * C)).view(N, samples, C)
-    objective, by = search
-    tn.select(log_probs_N_K_C[:100].clone(), objective, 2, optimizer=by)  # first-time costs are not what is compared
+    objective, optimizer = search
+    tn.select(
+        log_probs_N_K_C[:100].clone(), objective, 2, optimizer=optimizer
+    )  # first-time costs are not what is compared
     before = held()
     runs: list[float] = []
     beyond = 0
     while len(runs) < repeats and sum(runs) < LIMIT / 2:
         start = time.process_time()
-        selection = tn.select(log_probs_N_K_C, objective, b, optimizer=by)
+        selection = tn.select(log_probs_N_K_C, objective, b, optimizer=optimizer)
         runs.append(time.process_time() - start)
         beyond = beyond or held() - before
     return {
@@ -349,13 +351,13 @@ class Bench:
         log_probs_N_K_C = tn.predict(few, data.train_inputs, pool)
         chosen: dict[tuple[int, str], list[tn.Selection]] = {}
         for samples in MASKS:
-            for method, (objective, by) in CHOSEN_BY.items():
+            for method, (objective, optimizer) in CHOSEN_BY.items():
                 if method == "random" and samples != MASKS[0]:
                     continue  # it does not look at the predictions
                 seeds = SEEDS if method in ("PowerBALD", "random") else 1
                 most = min(sizes[-1], BATCH_BALD_MOST if method == "BatchBALD" else sizes[-1])
                 chosen[samples, method] = [
-                    tn.select(log_probs_N_K_C, objective, most, optimizer=by, seed=seed, samples=range(samples))
+                    tn.select(log_probs_N_K_C, objective, most, optimizer=optimizer, seed=seed, samples=range(samples))
                     for seed in range(seeds)
                 ]
         rows = torch.cat([selection.rows for batches in chosen.values() for selection in batches]).unique()

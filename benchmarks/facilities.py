@@ -24,7 +24,7 @@ from benchmarks.features import write_clustered
 from torch import Tensor
 
 import tonsure as tn
-from tonsure.strategies.facilities import TILE
+from tonsure.strategies.coverage import TILE
 
 N, LABELED, BATCH, K, C, RUNS = 8_000, 120, 100, 5, 10, 7
 
@@ -46,7 +46,7 @@ def parts(D: int) -> dict[str, Callable[[], float]]:
             tile.fill_(-1.0).exp_()
 
     def select() -> None:
-        tn.select(log_probs, k=BATCH, features_N_D=features, candidates=range(LABELED, N))
+        tn.select(log_probs, k=BATCH, features=features, labeled=range(LABELED))
 
     kept: list[Tensor] = []
 

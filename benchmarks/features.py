@@ -62,9 +62,9 @@ class Case:
         store = tn.Store.open(self.pool.path(folder))
         features = np.load(self.features(folder), mmap_mode="r" if self.mapped else None) if self.D else None
         few = torch.randn(100, *store.shape[1:], generator=torch.Generator().manual_seed(0)).log_softmax(-1).half()
-        tn.select(few, k=2, features_N_D=None if features is None else features[:100])  # first-time costs
+        tn.select(few, k=2, features=None if features is None else features[:100])  # first-time costs
         before, start = held(peak=False), time.perf_counter()
-        tn.select(store, k=BATCH, features_N_D=features)
+        tn.select(store, k=BATCH, features=features)
         seconds = time.perf_counter() - start
         return seconds, held(peak=True), held(peak=True) - before
 
@@ -104,7 +104,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for case in cases:
             alone.submit(case.write, folder).result()
-            _, *runs = [alone.submit(case.metrics, folder).result() for _ in range(RUNS + 1)]
+            _, *runs = [alone.submit(case.measure, folder).result() for _ in range(RUNS + 1)]
             seconds, peak, beyond = min(runs)[0], *(max(run[place] for run in runs) / 2**20 for place in (1, 2))
             print(f"{case!s:57}{seconds:9.3f}{peak:10.0f}{beyond:10.0f}", flush=True)
 

@@ -1,7 +1,7 @@
 """The computation of the code released with Large BatchBALD (arXiv 2301.05490), rewritten from its description.
 
-No line of that code is here; ``tn.ReleasedLBB`` says what it computes, and this computes it the way that code does:
-every product p_ikc · p_jkc of a block of the pool is made and held, at O(N · 1,024 · K · C) instead of O(N · K · C).
+None of that code is used. ``ReleasedLBB`` in experiments/ documents the score. Here it is computed as that code does:
+every product p_ikc · p_jkc of a block of the pool is computed and kept: O(N · 1,024 · K · C) instead of O(N · K · C).
 """
 
 import torch

@@ -49,6 +49,7 @@ import torch
 from benchmarks.posterior import QUANTILES, SHAPES, Pool, bald_quantiles, has_mnist
 from benchmarks.released import released_batch
 from benchmarks.selection import baal, held, redux, skactiveml
+from experiments.released_lbb import ReleasedLBB
 from torch import Tensor
 
 import tonsure as tn
@@ -56,12 +57,12 @@ from tonsure.objectives import large_batch_bald
 from tonsure.predictions.reader import as_log_probs
 from tonsure.predictions.store import Store
 
-OBJECTIVES: dict[str, tn.Objective[Any, Any]] = {
+METHODS: dict[str, tn.Objective[Any, Any] | tn.Strategy] = {
     "BALD": tn.Pointwise(tn.bald),
     "exact": tn.LargeBatchBALD(),
     "second order": tn.SecondOrderLBB(),
     "BatchBALD": tn.BatchBALD(),
-    "ReleasedLBB": tn.ReleasedLBB(),
+    "ReleasedLBB": ReleasedLBB(),
 }
 RIVALS = {"batchbald_redux": redux, "baal": baal, "skactiveml": skactiveml}
 SECTIONS = ("ceilings", "quantiles", "targets", "undecided", "mnist", "growth", "released", "batchbald")
@@ -142,9 +143,9 @@ def select(path: str, objective: str, k: int) -> Result:
     opened = time.perf_counter() - start
     _, K, C = store.shape
     few = torch.randn(100, K, C, generator=torch.Generator().manual_seed(0)).log_softmax(-1).half()
-    tn.select(few, OBJECTIVES[objective], 2)  # first-time costs are not what is compared
+    tn.select(few, METHODS[objective], 2)  # first-time costs are not what is compared
     start = time.perf_counter()
-    tn.select(store, OBJECTIVES[objective], k)
+    tn.select(store, METHODS[objective], k)
     seconds = time.perf_counter() - start
     peak = held(peak=True)
     return {"seconds": seconds, "open": opened, "peak": peak, "beyond": peak - imported}
@@ -175,7 +176,7 @@ def count(path: str, objective: str, k: int) -> Result:
         mock.patch.object(large_batch_bald, "joint_entropy", pairs),
         mock.patch.object(second_order, "gain", gain),
     ):
-        tn.select(Store.open(path, verify=False), OBJECTIVES[objective], k)
+        tn.select(Store.open(path, verify=False), METHODS[objective], k)
     return dict(counts)
 
 

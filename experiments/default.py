@@ -16,6 +16,7 @@ from functools import partial
 
 import torch
 from default_mends import LongFeatures, Mixture
+from released_lbb import ReleasedLBB
 
 import tonsure as tn
 from tonsure.datasets import (
@@ -47,8 +48,8 @@ RIVALS = {
     "PowerBALD": tn.Method(tn.Pointwise(tn.bald), tn.PowerSample()),
     "LBB": tn.Method(tn.SecondOrderLBB()),
     "PLBB": tn.Method(tn.SecondOrderLBB(), tn.PowerSample(5.0)),
-    "released-LBB": tn.Method(tn.ReleasedLBB()),
-    "released-PLBB": tn.Method(tn.ReleasedLBB(), tn.PowerSample(5.0)),
+    "released-LBB": tn.Method(ReleasedLBB()),
+    "released-PLBB": tn.Method(ReleasedLBB(tn.PowerSample(5.0))),
     "CoreSet": tn.Method(tn.CoreSet()),
     "BADGE": tn.Method(tn.BADGE()),
     "TypiClust": tn.Method(tn.TypiClust()),
@@ -63,7 +64,7 @@ FINALISTS = {
 """The candidates that were chosen on the choosing half: of those that see features, and of those that do not."""
 
 NOT_CHOSEN = {
-    "bounded-power": tn.Method(tn.SecondOrderBoundedLBB(), tn.PowerSample()),
+    "bounded-power": tn.Method(tn.SecondOrderLBB(bounded=True, corrected=True), tn.PowerSample()),
     "log-det": tn.Method(tn.LogDet()),
     "EPIG": tn.Method(tn.Targeted(tn.SecondOrderEPIG)),
     "novelty": tn.Method(tn.Novelty()),
@@ -167,10 +168,10 @@ def experiment(scale: str) -> list[tn.Experiment]:
     if scale == "saved":
         two = {method: everywhere[method] for method in ("random", CANDIDATE)}
         return [
-            trial(name, posterior, batch, added, two)
+            trial(name, posterior, k, added, two)
             for name, batches in SAVED.items()
             for posterior in POSTERIORS
-            for batch, added in batches
+            for k, added in batches
         ]
     if scale == "mends":
         compared = {method: everywhere[method] for method in ("random", CANDIDATE, "BAIT")} | MENDS
@@ -183,7 +184,7 @@ def experiment(scale: str) -> list[tn.Experiment]:
                 model=model,
                 methods={method: everywhere[method] for method in ("random", "discounted-margin", CANDIDATE)},
                 initial_labels=20,
-                batch=100,
+                k=100,
                 max_labels=520,
                 seeds=tuple(range(10)),
             )
@@ -192,23 +193,23 @@ def experiment(scale: str) -> list[tn.Experiment]:
         ]
     pools, methods = {"choose": (CHOOSE, everywhere | NOT_CHOSEN), "confirm": (CONFIRM, everywhere)}[scale]
     return [
-        trial(name, posterior, batch, added, methods | (BATCH_BALD if batch == 10 and classes <= 10 else {}))
+        trial(name, posterior, k, added, methods | (BATCH_BALD if k == 10 and classes <= 10 else {}))
         for name, (_, classes) in pools.items()
         for posterior in POSTERIORS
-        for batch, added in BATCHES
+        for k, added in BATCHES
     ]
 
 
-def trial(name: str, posterior: str, batch: int, added: int, methods: dict[str, tn.Method]) -> tn.Experiment:
+def trial(name: str, posterior: str, k: int, added: int, methods: dict[str, tn.Method]) -> tn.Experiment:
     dataset, classes = (CHOOSE | CONFIRM)[name]
-    first = max(20, classes)
+    initial_labels = max(20, classes)
     return tn.Experiment(
-        name=f"{name}-{posterior}-{batch}",
+        name=f"{name}-{posterior}-{k}",
         dataset=dataset,
         model=partial(POSTERIORS[posterior], 512 if name == "cifar100" else FEATURES, classes),
         methods=methods,
-        initial_labels=first,
-        batch=batch,
-        max_labels=first + added,
+        initial_labels=initial_labels,
+        k=k,
+        max_labels=initial_labels + added,
         seeds=tuple(range(10)),
     )

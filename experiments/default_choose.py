@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from default_results_runs import BASELINE, HERE, Trial
 from default_results_tables import difference, in_percent, mean_accuracy, methods_of
 
-from tonsure.cli import parse
+from tonsure.experiments import load
 from tonsure.strategies import Strategy
 
 TEXTS = ("ag-news", "ag-news-repeated", "banking77", "clinc150")
@@ -33,9 +33,9 @@ FEATURES, PREDICTIONS = "features", "predictions"
 def sees() -> dict[str, str]:
     """What each method of experiments/default.py looks at: features too, or predictions alone."""
     found = {}
-    for experiment in parse.experiments(HERE / "default.py", "choose"):
+    for experiment in load.experiments(HERE / "default.py", "choose"):
         for name, method in experiment.methods.items():
-            strategy = method.objective
+            strategy = method.method
             found[name] = FEATURES if isinstance(strategy, Strategy) and strategy.needs_features else PREDICTIONS
     return found
 
@@ -58,6 +58,6 @@ def _best(trials: Sequence[Trial], of_kind: Sequence[str]) -> str:
     if not gains:
         return "–"
     best = max(gains, key=lambda method: gains[method].mean)
-    tied = [m for m in gains if m != best and not difference(trials, mean_accuracy, m, best).told_from_zero]
+    tied = [m for m in gains if m != best and not difference(trials, mean_accuracy, m, best).excludes_zero]
     also = f"<br>≈ {', '.join(tied)}" if tied else ""
     return f"**{best}** {in_percent(gains[best])}{also}"

@@ -4,6 +4,7 @@ make demo
 tonsure run experiments/digits.py --seeds 3 && tonsure report runs/digits --open
 """
 
+from released_lbb import ReleasedLBB
 from torch import nn
 
 import tonsure as tn
@@ -37,9 +38,9 @@ experiment = tn.Experiment(
         "BatchBALD": tn.Method(tn.BatchBALD()),
         "LBB": tn.Method(tn.LargeBatchBALD()),
         "PLBB": tn.Method(tn.LargeBatchBALD(), tn.PowerSample(beta=5.0)),
-        "released-LBB": tn.Method(tn.ReleasedLBB()),
+        "released-LBB": tn.Method(ReleasedLBB()),
     },
     initial_labels=20,
-    batch=40,
+    k=40,
     max_labels=180,
 )

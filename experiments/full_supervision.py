@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from tonsure.cli import parse
+from tonsure.experiments import load
 from tonsure.experiments.data import Data, Datasets
 from tonsure.experiments.experiment import Experiment
 from tonsure.experiments.provenance import describe, machine
@@ -37,20 +37,20 @@ def accuracies(experiment: Experiment, data: Data, seeds: int) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--scale", default=parse.FULL)
+    parser.add_argument("--scale", default=load.FULL)
     parser.add_argument("--seeds", type=int, default=5)
     words = parser.parse_args()
     print(f"{machine()}; accuracy ± standard error over {words.seeds} seeds")
     print(f"{'all of the pool labeled':32}{'labels':>8}  accuracy")
-    load = Datasets()
+    datasets = Datasets()
     for file in words.files:
         seen: set[tuple[str, str]] = set()
-        for experiment in parse.experiments(file, words.scale):
+        for experiment in load.experiments(file, words.scale):
             both = describe(experiment.dataset), describe(experiment.model)
             if both in seen:
                 continue
             seen.add(both)
-            data = load(experiment.dataset, experiment.validation)
+            data = datasets(experiment.dataset, experiment.validation)
             of_seeds = estimate(accuracies(experiment, data, words.seeds))
             name = re.sub(r"-\d+(?=-|$)", "", experiment.name)  # without the size of the batch
             print(

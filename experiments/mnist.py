@@ -5,6 +5,7 @@ TONSURE_DATA=folder tonsure run experiments/mnist.py --seeds 5 --methods random,
 Minutes per method and seed on two cores; on a GPU where there is one.
 """
 
+from released_lbb import ReleasedLBB
 from torch import nn
 
 import tonsure as tn
@@ -41,11 +42,11 @@ experiment = tn.Experiment(
         "BatchBALD": tn.Method(tn.BatchBALD()),
         "LBB": tn.Method(tn.LargeBatchBALD()),
         "PLBB": tn.Method(tn.LargeBatchBALD(), tn.PowerSample(beta=5.0)),
-        "released-LBB": tn.Method(tn.ReleasedLBB()),
-        "released-PLBB": tn.Method(tn.ReleasedLBB(), tn.PowerSample(beta=5.0)),
+        "released-LBB": tn.Method(ReleasedLBB()),
+        "released-PLBB": tn.Method(ReleasedLBB(tn.PowerSample(beta=5.0))),
     },
     initial_labels=100,
-    batch=100,
+    k=100,
     max_labels=1000,
     device=tn.best_device(),
 )

@@ -102,9 +102,9 @@ def test_names_and_halves(reading, trials):
 
 def test_what_is_planned(page):
     """The rivals and the two that were chosen run everywhere, the other candidates on the choosing half alone."""
-    from tonsure.cli import parse
+    from tonsure.experiments import load
 
-    planned = {scale: parse.experiments(EXPERIMENTS / "default.py", scale) for scale in HALVES.values()}
+    planned = {scale: load.experiments(EXPERIMENTS / "default.py", scale) for scale in HALVES.values()}
     methods = {scale: {method for one in some for method in one.methods} for scale, some in planned.items()}
     assert methods["choose"] - methods["confirm"] == {"bounded-power", "log-det", "EPIG", "novelty"}
     assert methods["confirm"] - methods["choose"] == set()
@@ -496,10 +496,10 @@ def test_what_might_mend_the_candidate_is_compared_with_it_where_it_is_behind(pa
 
 
 def test_what_might_mend_it_runs_beside_what_it_is_compared_with(page):
-    from tonsure.cli import parse
+    from tonsure.experiments import load
 
-    planned = parse.experiments(EXPERIMENTS / "default.py", "mends")
-    everywhere = {one.name: one for one in parse.experiments(EXPERIMENTS / "default.py", "choose")}
+    planned = load.experiments(EXPERIMENTS / "default.py", "mends")
+    everywhere = {one.name: one for one in load.experiments(EXPERIMENTS / "default.py", "choose")}
     assert len(planned) == 4
     for one in planned:
         compared = one.methods.keys() & everywhere[one.name].methods.keys()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tonsure import InputError
+from tonsure.experiments import load
 
 PAPER = Path(__file__).parents[1] / "experiments" / "paper"
 IMAGE, FEATURES, COLOR = torch.zeros(2, 1, 28, 28), torch.zeros(2, 512), torch.zeros(2, 3, 32, 32)
@@ -37,9 +38,9 @@ def test_networks_fit_their_data(name, scale):
     small, full, classes = ITEMS[name]
     if small is None and scale == "small":
         with pytest.raises(InputError, match="has no small scale"):
-            parse.experiments(PAPER / f"{name}.py", scale)
+            load.experiments(PAPER / f"{name}.py", scale)
         return
-    found = parse.experiments(PAPER / f"{name}.py", scale)
+    found = load.experiments(PAPER / f"{name}.py", scale)
     assert len({experiment.name for experiment in found}) == len(found)
     assert scale == "full" or len(found) == 6
 
@@ -52,7 +53,7 @@ def test_networks_fit_their_data(name, scale):
 
 @pytest.mark.parametrize("name", ITEMS)
 def test_the_record_holds_every_setting_and_no_address(name):
-    for experiment in parse.experiments(PAPER / f"{name}.py", "full"):
+    for experiment in load.experiments(PAPER / f"{name}.py", "full"):
         for method in experiment.methods:
             text = experiment.text_of(method)
             assert "0x" not in text

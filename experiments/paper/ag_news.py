@@ -23,7 +23,7 @@ def experiment(scale: str) -> list[tn.Experiment]:
     dropout = partial(mc_dropout, network=network, samples=100, training=iterations(4096))
     members = partial(ensemble, network=partial(network, dropout=0.0), members=10, training=iterations(4096))
     return [
-        full("ag-news-dropout-10", dataset, dropout, initial_labels=20, batch=10, max_labels=500),
-        full("ag-news-dropout-100", dataset, dropout, initial_labels=100, batch=100, max_labels=5000),
-        full("ag-news-ensemble-100", dataset, members, initial_labels=100, batch=100, max_labels=5000),
+        full("ag-news-dropout-10", dataset, dropout, initial_labels=20, k=10, max_labels=500),
+        full("ag-news-dropout-100", dataset, dropout, initial_labels=100, k=100, max_labels=5000),
+        full("ag-news-ensemble-100", dataset, members, initial_labels=100, k=100, max_labels=5000),
     ]

@@ -22,6 +22,6 @@ def experiment(scale: str) -> list[tn.Experiment]:
     dropout = partial(mc_dropout, network=cifar_network, samples=100, training=iterations())
     members = partial(ensemble, network=partial(cifar_network, dropout=(0.0, 0.0)), members=10, training=iterations())
     return [
-        full("cifar10-dropout-100", CIFAR10(), dropout, initial_labels=2000, batch=100, max_labels=10_000),
-        full("cifar10-ensemble-100", CIFAR10(), members, initial_labels=2000, batch=100, max_labels=10_000),
+        full("cifar10-dropout-100", CIFAR10(), dropout, initial_labels=2000, k=100, max_labels=10_000),
+        full("cifar10-ensemble-100", CIFAR10(), members, initial_labels=2000, k=100, max_labels=10_000),
     ]

@@ -29,11 +29,11 @@ def experiment(scale: str) -> list[tn.Experiment]:
             "dense": partial(mc_dropout, partial(network, hidden=(512,), dropout=0.5), samples=20, training=training),
             "linear": partial(ensemble, partial(network, hidden=()), members=1, training=training),
         }
-        sizes = {"first": 5000, "batch": 5000, "until": 50_000}
+        sizes = {"initial_labels": 5000, "k": 5000, "max_labels": 50_000}
         return [
             tn.Experiment(f"cifar100-features-{name}", KMeansFeatures(CIFAR100()), model, RANDOM, **sizes, seeds=SEEDS)
             for name, model in models.items()
         ]
     members = partial(ensemble, network=partial(resnet18, classes=100), members=5, training=early_stopped())
-    sizes = {"first": 5000, "batch": 200, "until": 10_400}
+    sizes = {"initial_labels": 5000, "k": 200, "max_labels": 10_400}
     return [full("cifar100-ensemble-200", CIFAR100(), members, validation=5000, **sizes)]

@@ -24,6 +24,6 @@ def experiment(scale: str) -> list[tn.Experiment]:
     dropout = partial(mc_dropout, network=network, samples=100, training=iterations(4096))
     members = partial(ensemble, network=partial(network, dropout=0.0), members=10, training=iterations(4096))
     return [
-        full("clinc150-dropout-100", dataset, dropout, initial_labels=300, batch=100, max_labels=5000),
-        full("clinc150-ensemble-100", dataset, members, initial_labels=300, batch=100, max_labels=5000),
+        full("clinc150-dropout-100", dataset, dropout, initial_labels=300, k=100, max_labels=5000),
+        full("clinc150-ensemble-100", dataset, members, initial_labels=300, k=100, max_labels=5000),
     ]

@@ -20,6 +20,6 @@ def experiment(scale: str) -> list[tn.Experiment]:
     dropout = partial(mc_dropout, network=emnist_network, samples=100, training=iterations())
     members = partial(ensemble, network=partial(emnist_network, dropout=0.0), members=10, training=iterations())
     return [
-        full("emnist-dropout-10", EMNIST(), dropout, initial_labels=94, batch=10, max_labels=500),
-        full("emnist-ensemble-100", EMNIST(), members, initial_labels=94, batch=100, max_labels=10_000),
+        full("emnist-dropout-10", EMNIST(), dropout, initial_labels=94, k=10, max_labels=500),
+        full("emnist-ensemble-100", EMNIST(), members, initial_labels=94, k=100, max_labels=10_000),
     ]

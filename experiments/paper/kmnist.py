@@ -18,6 +18,6 @@ def experiment(scale: str) -> list[tn.Experiment]:
         return small_images("kmnist", Subset(KMNIST(), train=2000, test=1000), network)
     members = partial(ensemble, network=partial(mnist_network, dropout=0.0), members=10, training=iterations())
     return [
-        full("kmnist-ensemble-10", KMNIST(), members, initial_labels=20, batch=10, max_labels=500),
-        full("kmnist-ensemble-100", KMNIST(), members, initial_labels=100, batch=100, max_labels=10_000),
+        full("kmnist-ensemble-10", KMNIST(), members, initial_labels=20, k=10, max_labels=500),
+        full("kmnist-ensemble-100", KMNIST(), members, initial_labels=100, k=100, max_labels=10_000),
     ]

@@ -21,7 +21,7 @@ def experiment(scale: str) -> list[tn.Experiment]:
     dropout = partial(mc_dropout, network=mnist_network, samples=100, training=iterations())
     members = partial(ensemble, network=partial(mnist_network, dropout=0.0), members=10, training=iterations())
     return [
-        full("mnist-dropout-10", MNIST(), dropout, initial_labels=20, batch=10, max_labels=500),
-        full("mnist-ensemble-10", MNIST(), members, initial_labels=20, batch=10, max_labels=500),
-        full("mnist-ensemble-100", MNIST(), members, initial_labels=100, batch=100, max_labels=10_000),
+        full("mnist-dropout-10", MNIST(), dropout, initial_labels=20, k=10, max_labels=500),
+        full("mnist-ensemble-10", MNIST(), members, initial_labels=20, k=10, max_labels=500),
+        full("mnist-ensemble-100", MNIST(), members, initial_labels=100, k=100, max_labels=10_000),
     ]

@@ -8,15 +8,20 @@ Every other file here is run at full scale, for which a GPU is wanted, or at a s
 tonsure run experiments/paper/mnist.py --scale small --seeds 5 --jobs 2
 """
 
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 import tonsure as tn
-from tonsure.experiments.experiment import Loader
+from tonsure.datasets import Loader
+
+sys.path.append(str(Path(__file__).parents[1]))  # experiments/, which holds released_lbb.py
+from released_lbb import ReleasedLBB
 
 SEEDS = (42, 227, 346, 684, 920)
 
@@ -32,8 +37,8 @@ def methods(labelings: int | None) -> dict[str, tn.Method]:
         "BatchBALD": tn.Method(tn.BatchBALD(labelings=labelings or 2048)),
         "LBB": tn.Method(tn.LargeBatchBALD()),
         "PLBB": tn.Method(tn.LargeBatchBALD(), tn.PowerSample(beta=5.0)),
-        "released-LBB": tn.Method(tn.ReleasedLBB()),
-        "released-PLBB": tn.Method(tn.ReleasedLBB(), tn.PowerSample(beta=5.0)),
+        "released-LBB": tn.Method(ReleasedLBB()),
+        "released-PLBB": tn.Method(ReleasedLBB(tn.PowerSample(beta=5.0))),
     }
     if labelings is None:
         del chosen["BatchBALD"]
@@ -64,8 +69,8 @@ def full(
     dataset: Loader,
     model: Callable[[], tn.BayesianModel],
     *,
-    first: int,
-    batch: int,
+    initial_labels: int,
+    k: int,
     max_labels: int,
     validation: int = 0,
 ) -> tn.Experiment:
@@ -74,10 +79,10 @@ def full(
         name=name,
         dataset=dataset,
         model=model,
-        methods=methods(labelings=100_000 if batch <= 10 else None),
-        initial_labels=first,
-        batch=batch,
-        max_labels=until,
+        methods=methods(labelings=100_000 if k <= 10 else None),
+        initial_labels=initial_labels,
+        k=k,
+        max_labels=max_labels,
         seeds=SEEDS,
         validation=validation,
         device=tn.best_device(),
@@ -92,7 +97,7 @@ def small(
     *,
     dropout: float,
     members_training: tn.Training | None = None,
-    first: int = 20,
+    initial_labels: int = 20,
     many_classes: bool = False,
 ) -> list[tn.Experiment]:
     """Dropout and ensembles with batches of 10, 50 and 200, each from the same first labels: minutes on two cores.
@@ -100,7 +105,7 @@ def small(
     Args:
         network: called with ``dropout``, which is 0 for the members of an ensemble.
         members_training: of the members of an ensemble; None is that of dropout.
-        first: how many labels to begin with; the curves end 60, 200 and 600 labels later.
+        initial_labels: how many labels to begin with; the curves end 60, 200 and 600 labels later.
         many_classes: then BatchBALD is left out of the batches of 50: its cost grows with the number of classes.
     """
     posteriors = {
@@ -111,17 +116,17 @@ def small(
     }
     return [
         tn.Experiment(
-            name=f"{pool}-{posterior}-{batch}-small",
+            name=f"{pool}-{posterior}-{k}-small",
             dataset=dataset,
             model=model,
-            methods=methods(labelings=2048 if batch <= (10 if many_classes else 50) else None),
-            initial_labels=first,
-            batch=batch,
-            max_labels=first + added,
+            methods=methods(labelings=2048 if k <= (10 if many_classes else 50) else None),
+            initial_labels=initial_labels,
+            k=k,
+            max_labels=initial_labels + added,
             seeds=SEEDS,
         )
         for posterior, model in posteriors.items()
-        for batch, added in ((10, 60), (50, 200), (200, 600))
+        for k, added in ((10, 60), (50, 200), (200, 600))
     ]
 
 
@@ -130,7 +135,7 @@ def small_images(
     dataset: Loader,
     network: Callable[..., nn.Module],
     *,
-    first: int = 20,
+    initial_labels: int = 20,
     many_classes: bool = False,
 ) -> list[tn.Experiment]:
     """The same for images of 28 × 28: a quarter of the paper's channels, 150 iterations in place of 24,576.
@@ -139,5 +144,5 @@ def small_images(
     """
     training = tn.Training(iterations=150, batch_size=32, learning_rate=3e-3)
     members_training = tn.Training(iterations=75, batch_size=32, learning_rate=5e-3)
-    sizes: dict[str, Any] = {"first": first, "many_classes": many_classes}
+    sizes: dict[str, Any] = {"initial_labels": initial_labels, "many_classes": many_classes}
     return small(pool, dataset, network, training, dropout=0.25, members_training=members_training, **sizes)

@@ -19,5 +19,5 @@ def experiment(scale: str) -> list[tn.Experiment]:
         raise InputError("repeated CIFAR-10 has no small scale: rmnist.py is the small pool that repeats itself")
     members = partial(ensemble, network=resnet18, members=5, training=early_stopped())
     dataset = Repeated(CIFAR10(), copies=4, noise=0.1)
-    sizes = {"first": 2000, "batch": 100, "until": 10_000}
+    sizes = {"initial_labels": 2000, "k": 100, "max_labels": 10_000}
     return [full("repeated-cifar10-ensemble-100", dataset, members, validation=5000, **sizes)]

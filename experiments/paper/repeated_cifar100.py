@@ -16,5 +16,5 @@ def experiment(scale: str) -> list[tn.Experiment]:
         raise InputError("repeated CIFAR-100 has no small scale: rmnist.py is the small pool that repeats itself")
     members = partial(ensemble, network=partial(resnet18, classes=100), members=5, training=early_stopped())
     dataset = Repeated(CIFAR100(), copies=4, noise=0.1)
-    sizes = {"first": 5000, "batch": 200, "until": 10_400}
+    sizes = {"initial_labels": 5000, "k": 200, "max_labels": 10_400}
     return [full("repeated-cifar100-ensemble-200", dataset, members, validation=5000, **sizes)]

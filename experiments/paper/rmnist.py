@@ -21,7 +21,7 @@ def experiment(scale: str) -> list[tn.Experiment]:
     dropout = partial(mc_dropout, network=mnist_network, samples=100, training=iterations())
     members = partial(ensemble, network=partial(mnist_network, dropout=0.0), members=10, training=iterations())
     return [
-        full("rmnist-dropout-10", dataset, dropout, initial_labels=20, batch=10, max_labels=500),
-        full("rmnist-ensemble-10", dataset, members, initial_labels=20, batch=10, max_labels=500),
-        full("rmnist-ensemble-100", dataset, members, initial_labels=100, batch=100, max_labels=10_000),
+        full("rmnist-dropout-10", dataset, dropout, initial_labels=20, k=10, max_labels=500),
+        full("rmnist-ensemble-10", dataset, members, initial_labels=20, k=10, max_labels=500),
+        full("rmnist-ensemble-100", dataset, members, initial_labels=100, k=100, max_labels=10_000),
     ]

@@ -21,6 +21,6 @@ def experiment(scale: str) -> list[tn.Experiment]:
     dropout = partial(mc_dropout, network=cifar_network, samples=100, training=iterations())
     members = partial(ensemble, network=partial(cifar_network, dropout=(0.0, 0.0)), members=10, training=iterations())
     return [
-        full("svhn-dropout-100", SVHN(), dropout, initial_labels=100, batch=100, max_labels=10_000),
-        full("svhn-ensemble-100", SVHN(), members, initial_labels=100, batch=100, max_labels=10_000),
+        full("svhn-dropout-100", SVHN(), dropout, initial_labels=100, k=100, max_labels=10_000),
+        full("svhn-ensemble-100", SVHN(), members, initial_labels=100, k=100, max_labels=10_000),
     ]

@@ -118,8 +118,11 @@ class PoolReader:
             self._held[0] = 0
 
 
-def as_log_probs(stored_n_K_C: Float[Tensor, "n K C"], dtype: torch.dtype) -> Float[Tensor, "n K C"]:
-    """Stored items as objectives take them: in float32 or float64, renormalized where storage rounded them."""
+def as_log_probs(stored_n_K_C: Float[Tensor, "n ..."], dtype: torch.dtype) -> Float[Tensor, "n ..."]:
+    """Stored items as objectives take them: in float32 or float64, renormalized where storage rounded them.
+
+    Scores [n, 1] are float64, and pass through.
+    """
     if stored_n_K_C.dtype in (torch.float32, torch.float64):
         return stored_n_K_C.to(dtype)
     log_probs_n_K_C = stored_n_K_C.to(dtype)
