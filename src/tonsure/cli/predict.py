@@ -34,7 +34,9 @@ def predict(
     key: Annotated[str | None, typer.Option(help="The name of the array, in a file of several.")] = None,
     ids: Ids = None,
     ids_column: IdsColumn = None,
-    dtype: Annotated[Type, typer.Option(help="The type in which predictions are stored.")] = Type.FLOAT16,
+    dtype: Annotated[
+        Type, typer.Option(metavar="TYPE", help="The type of stored predictions: float16, bfloat16, float32.")
+    ] = Type.FLOAT16,
     features: Annotated[
         bool | None,
         typer.Option(

@@ -98,7 +98,9 @@ def verify(store: Folder) -> None:
     "files.txt --out predictions"
 )
 def make(
-    predictions: Annotated[Path, typer.Argument(help="Predictions [N, K, C]: .npy .npz .pt .safetensors")],
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS", help="Predictions [N, K, C]: .npy .npz .pt .safetensors")
+    ],
     out: Annotated[Path, typer.Option(help="The folder of the store, which must not exist.")],
     values: Annotated[Values, typer.Option(help="The kind of numbers in PREDICTIONS.")] = Values.LOG_PROBS,
     key: Annotated[str | None, typer.Option(help="The name of the array, in a file of several.")] = None,
@@ -108,7 +110,11 @@ def make(
     ids: Ids = None,
     ids_column: IdsColumn = None,
     dtype: Annotated[
-        Type | None, typer.Option(help="The type in which predictions are stored; by default that of the file.")
+        Type | None,
+        typer.Option(
+            metavar="TYPE",
+            help="The type of stored predictions: float16, bfloat16, float32. By default that of the file.",
+        ),
     ] = None,
 ) -> None:
     """Make a store of the predictions, and features, in files."""
