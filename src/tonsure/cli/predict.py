@@ -21,7 +21,8 @@ def predict(
     model: Annotated[
         str,
         typer.Argument(
-            help="A fitted BayesianModel, as my_module:model, or a function without arguments returning one."
+            metavar="MODEL",
+            help="A fitted BayesianModel, as my_module:model, or a function without arguments that returns one.",
         ),
     ],
     inputs: Annotated[
