@@ -137,7 +137,7 @@ def test_a_thin_archive_keeps_what_tables_are_made_of(folder, tmp_path):
 
 def test_a_finished_run_out_of_a_thin_archive_is_not_run_again(tmp_path):
     runs, back = tmp_path / "runs", tmp_path / "back"
-    experiment = replace(small_experiment.experiment, max_labels=small_experiment.experiment.first + 5)
+    experiment = replace(small_experiment.experiment, max_labels=small_experiment.experiment.initial_labels + 5)
     tn.run(experiment, runs, seeds=[0], methods=["random"])
     pack(runs, tmp_path / "thin.jsonl.xz", thin=True)
     unpack(tmp_path / "thin.jsonl.xz", back)

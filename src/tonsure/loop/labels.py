@@ -1,4 +1,4 @@
-"""Where labels come from."""
+"""Oracles, which give labels, and the initial labels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from tonsure.errors import InputError
 from tonsure.shapes import Rows
 
 Oracle = Callable[[Rows], Int[Tensor, " n"]]
-"""Asked for the labels of rows, in their order; whoever answers may take as long as people take."""
+"""Returns the labels of rows, in the same order. It may take as long as people need to answer."""
 
 
 @dataclass(frozen=True, eq=False)
 class KnownLabels:
-    """Answers from labels that are known already, to simulate annotators: one label for each row of the pool."""
+    """Simulates annotators by labels that are known already, one for each row of the pool."""
 
     labels_N: Int[Tensor, " N"]
 
@@ -25,13 +25,13 @@ class KnownLabels:
 
 
 def balanced_rows(labels_N: Int[Tensor, " N"], count: int, *, seed: int) -> Rows:
-    """Rows to begin with: drawn at random, as many of each class as of any other, up to one.
+    """Random rows for the initial labels, with class counts that differ by at most one.
 
     Raises:
         InputError: the pool holds fewer than ``count`` rows, or too few of some class.
     """
     if not 1 <= count <= len(labels_N):
-        raise InputError(f"{count} first labels were asked for, of a pool of {len(labels_N)}")
+        raise InputError(f"count is {count}, expected 1 to {len(labels_N)}, the size of the pool")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels_N), generator=generator)
     # The j-th row of its class goes into the j-th helping, and every helping is in random order.

@@ -1,4 +1,4 @@
-"""How good a model is on a test set."""
+"""Metrics of a model on a test set."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -17,12 +17,12 @@ from tonsure.models.predict import predict
 from tonsure.predictions.arrays import as_inputs
 
 Number = Callable[[Tensor, Tensor], float]
-"""From log_mean_probs_n_C and labels_n to one number."""
+"""A metric: a function of log_mean_probs_n_C and labels_n."""
 
 
 @dataclass(frozen=True, eq=False)
 class Metrics:
-    """From a model to numbers about it, by name, all from one prediction of the same test items.
+    """Computes metrics of a model by name, all from one prediction of the same test items.
 
     Raises:
         InputError: there is not one label for each test item, or a label is no class of the model.
@@ -56,17 +56,17 @@ class Metrics:
 
 
 def accuracy(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any]) -> Metrics:
-    """{"accuracy": the fraction of the test items whose most probable class is right}."""
+    """{"accuracy": the fraction of test items whose most probable class is correct}."""
     return _metrics({"accuracy": accuracy_of}, inputs, labels)
 
 
 def negative_log_likelihood(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any]) -> Metrics:
-    """{"negative_log_likelihood": in nats per test item}; infinite when a true class was held impossible."""
+    """{"negative_log_likelihood": in nats per test item}; infinite if a true class has probability 0."""
     return _metrics({"negative_log_likelihood": negative_log_likelihood_of}, inputs, labels)
 
 
 def calibration_error(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any], bins: int = 15) -> Metrics:
-    """{"calibration_error": by how much confidence and accuracy differ, in [0, 1]}."""
+    """{"calibration_error": the expected calibration error, in [0, 1]}."""
     return _metrics({"calibration_error": partial(calibration_error_of, bins=bins)}, inputs, labels)
 
 

@@ -1,4 +1,4 @@
-"""The pool: every item there is, and which of them are labeled, with what."""
+"""The pool: all items, and the labels of those that are labeled."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,14 +14,14 @@ from tonsure.shapes import Rows
 
 
 class Pool:
-    """N items, of which some are labeled. A row's number never changes, whatever is labeled in between.
+    """N items, of which some are labeled. The number of a row never changes.
 
     Args:
         inputs: [N, ...], one item per row.
-        labels: what is known already, from a row to its class.
+        labels: the initial labels, from a row to its class.
 
     Raises:
-        InputError: there is no item, or a label is refused as by ``label``.
+        InputError: there is no item, or a label is invalid (see ``label``).
     """
 
     def __init__(self, inputs: Tensor | NDArray[Any], labels: Mapping[int, int] | None = None) -> None:
@@ -56,11 +56,11 @@ class Pool:
         return torch.tensor(list(self._label_of.values()), dtype=torch.int64)
 
     def labeled(self) -> tuple[Tensor, Int[Tensor, " n"]]:
-        """What a model is fitted to: the inputs at ``labeled_rows``, and ``labels``."""
+        """The training set of a model: the inputs at ``labeled_rows``, and ``labels``."""
         return self.inputs[self.labeled_rows], self.labels
 
     def label(self, rows: Sequence[int] | Tensor, labels: Sequence[int] | Tensor) -> None:
-        """Labels ``rows``: all of them, or none when one is refused.
+        """Labels all ``rows``, or none of them if one is invalid.
 
         Raises:
             InputError: a row is labeled already, named twice or not in the pool, or a label is negative; the

@@ -1,4 +1,4 @@
-"""One turn of the circle: fit, measure, predict, select, ask, label."""
+"""Rounds of active learning: fit, measure, predict, select, ask for labels."""
 
 import sys
 import time
@@ -33,19 +33,19 @@ Measurement = Callable[[BayesianModel], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Round:
-    """What one round found out.
+    """The results of one round.
 
     Attributes:
-        labeled: how many labels the model was fitted to.
-        metrics: what was measured of it.
-        rows: what was chosen next, in that order, and labeled; nothing in the last round.
-        labels: what was answered, row by row.
-        gains: what each row added when it was chosen; nats where the objective is an information, else in the unit
-            of the objective or strategy.
-        positive: how many of the rows had a positive gain.
-        seconds: spent in "fit", "predict" (of features too) and "select".
-        peak_memory: of the process so far, and of the GPU where there is one; bytes.
-        warnings: what ``select`` or the strategy had to say.
+        labeled: the number of labels that the model was fitted to.
+        metrics: of the fitted model, by name.
+        rows: the rows selected and labeled after that, in the order selected; empty in the last round.
+        labels: their classes, in the same order.
+        gains: the gain of each row when it was selected, in nats where the objective is an information, else in the
+            unit of the method.
+        positive: the number of rows with a positive gain.
+        seconds: the time of "fit", "predict" (features included) and "select".
+        peak_memory: the largest memory of the process so far, plus that of its GPU, in bytes.
+        warnings: the texts of the warnings of ``select``.
     """
 
     labeled: int
@@ -103,7 +103,7 @@ def rounds(
         SelectionWarning: as ``select``; the round keeps the text too.
     """
     if len(pool.labels) == 0:
-        raise InputError(f"{pool!r} holds no label: give it some to begin with, Pool(inputs, labels={{row: label}})")
+        raise InputError(f"{pool!r} holds no label: it needs some initial labels, Pool(inputs, labels={{row: label}})")
     k, max_labels = whole_number("k", k, 1, 2**63 - 1), whole_number("max_labels", max_labels, 1, 2**63 - 1)
     budget = None if memory is None else as_bytes(memory)
     chosen = _default(model) if method is None and optimizer is None else Method(method, optimizer)
@@ -129,7 +129,7 @@ def rounds(
         for warning in caught:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         rows = selection.rows
-        labels = oracle(rows)
+        labels = torch.as_tensor(oracle(rows))
         pool.label(rows, labels)
         yield Round(
             labeled,
@@ -145,12 +145,12 @@ def rounds(
 
 
 def _default(model: BayesianModel) -> Method:
-    """That of ``select``: with features where the model has them."""
+    """The default of ``select``: with features if the model has them."""
     return DEFAULT_WITH_FEATURES if model.has_features else DEFAULT
 
 
 def _look(model: BayesianModel, pool: Pool, method: Method) -> dict[str, Tensor]:
-    """What the method needs to see, and nothing else."""
+    """The features and predictions that the method needs."""
     needs = method.method
     if not isinstance(needs, Strategy):
         return {"log_probs_n_K_C": predict(model, pool.inputs, pool.unlabeled_rows)}
@@ -165,7 +165,7 @@ def _look(model: BayesianModel, pool: Pool, method: Method) -> dict[str, Tensor]
 
 
 def peak_memory() -> int:
-    """The most memory that this process has held so far, with that of its GPU; bytes."""
+    """The largest memory of this process so far, plus that of its GPU, in bytes."""
     gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
     if sys.platform == "win32":
         return gpu
