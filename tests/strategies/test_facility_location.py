@@ -1,4 +1,7 @@
 import math
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,20 +9,20 @@ import torch
 import tonsure as tn
 from pool_states import choose, random_state, state_of
 from tonsure.predictions.reader import PoolReader
-from tonsure.strategies import facilities
+from tonsure.strategies import coverage
 
 
-def worth_by_hand(view, radius, k):
+def worth_by_hand(state, radius, k):
     """f as a function of the chosen rows, number by number; every unlabeled row says its distances."""
-    features = view.features_N_D.double()
+    features = state.features_N_D.double()
     features = features - features.mean(0)
     features = [(row / row.norm()).tolist() for row in features]
     squared = [[math.dist(one, other) ** 2 for other in features] for one in features]
-    labeled, unlabeled = view.labeled_rows.tolist(), view.unlabeled_rows.tolist()
-    neighbor = min(len(view) // (len(labeled) + k), len(view) - 1)
+    labeled, unlabeled = state.labeled_rows.tolist(), state.unlabeled_rows.tolist()
+    neighbor = min(len(state) // (len(labeled) + k), len(state) - 1)
     apart = sorted(sorted(squared[row])[neighbor] for row in unlabeled)
     squared_radius = radius * apart[(len(apart) - 1) // 2]
-    scores = dict(zip(unlabeled, tn.margin(view.predictions()).tolist(), strict=True))
+    scores = dict(zip(unlabeled, tn.margin(state.predictions()).tolist(), strict=True))
 
     def worth(chosen):
         told = [
@@ -34,29 +37,29 @@ def worth_by_hand(view, radius, k):
     ("N", "m", "k", "radius"), [(40, 6, 12, 0.7), (40, 6, 3, 2.0), (30, 0, 5, 0.7), (9, 0, 1, 1.0)]
 )
 def test_it_is_greedy_in_what_the_docstring_says(N, m, k, radius):
-    view = random_state(N, m, D=5)
-    found = choose(tn.FacilityLocation(radius=radius), view, k)
-    worth, rows = worth_by_hand(view, radius, k), []
+    state = random_state(N, m, D=5)
+    found = choose(tn.FacilityLocation(radius=radius), state, k)
+    worth, rows = worth_by_hand(state, radius, k), []
     for row, gain in zip(found.rows.tolist(), found.gains.tolist(), strict=True):
-        gains = {z: worth([*rows, z]) - worth(rows) for z in view.unlabeled_rows.tolist() if z not in rows}
+        gains = {z: worth([*rows, z]) - worth(rows) for z in state.unlabeled_rows.tolist() if z not in rows}
         assert gain == pytest.approx(gains[row], abs=1e-5)
         assert gains[row] == pytest.approx(max(gains.values()), abs=1e-5)
         rows.append(row)
 
 
 def test_batches_are_searched_lazily_and_in_blocks_to_the_same_rows(monkeypatch):
-    view = random_state(300, 20, D=6)
-    expected = choose(tn.FacilityLocation(), view, 60)
-    for sizes in ((1, 7, 11, 13), (5, 64, 100, 64), (300, 300, 300, 300)):
-        for name, size in zip(("FRESH", "BLOCK", "TILE", "READ"), sizes, strict=True):
-            monkeypatch.setattr(facilities, name, size)
-        assert choose(tn.FacilityLocation(), view, 60).rows.tolist() == expected.rows.tolist()
+    state = random_state(300, 20, D=6)
+    expected = choose(tn.FacilityLocation(), state, 60)
+    for sizes in ((8, 7, 11, 13), (9, 64, 100, 64), (300, 300, 300, 300)):
+        for name, size in zip(("MANY", "BLOCK", "TILE", "READ"), sizes, strict=True):
+            monkeypatch.setattr(coverage, name, size)
+        assert choose(tn.FacilityLocation(), state, 60).rows.tolist() == expected.rows.tolist()
 
 
 @pytest.mark.parametrize(("m", "read"), [(0, 50), (120, 50), (299, 50), (120, 300)])
 def test_the_features_of_a_pool_are_read_some_at_a_time(m, read, monkeypatch):
     """Of 300 rows, 20 are looked at, and at most 8 · k."""
-    view, sizes = random_state(300, m, D=3), []
+    state, sizes = random_state(300, m, D=3), []
 
     class Watched(PoolReader):
         def stored(self, rows):
@@ -64,10 +67,9 @@ def test_the_features_of_a_pool_are_read_some_at_a_time(m, read, monkeypatch):
             return super().stored(rows)
 
     for name, size in (("BLOCK", 10), ("READ", read)):
-        monkeypatch.setattr(facilities, name, size)
-    rest = (view.labeled_rows, view.unlabeled_rows, 1, torch.Generator().manual_seed(0))
-    picks = facilities.facilities(Watched([view.features()]), tn.margin(view.predictions()), *rest, most=20)
-    assert len(list(picks)) == 1
+        monkeypatch.setattr(coverage, name, size)
+    watched = replace(state, features_N_D=Watched([state.features()]))
+    assert len(choose(tn.FacilityLocation(most=20), watched, 1)) == 1
     assert max(sizes) == read
     assert sum(sizes) == 2 * 300 + m + min(20, 300 - m) + min(256, 300 - m)  # the mean, r², what is labeled, and so on
 
@@ -77,19 +79,19 @@ def test_it_avoids_outliers_and_copies():
     ways = torch.eye(4)
     crowds = [ways[0].expand(10, 4), ways[1].expand(8, 4), ways[2:3], ways[3].expand(20, 4)]
     noise = 0.01 * torch.randn(39, 4, generator=torch.Generator().manual_seed(0))
-    view = state_of(torch.cat(crowds) + noise, [38], log_probs_N_K_C=torch.zeros(39, 2, 3).log_softmax(-1))
-    first, second, third = choose(tn.FacilityLocation(radius=50.0), view, 3).rows.tolist()
+    state = state_of(torch.cat(crowds) + noise, [38], log_probs_N_K_C=torch.zeros(39, 2, 3).log_softmax(-1))
+    first, second, third = choose(tn.FacilityLocation(radius=50.0), state, 3).rows.tolist()
     assert (first < 10, 10 <= second < 18, third) == (True, True, 18)
 
 
 def test_where_the_model_is_certain_nothing_needs_to_be_covered():
     """Undecided are only the rows from 30 on."""
     probs = torch.tensor([[1.0, 0.0]] * 30 + [[0.5, 0.5]] * 10)
-    view = random_state(40, 0, log_probs_N_K_C=probs.log()[:, None])
+    state = random_state(40, 0, log_probs_N_K_C=probs.log()[:, None])
     drawn = set()
     for seed in range(3):
-        with pytest.warns(tn.SelectionWarning, match="only 10 of the 20 picks have a positive gain"):
-            found = choose(tn.FacilityLocation(radius=1e-6), view, 20, seed)
+        with pytest.warns(tn.SelectionWarning, match="only 10 of the 20 rows have a positive gain"):
+            found = choose(tn.FacilityLocation(radius=1e-6), state, 20, seed)
         assert sorted(found.rows[:10].tolist()) == list(range(30, 40))
         assert found.gains[10:].tolist() == [0.0] * 10
         assert len(set(found.rows.tolist())) == 20
@@ -100,16 +102,118 @@ def test_where_the_model_is_certain_nothing_needs_to_be_covered():
 def test_of_many_rows_some_are_drawn_by_their_score():
     """Rows that the model is sure of are not drawn where there are enough others; each drawn one counts the same."""
     probs = torch.tensor([[1.0, 0.0]] * 150 + [[0.9, 0.1]] * 50 + [[0.6, 0.4]] * 50)
-    view = random_state(250, 0, D=4, log_probs_N_K_C=probs.log()[:, None])
-    drawn = [choose(tn.FacilityLocation(radius=1e-6, most=16), view, 2, seed).rows.tolist() for seed in range(200)]
-    rows = torch.tensor(drawn).flatten()
-    assert rows.min() >= 150
-    # With this radius a row covers itself alone, and the first two of the drawn ones are taken.
-    assert len(rows.unique()) > 60
-    assert choose(tn.FacilityLocation(radius=1e-6, most=16), view, 2).gains.tolist() == [1.0, 1.0]
-    share = float((rows >= 200).double().mean())
-    assert 0.25 < share < 0.75, share
-    assert len(set(choose(tn.FacilityLocation(most=1), view, 30).rows.tolist())) == 30
+    state = random_state(250, 0, D=4, log_probs_N_K_C=probs.log()[:, None])
+    score_n, everywhere = state.scores(tn.margin), torch.ones(250, dtype=torch.bool)
+    generator, planned = torch.Generator().manual_seed(0), coverage.Sizes(targets=16, candidates=4, least=0, row=64)
+    looked_at = [coverage._looked_at(score_n, everywhere, planned, generator) for _ in range(200)]
+    assert all(
+        len(candidates) == 4 and set(candidates.tolist()) < set(targets.tolist()) for targets, candidates in looked_at
+    )
+    drawn = torch.stack([targets for targets, _ in looked_at])
+    assert drawn.min() >= 150
+    assert 0.7 < (drawn >= 200).double().mean() < 0.8  # of the whole score it is 0.8; a row is not drawn twice
+    # With this radius a row covers itself alone: all gains tie.
+    found = choose(tn.FacilityLocation(radius=1e-6, most=16), state, 2)
+    assert found.rows.min() >= 150
+    assert found.gains.tolist() == pytest.approx([50 / 16] * 2)
+    assert len(set(choose(tn.FacilityLocation(most=1), state, 30).rows.tolist())) == 30
+
+
+def pool(N=900, m=30, D=16, *, seed=0, copies=1):
+    """Features, predictions and labeled rows of a pool in which every row stands ``copies`` times."""
+    state = random_state(N // copies, m, D=D, seed=seed)
+    features_N_D = state.features().repeat(copies, 1)
+    log_probs_N_K_C = torch.randn(N // copies, 4, 3, generator=torch.Generator().manual_seed(seed)).log_softmax(-1)
+    return features_N_D, log_probs_N_K_C.repeat(copies, 1, 1), state.labeled_rows
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+@pytest.mark.parametrize("labeled", [True, False])
+def test_the_memory_does_not_change_the_rows(copies, labeled):
+    features, predictions, rows = pool(copies=copies)
+    known = {"labeled": rows} if labeled else {}
+    expected = tn.select(predictions, k=60, features=features, **known)
+    with pytest.raises(
+        tn.InputError, match=r"memory is 1 bytes, but FacilityLocation.* needs at least [\d.]+ MiB"
+    ) as error:
+        tn.select(predictions, k=60, features=features, memory=1, **known)
+    least = float(str(error.value).split("at least ")[1].split(" MiB")[0]) + 0.1
+    for more in (0, 0.5, 1):
+        found = tn.select(predictions, k=60, features=features, memory=f"{least + more}MiB", **known)
+        assert torch.equal(found.rows, expected.rows), more
+        assert torch.allclose(found.gains, expected.gains, rtol=1e-5)
+
+
+MEASURED = """
+import resource, sys, torch, tonsure as tn
+generator = torch.Generator().manual_seed(0)
+features = torch.randn(9000, 16, generator=generator)
+predictions = torch.randn(9000, 2, 10, generator=generator).log_softmax(-1)
+tn.select(predictions[:500], k=5, features=features[:500])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+tn.select(predictions, k=5, features=features, memory=sys.argv[1])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def test_a_budget_is_kept():
+    """9,000 rows have similarities of 309 MiB."""
+    grown = subprocess.run([sys.executable, "-c", MEASURED, "120MiB"], capture_output=True, text=True, check=True)
+    assert float(grown.stdout) < 120
+
+
+def test_decisions_do_not_depend_on_how_features_are_stored():
+    """Memory layout, scale, and translation change no row; single precision alone would change some."""
+    for seed in range(4):
+        features, predictions, labeled = pool(300, 20, 24, seed=seed, copies=1 + seed % 2)
+        expected = tn.select(predictions, k=60, features=features, labeled=labeled).rows.tolist()
+        for other in (
+            features.T.contiguous().T,
+            features.double(),
+            features * 1024,
+            features.double() + 3,
+            torch.nn.functional.pad(features, (0, 5)),
+        ):
+            assert tn.select(predictions, k=60, features=other, labeled=labeled).rows.tolist() == expected
+
+
+def test_copies_tie_and_the_lowest_row_wins():
+    features, predictions, labeled = pool(copies=3)
+    found = tn.select(predictions, k=50, features=features, labeled=labeled).rows
+    assert found.max() < 300
+    isolated = torch.eye(40)  # every row covers itself alone, as much as any other does
+    assert tn.select(features=isolated, method=tn.FacilityLocation(None, radius=1e-3), k=12).rows.tolist() == list(
+        range(12)
+    )
+
+
+def test_rows_that_are_no_candidates_are_to_be_covered():
+    """Of two crowds one may not be chosen from, and one row between the two may."""
+    angle = torch.tensor([0.0] * 5 + [1.0] * 5 + [0.5, 3.0])
+    features = torch.stack([angle.cos(), angle.sin()], 1)
+    found = tn.select(features=features, method=tn.FacilityLocation(None, radius=50.0), k=1, candidates=[10, 11])
+    assert found.rows.tolist() == [10]
+
+
+def test_scores_take_the_place_of_predictions():
+    features, predictions, labeled = pool()
+    by_score = tn.select(tn.margin(predictions), k=20, features=features, labeled=labeled)
+    assert torch.equal(by_score.rows, tn.select(predictions, k=20, features=features, labeled=labeled).rows)
+    alone = tn.select(features=features, k=20)
+    assert torch.equal(alone.rows, tn.select(torch.ones(900), k=20, features=features).rows)
+    with pytest.raises(tn.InputError, match=r"score of row 3 is -1\.0, expected finite numbers of at least 0"):
+        tn.select(torch.tensor([1.0, 1.0, 1.0, -1.0]), k=1, features=torch.eye(4))
+
+
+def test_neighbors_are_looked_for_among_a_sample_of_a_large_pool(monkeypatch):
+    features, _, labeled = pool(6000, D=4)
+    rest = (labeled, torch.arange(30, 6000), 10)
+    sphere = coverage._Sphere(PoolReader([features]), features.double().mean(0))
+    exact = coverage._squared_distance(sphere, *rest, torch.Generator().manual_seed(0))
+    monkeypatch.setattr(coverage, "SAMPLED", 2000)
+    assert coverage._columns(6000, 40) == (2000, 50)
+    assert coverage._squared_distance(sphere, *rest, torch.Generator().manual_seed(0)) == pytest.approx(exact, rel=0.15)
+    assert coverage._columns(6000, 3000) == (6000, 2)
 
 
 @pytest.mark.parametrize(("name", "number"), [("radius", 0.0), ("radius", math.inf), ("radius", math.nan), ("most", 0)])

@@ -37,3 +37,10 @@ def on_the_sphere(features_n_D: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
     # Before they are squared, as squares of float32 overflow and underflow soon.
     features_n_D = features_n_D / features_n_D.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     return features_n_D / features_n_D.norm(dim=1, keepdim=True).clamp_min(0.5)
+
+
+def normalized(features_n_D: Float64[Tensor, "n D"]) -> Float64[Tensor, "n D"]:
+    """h / ‖h‖ in double precision; zero stays zero."""
+    # Divided by the largest number first, as squares overflow and underflow soon.
+    scaled_n_D = features_n_D / features_n_D.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    return scaled_n_D / scaled_n_D.norm(dim=1, keepdim=True).clamp_min(0.5)

@@ -1,6 +1,7 @@
-"""Facility location: what the model may have wrong is to lie near something that is labeled."""
+"""Facility location: rows whose labels cover the uncertainty of the pool, by the similarity of features."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,46 +9,56 @@ import torch
 from torch import Tensor
 
 from tonsure.errors import InputError
-from tonsure.predictions.reader import PoolReader
 from tonsure.scores import margin
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
-from tonsure.strategies.facilities import MOST, RADIUS, facilities
+from tonsure.strategies.coverage import CANDIDATES, RADIUS, Sizes, cover, sizes
+
+logger = logging.getLogger("tonsure")
 
 
 @dataclass(frozen=True, repr=False)
 class FacilityLocation(Strategy):
-    """f(S) = Σ_j score(x_j) · max_{z ∈ L ∪ S} exp(−‖h_j − h_z‖² / r²)
+    """f(S) = Σ_j score(x_j) · max_{z ∈ L ∪ S} exp(−‖h_j − h_z‖² / r²), j over the unlabeled rows
 
-    The score says where the model may be wrong; the rest, how much a label of z tells of x_j: h are features, centered
-    and divided by their lengths, and L is what is labeled. A row is worth what lies around it that is undecided and not
-    covered yet, so that neither an outlier nor a copy, of what is labeled or of the batch, gains much.
+    h are features, centered and divided by their lengths; L are the labeled rows. The score says where the model may be
+    wrong, and the similarity how much a label of z tells of x_j. The gain of a row is the score around it that no label
+    covers yet: an outlier has little around it, and a copy of a labeled or chosen row is covered.
 
-    r² is ``radius`` times the median squared distance of a row to its (N / (labeled + k))-th neighbor: so many rows
-    come to each label of the next round.
+    r² is ``radius`` times the median squared distance of a row to its (N / (labeled + k))-th neighbor, so that this
+    many rows come to each label of the next round (in pools of more than 32,768 rows, estimated from a sample of them).
 
-    Gains only fall: the rows are those of greedy search, with at least 1 − 1/e of the largest f (Nemhauser, Wolsey &
-    Fisher 1978), found lazily (Minoux 1978). Of a pool of more rows than ``most``, so many are drawn in
-    proportion to the score, to be looked at; each of them then counts the same. So a selection looks at n ≤ ``most``
-    rows, however large the pool; it costs O(n²·D + N·D) and holds 4·n² bytes beside the features of these n. Those of
-    the others are read 16,384 at a time, for their mean and for r².
-    Source: ours, as a form of the facility location problem with weights. Wei, Iyer & Bilmes 2015 have it without,
-    for what is left of a pool after filtering by uncertainty.
+    f is monotone and submodular. Greedy search reaches at least 1 − 1/e of its maximum (Nemhauser, Wolsey & Fisher
+    1978), and is evaluated lazily (Minoux 1978). Gains in double precision decide, ties within 1e-6 go to the lowest
+    row. In a pool of more than ``most`` rows, ``most`` rows are drawn in proportion to the score; f is estimated by
+    them, and rows are chosen among them.
+
+    Cost: O(n²·D + N·D) for the n rows that are looked at. Memory: 12·n·D bytes for their features, and 4·n bytes for
+    each row whose similarities are kept: all n rows if the budget allows, otherwise those that were used last. The
+    result does not depend on it. Features are read 16,384 rows at a time.
+
+    Source: f is the uncertainty coverage of Uncertainty Herding (Bae, Oliveira & Sutherland, ICLR 2025, arXiv
+    2412.20644); without a score it is MaxHerding (Bae, Noh & Sutherland, ECCV 2024, arXiv 2407.12212). Weighted
+    facility location for active learning is older: Wei, Iyer & Bilmes 2015; Zhdanov 2019, arXiv 1901.05954. Ours are
+    the radius from the number of labels of the next round, centering, drawing rows in proportion to the score, and the
+    search with a memory budget (docs/methods/facility-location.md).
 
     Args:
-        score: a function of ``log_probs_n_K_C`` that gives [n] numbers, none negative.
-        radius: the scale of r².
-        most: how many unlabeled rows are looked at; 8·k where that is more.
+        score: a function of ``log_probs_n_K_C`` that gives [n] numbers of at least 0. None gives every row the score 1,
+            and needs no predictions. Scores that are given in place of predictions take its place.
+        radius: a factor of r².
+        most: the number of rows that are looked at; 8·k if that is more.
 
     Raises:
-        InputError: a number is out of range.
+        InputError: a setting is out of range; when rows are chosen, a score is negative or not finite.
     """
 
     score: Callable[[Tensor], Tensor] | None = margin
     radius: float = RADIUS
-    most: int = MOST
+    most: int = CANDIDATES
     needs_features: ClassVar[bool] = True
-    needs_predictions: ClassVar[bool] = True
+    takes_scores: ClassVar[bool] = True
+    uses_backend: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 < self.radius < float("inf"):
@@ -55,19 +66,38 @@ class FacilityLocation(Strategy):
         if self.most < 1:
             raise InputError(f"FacilityLocation: most is {self.most}, expected at least 1")
 
+    @property
+    def needs_predictions(self) -> bool:
+        return self.score is not None
+
     def __repr__(self) -> str:
         score = getattr(self.score, "__name__", self.score)
         return f"FacilityLocation({score}, radius={self.radius}, most={self.most})"
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
-        picks = facilities(
-            PoolReader([state.features()]),
+        return selected(self, state, k, self._picks(state, k, generator))
+
+    def memory_needed(self, state: PoolState, k: int) -> int:
+        return self._sizes(state, k).least
+
+    def _sizes(self, state: PoolState, k: int) -> Sizes:
+        features, n, c = state.feature_reader(), len(state.unlabeled_rows), len(state.choosable_rows)
+        D, m = features.pieces[0].shape[1], len(state.labeled_rows)
+        return sizes(len(state), n, c, k, D, most=self.most, labeled=m)
+
+    def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+        planned = self._sizes(state, k)
+        logger.info("%s", planned.text(len(state), state.memory))
+        yield from cover(
+            state.feature_reader(),
             state.scores(self.score),
             state.labeled_rows,
             state.unlabeled_rows,
+            state.choosable_n,
             k,
             generator,
+            planned,
             radius=self.radius,
-            most=self.most,
+            memory=state.memory,
+            backend=state.backend,
         )
-        return selected(self, state, k, picks)
