@@ -4,10 +4,13 @@ Arguments are log-probabilities [n, K, C]. ``bald`` and ``entropy`` are in nats,
 an item does not depend on other items.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tonsure.errors import InputError
 from tonsure.information import bald as bald
 from tonsure.information import entropy as entropy
 
@@ -43,3 +46,19 @@ def mean_std(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
 
 OF_DISAGREEMENT = frozenset({bald, variation_ratio, mean_std})
 """The scores that compare posterior samples with each other. With K = 1 they are zero for every item."""
+
+
+def score_of(score: Callable[[Tensor], Tensor], log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
+    """The score of each item.
+
+    Raises:
+        InputError: the function gives something else than one floating-point number per item.
+    """
+    score_n = score(log_probs_n_K_C)
+    if not isinstance(score_n, Tensor) or score_n.shape != (len(log_probs_n_K_C),) or not score_n.is_floating_point():
+        found = f"{score_n.dtype} of shape {tuple(score_n.shape)}" if isinstance(score_n, Tensor) else repr(score_n)
+        raise InputError(
+            f"the score function {getattr(score, '__name__', score)} gave {found} for {len(log_probs_n_K_C)} items, "
+            "expected one floating-point number for each"
+        )
+    return score_n

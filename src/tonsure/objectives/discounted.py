@@ -10,7 +10,7 @@ from torch import Tensor
 from tonsure.errors import InputError
 from tonsure.objectives.base import NoNotes, Objective, Structure
 from tonsure.objectives.gram import as_square, as_vector, bald_and_gram, samples_of, trace_of
-from tonsure.scores import OF_DISAGREEMENT, margin
+from tonsure.scores import OF_DISAGREEMENT, margin, score_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,7 +66,7 @@ class Discounted(Objective[Tensor, NoNotes]):
         nowhere_D = as_vector(torch.full((K, K), 1 / K, dtype=items_n_D.dtype, device=items_n_D.device))
         told = trace_n_1 > torch.finfo(items_n_D.dtype).tiny
         shape_n_D = torch.where(told, items_n_D[:, 1:] / torch.where(told, trace_n_1, 1), nowhere_D[1:])
-        score_n_1 = self.score(log_probs_n_K_C).to(items_n_D.dtype)[:, None]
+        score_n_1 = score_of(self.score, log_probs_n_K_C).to(items_n_D.dtype)[:, None]
         return torch.cat([score_n_1, items_n_D[:, :1], shape_n_D], 1)
 
     def init_state(self, like: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from tonsure.objectives.base import NoNotes, Objective, Structure
-from tonsure.scores import OF_DISAGREEMENT, bald
+from tonsure.scores import OF_DISAGREEMENT, bald, score_of
 
 
 class ScoreNotes(NamedTuple):
@@ -38,7 +38,7 @@ class Pointwise(Objective[None, ScoreNotes]):
         return 2 if self.score in OF_DISAGREEMENT else 1
 
     def init_notes(self, items: Tensor) -> ScoreNotes:
-        return ScoreNotes(self.score(items).double())
+        return ScoreNotes(score_of(self.score, items).double())
 
     def gain(self, state: None, notes: ScoreNotes, items: Tensor) -> Tensor:
         return notes.score_n
