@@ -40,7 +40,7 @@ class Shards(ABC):
         return self.all(Shard.bid, -torch.inf, apart)
 
     def lowest(self, bid: Bid) -> Iterator[tuple[int | None, bool]]:
-        """The lowest row of each shard that may tie with the largest key; the caller stops at the first that has one."""
+        """The lowest row of each shard that may tie with the largest key; the caller stops at the first."""
         return (self.one(place, Shard.lowest, bid) for place in range(len(self.sizes)))
 
 

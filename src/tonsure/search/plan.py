@@ -1,5 +1,6 @@
 """How much memory a selection may take, and what it does with it."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,7 @@ class Plan:
         kept_levels: at how many of the two precisions items are kept.
         working: one block of rows at work.
         block: rows that are read at a time.
+        least: the smallest budget that is accepted.
         memory: the budget; None where none was given.
     """
 
@@ -49,6 +51,7 @@ class Plan:
     kept_levels: int
     working: int
     block: int
+    least: int
     memory: int | None = None
 
     @property
@@ -100,20 +103,20 @@ def plan(
     fixed = FIXED + 3 * 8 * elements  # of joint distributions
     # A small pool in several blocks: memory that is new to the process takes longer than to use that of a block again.
     best = block or max(1, min(elements // stored[0].numel(), max(256, rows // 16)))
-    if memory is None:
-        return Plan(rows, notes_bytes, sum(kept), len(kept), fixed + best * row_bytes, best)
     least = notes_bytes + fixed + (block or 1) * row_bytes
+    if memory is None:
+        return Plan(rows, notes_bytes, sum(kept), len(kept), fixed + best * row_bytes, best, least)
     if memory < least:
         raise InputError(
             f"memory is {as_text(memory)}, but {objective} over {rows:,} rows of {tuple(stored.shape[1:])} needs at "
-            f"least {as_text(least)} beyond the predictions: {as_text(notes_bytes)} of notes and chosen items, and "
-            f"{as_text(least - notes_bytes)} to work with"
+            f"least {as_text(least, up=True)} beyond the predictions: {as_text(notes_bytes)} of notes and chosen "
+            f"items, and {as_text(least - notes_bytes)} to work with"
         )
     fits = best if block else min(best, (memory - notes_bytes - fixed) // row_bytes)
     working = fixed + fits * row_bytes
     while notes_bytes + working + sum(kept) > memory:
         kept.pop()
-    return Plan(rows, notes_bytes, sum(kept), len(kept), working, fits, memory)
+    return Plan(rows, notes_bytes, sum(kept), len(kept), working, fits, least, memory)
 
 
 def as_bytes(memory: int | str) -> int:
@@ -128,13 +131,19 @@ def as_bytes(memory: int | str) -> int:
     return int(float(match[1]) * UNITS[match[2].upper()])
 
 
-def as_text(count: int) -> str:
-    """Bytes for people, in powers of 1,024."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1024  # type: ignore[assignment]
-    return f"{count:.1f} TiB"
+def as_text(count: int, *, up: bool = False) -> str:
+    """Bytes for people, in powers of 1,024.
+
+    Args:
+        up: rounds up, so that a budget of the text is enough.
+    """
+    number, units = float(count), iter(("bytes", "KiB", "MiB", "GiB", "TiB"))
+    unit = next(units)
+    while number >= 1024 and unit != "TiB":
+        number, unit = number / 1024, next(units)
+    if unit == "bytes":
+        return f"{count:,} bytes"
+    return f"{math.ceil(10 * number) / 10 if up else number:.1f} {unit}"
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
 from tonsure.strategies.distances import without_rounding
+from tonsure.strategies.memory import DOUBLE, sizes
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class BADGE(Strategy):
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         return selected(self, state, k, self._picks(state, k, generator))
+
+    def memory_needed(self, state: PoolState, k: int) -> int:
+        at = sizes(state)
+        features = at.copied + at.c * at.D * (at.item + 2 * DOUBLE)
+        return at.rows + features + at.means(at.n) + 2 * at.c * at.C * DOUBLE
 
     def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         rows = state.choosable_rows

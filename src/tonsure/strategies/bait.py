@@ -12,6 +12,7 @@ from tonsure.errors import InputError
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
 from tonsure.strategies.distances import largest
+from tonsure.strategies.memory import DOUBLE, sizes
 
 LARGEST = 4096
 """The largest C · D, the number of weights of the last layer."""
@@ -64,6 +65,13 @@ class BAIT(Strategy):
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         """As ``Strategy.choose``; the generator is not used."""
         return selected(self, state, k, self._picks(state, k))
+
+    def memory_needed(self, state: PoolState, k: int) -> int:
+        at = sizes(state)
+        C = 1 if self.binary else at.C
+        features = at.copied + (at.N + 2 * at.n + 2 * at.m) * at.D * DOUBLE
+        information = (14 * at.n + 6 * at.m) * C**2 * DOUBLE + 10 * (C * at.D) ** 2 * DOUBLE
+        return at.rows + features + at.means(at.N) + information + 2 * max(BLOCK, C) * C * at.D * DOUBLE
 
     def _picks(self, state: PoolState, k: int) -> Iterator[tuple[int, float]]:
         features_N_D = state.features().double()

@@ -15,6 +15,7 @@ from tonsure.optimizers import Optimizer
 from tonsure.predictions.checks import check_features, check_log_probs, check_scores
 from tonsure.predictions.open import numbers, whole_number
 from tonsure.predictions.reader import PoolReader, as_log_probs
+from tonsure.scores import score_of
 from tonsure.search.backend import Backend, LocalBackend
 from tonsure.selection import Selection, gather, search, warn_of_small_gains
 
@@ -115,11 +116,15 @@ class PoolState:
 
     def feature_reader(self) -> PoolReader:
         """The features, not in memory; raises InputError if they are not there."""
-        return _reader(_given("features", self.features_N_D))
+        return as_reader(_given("features", self.features_N_D))
 
     def predictions(self) -> Float[Tensor, "n K C"]:
         """Of ``unlabeled_rows``; raises InputError if they are not there."""
-        return _in_memory(_reader(_given("predictions", self.log_probs_n_K_C)))
+        return _in_memory(self.prediction_reader())
+
+    def prediction_reader(self) -> PoolReader:
+        """The predictions of ``unlabeled_rows``, not in memory; raises InputError if they are not there."""
+        return as_reader(_given("predictions", self.log_probs_n_K_C))
 
     def labels(self) -> Int[Tensor, " m"]:
         """Of ``labeled_rows``; raises InputError if they are not there."""
@@ -151,7 +156,7 @@ class PoolState:
         if self.scores_n is not None:
             score_n = self.scores_n
         else:
-            reader = _reader(_given("predictions", self.log_probs_n_K_C))
+            reader = self.prediction_reader()
             score_n = torch.cat((self.backend or LocalBackend()).map(reader, _Scores(score)))
         wrong_n = ~((score_n >= 0) & score_n.isfinite())
         if wrong_n.any():
@@ -169,7 +174,7 @@ class PoolState:
             InputError: predictions are not there, or as ``select``.
         """
         self.check_count(k)
-        reader = _reader(_given("predictions", self.log_probs_n_K_C))
+        reader = self.prediction_reader()
         if self.candidate_rows is not None:
             places = torch.searchsorted(self.unlabeled_rows, self.choosable_rows)
             reader = reader.at(places)
@@ -188,14 +193,20 @@ class Strategy(ABC):
     ``tonsure.testing.check_strategy(mine, state)`` checks that it keeps the contract.
     """
 
-    needs_features: ClassVar[bool] = False
-    """Whether it looks at ``features_N_D``."""
+    @property
+    def needs_features(self) -> bool:
+        """Whether it looks at ``features_N_D``."""
+        return False
 
-    needs_predictions: ClassVar[bool] = False
-    """Whether it looks at ``log_probs_n_K_C``."""
+    @property
+    def needs_predictions(self) -> bool:
+        """Whether it looks at ``log_probs_n_K_C``."""
+        return False
 
-    needs_labeled_predictions: ClassVar[bool] = False
-    """Whether it looks at ``labeled_log_probs_m_K_C``."""
+    @property
+    def needs_labeled_predictions(self) -> bool:
+        """Whether it looks at ``labeled_log_probs_m_K_C``."""
+        return False
 
     takes_scores: ClassVar[bool] = False
     """Whether ``scores_n`` may stand in place of predictions."""
@@ -241,7 +252,7 @@ class _Scores:
 
     def __call__(self, reader: PoolReader) -> Tensor:
         blocks = torch.arange(len(reader)).split(BLOCK)
-        return torch.cat([self.score(as_log_probs(reader.stored(rows), torch.float32)) for rows in blocks])
+        return torch.cat([score_of(self.score, as_log_probs(reader.stored(rows), torch.float32)) for rows in blocks])
 
 
 def _given(name: str, value: Any) -> Any:
@@ -250,7 +261,8 @@ def _given(name: str, value: Any) -> Any:
     return value
 
 
-def _reader(given: Tensor | PoolReader) -> PoolReader:
+def as_reader(given: Tensor | PoolReader) -> PoolReader:
+    """A reader as it is; a tensor as a reader of it."""
     return PoolReader([given]) if isinstance(given, Tensor) else given
 
 
@@ -261,7 +273,7 @@ def _in_memory(reader: PoolReader) -> Tensor:
 
 
 def _mean_probs(log_probs_n_K_C: Tensor | PoolReader) -> Float64[Tensor, "n C"]:
-    reader = _reader(log_probs_n_K_C)
+    reader = as_reader(log_probs_n_K_C)
     if len(reader) == 0:
         return reader.pieces[0].new_zeros(0, reader.pieces[0].shape[2], dtype=torch.float64)
     if isinstance(log_probs_n_K_C, Tensor):

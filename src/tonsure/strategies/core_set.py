@@ -10,6 +10,7 @@ from tonsure.errors import InputError
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
 from tonsure.strategies.distances import BLOCK, largest, squared_distances, without_rounding
+from tonsure.strategies.memory import DOUBLE, sizes
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class CoreSet(Strategy):
             InputError: as ``Strategy.choose``, or no row is labeled.
         """
         return selected(self, state, k, self._picks(state, k))
+
+    def memory_needed(self, state: PoolState, k: int) -> int:
+        at = sizes(state)
+        features = at.copied + (at.c + at.m) * at.D * (at.item + 2 * DOUBLE)
+        return at.rows + features + min(at.c, BLOCK) * (5 * at.m + at.D) * DOUBLE
 
     def _picks(self, state: PoolState, k: int) -> Iterator[tuple[int, float]]:
         if len(state.labeled_rows) == 0:

@@ -13,6 +13,7 @@ from tonsure.optimizers.optimizer import gumbel_noise, power_key
 from tonsure.scores import margin
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
+from tonsure.strategies.memory import DOUBLE, sizes
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,6 +60,11 @@ class Novelty(Strategy):
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         return selected(self, state, k, self._picks(state, k, generator))
+
+    def memory_needed(self, state: PoolState, k: int) -> int:
+        at = sizes(state)
+        features = at.copied + (2 * at.N + at.m + 3 * at.c) * at.D * DOUBLE
+        return at.rows + features + 6 * at.D**2 * DOUBLE + at.score
 
     def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         features_N_D = _scaled(state.features())

@@ -15,6 +15,7 @@ from tonsure.shapes import Rows
 from tonsure.strategies.base import PoolState, Strategy, selected
 from tonsure.strategies.clusters import clusters_of
 from tonsure.strategies.distances import BLOCK, on_the_sphere
+from tonsure.strategies.memory import SINGLE, of_clusters, sizes
 
 BELOW = 1 - 1e-4
 """The largest δ relative to the radius at which a ball is no longer pure, so that rounding does not matter."""
@@ -58,6 +59,12 @@ class ProbCover(Strategy):
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         return selected(self, state, k, self._picks(state, k, generator))
+
+    def memory_needed(self, state: PoolState, k: int) -> int:
+        at = sizes(state)
+        distances = min(BLOCK, at.N) * at.N * (4 * SINGLE + 2)
+        clusters = of_clusters(at, 1000) if self.delta is None else 0
+        return at.rows + at.copied + 3 * at.N * at.D * SINGLE + max(clusters, distances)
 
     def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         features_N_D = on_the_sphere(state.features())

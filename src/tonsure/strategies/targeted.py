@@ -1,7 +1,7 @@
 """Targeted: an objective with target inputs, which are drawn from the pool in every round."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -10,8 +10,12 @@ from torch import Tensor
 from tonsure.errors import InputError
 from tonsure.objectives.base import Objective
 from tonsure.optimizers import Optimizer
+from tonsure.predictions.reader import PoolReader
+from tonsure.search.plan import plan
 from tonsure.selection import Selection, warn_of_saturation
+from tonsure.shapes import Rows
 from tonsure.strategies.base import PoolState, Strategy
+from tonsure.strategies.memory import DOUBLE, samples_and_classes
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,10 +52,30 @@ class Targeted(Strategy):
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         """Raises as ``select``."""
         state.check_count(k)
-        log_probs_n_K_C = state.predictions()
-        targets = torch.randperm(len(log_probs_n_K_C), generator=generator)[: self.count]
-        objective = self.make(log_probs_n_K_C[targets])
+        reader = state.prediction_reader()
+        objective = self.make(_at(reader, torch.randperm(len(reader), generator=generator)[: self.count]))
         seed = int(torch.randint(2**31, (), generator=generator))
+        if state.memory is not None:
+            state = replace(state, memory=state.memory - self._of_targets(reader))
         selection = state.search(objective, k, self.optimizer, seed=seed)
-        warn_of_saturation(selection, objective, log_probs_n_K_C[:1], stacklevel=3)
+        warn_of_saturation(selection, objective, reader.stored(torch.zeros(1, dtype=torch.int64)), stacklevel=3)
         return selection
+
+    def memory_needed(self, state: PoolState, k: int) -> int:
+        reader = state.prediction_reader()
+        objective = self.make(_at(reader, torch.arange(min(self.count, len(reader)))))
+        return self._of_targets(reader) + plan(reader, objective, k).least
+
+    def _of_targets(self, reader: PoolReader) -> int:
+        """Bytes of the predictions for the targets, and of what objectives make of them."""
+        K, C = samples_and_classes(reader)
+        return 8 * min(self.count, len(reader)) * K * C * DOUBLE
+
+
+def _at(reader: PoolReader, rows: Rows) -> Tensor:
+    """Items in any order of rows; a reader reads them in ascending order."""
+    order = rows.argsort()
+    read = reader.stored(rows[order])
+    items = torch.empty_like(read)
+    items[order.to(items.device)] = read
+    return items

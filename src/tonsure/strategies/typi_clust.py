@@ -13,6 +13,10 @@ from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
 from tonsure.strategies.clusters import clusters_of
 from tonsure.strategies.distances import BLOCK, on_the_sphere, squared_distances
+from tonsure.strategies.memory import DOUBLE, SINGLE, of_clusters, sizes
+
+AT_ONCE = 2**24
+"""Distances within a cluster that are in memory at a time."""
 
 LEAST = 5
 """Clusters with fewer items come last."""
@@ -52,6 +56,12 @@ class TypiClust(Strategy):
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         return selected(self, state, k, self._picks(state, k, generator))
 
+    def memory_needed(self, state: PoolState, k: int) -> int:
+        at = sizes(state)
+        distances = 5 * min(BLOCK * at.N, AT_ONCE + at.N) * DOUBLE  # of a cluster that holds all rows
+        within = at.N * at.D * (SINGLE + 3 * DOUBLE) + distances
+        return at.rows + at.copied + 2 * at.N * at.D * SINGLE + max(of_clusters(at, self.max_clusters), within)
+
     def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         features_N_D = on_the_sphere(state.features())
         count = min(len(state.labeled_rows) + k, self.max_clusters)
@@ -87,8 +97,9 @@ def _typicality(features_n_D: Float64[Tensor, "n D"], neighbors: int) -> Float64
     if n == 1:
         return torch.zeros(1, dtype=torch.float64)
     found = []
-    for start in range(0, n, BLOCK):
-        squared = squared_distances(features_n_D[start : start + BLOCK], features_n_D)
+    block = max(1, min(BLOCK, AT_ONCE // n))
+    for start in range(0, n, block):
+        squared = squared_distances(features_n_D[start : start + block], features_n_D)
         squared.diagonal(start).fill_(torch.inf)
         found.append(squared.topk(min(neighbors, n - 1), largest=False).values.sqrt().mean(dim=1))
     return 1 / (torch.cat(found) + 1e-5)

@@ -1,0 +1,69 @@
+"""Upper bounds on the memory of strategies, from the shapes of what they are given."""
+
+from dataclasses import dataclass
+
+from tonsure.predictions.reader import PoolReader
+from tonsure.search.plan import FIXED
+from tonsure.strategies.base import BLOCK, PoolState, as_reader
+
+DOUBLE = 8
+SINGLE = 4
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The numbers of rows, features, posterior samples and classes of a pool; 0 for what is not there.
+
+    Attributes:
+        copied: bytes of the features in memory, where they are gathered from several pieces, files or devices.
+        item: bytes of one number of the features as they are stored.
+    """
+
+    N: int
+    m: int
+    n: int
+    c: int
+    D: int
+    K: int
+    C: int
+    copied: int
+    item: int
+
+    @property
+    def rows(self) -> int:
+        """Bytes of a few numbers for each row, and of what does not depend on the pool."""
+        return FIXED + 24 * DOUBLE * self.N
+
+    def means(self, rows: int) -> int:
+        """Bytes of the mean predictions of so many rows, while they are computed."""
+        block = min(rows, BLOCK)
+        return 2 * rows * self.C * DOUBLE + block * self.C * (4 * self.K + 4) * DOUBLE
+
+    @property
+    def score(self) -> int:
+        """Bytes of the score of a block of rows, for scores like those of ``tonsure.scores``."""
+        return min(self.n, BLOCK) * self.K * self.C * 6 * SINGLE
+
+
+def sizes(state: PoolState) -> Sizes:
+    """The sizes of what a strategy is given."""
+    D = copied = item = K = C = 0
+    if state.features_N_D is not None:
+        reader = as_reader(state.features_N_D)
+        D, item = int(reader.pieces[0].shape[1]), reader.dtype.itemsize
+        copied = 0 if reader.whole is not None else 2 * len(reader) * D * item
+    if state.log_probs_n_K_C is not None:
+        K, C = samples_and_classes(as_reader(state.log_probs_n_K_C))
+    m, n = len(state.labeled_rows), len(state.unlabeled_rows)
+    return Sizes(m + n, m, n, len(state.choosable_rows), D, K, C, copied, item)
+
+
+def of_clusters(at: Sizes, clusters: int) -> int:
+    """Bytes that k-means takes beside the features: copies of them, distances to some centers, and the centers."""
+    return 3 * at.N * at.D * SINGLE + 24 * DOUBLE * at.N + 8 * clusters * (at.D + 1024) * DOUBLE
+
+
+def samples_and_classes(reader: PoolReader) -> tuple[int, int]:
+    """K and C of a reader of predictions."""
+    shape = reader.pieces[0].shape
+    return int(shape[1]) if reader.samples is None else len(reader.samples), int(shape[2])
