@@ -13,7 +13,7 @@ from tonsure.objectives import GivenScores, Pointwise
 from tonsure.objectives.base import Objective
 from tonsure.optimizers import Optimizer
 from tonsure.predictions.arrays import Array
-from tonsure.predictions.open import Numbers, numbers, open_features, open_predictions, whole_number
+from tonsure.predictions.open import Numbers, Whole, numbers, open_features, open_predictions, whole_number
 from tonsure.predictions.reader import PoolReader
 from tonsure.predictions.store import Store
 from tonsure.search.backend import Backend
@@ -50,14 +50,14 @@ class PoolInputs:
 def select(
     predictions: Array | list[Any] | tuple[Any, ...] | Store | None = None,
     method: Objective[Any, Any] | Strategy | Score | Method | str | None = None,
-    k: int | None = None,
+    k: Whole | None = None,
     *,
     features: Array | Store | None = None,
     labeled: Numbers | None = None,
     labels: Numbers | None = None,
     candidates: Numbers | None = None,
     optimizer: Optimizer | str | None = None,
-    seed: int = 0,
+    seed: Whole = 0,
     samples: Numbers | None = None,
     memory: int | str | None = None,
     device: str | torch.device | None = None,
@@ -180,7 +180,7 @@ def choose(
     method: Method,
     k: object,
     *,
-    seed: int = 0,
+    seed: Whole = 0,
     memory: int | None = None,
     backend: Backend | None = None,
 ) -> Selection:
@@ -238,7 +238,7 @@ def _check_strategy(strategy: Strategy, state: PoolState, k: int) -> None:
     if needed > state.memory:
         raise InputError(
             f"memory is {as_text(state.memory)}, but {strategy} over {len(state):,} rows needs at least "
-            f"{as_text(needed)} beyond its inputs"
+            f"{as_text(needed, up=True)} beyond its inputs"
         )
 
 

@@ -16,7 +16,7 @@ from tonsure.comparison.measures import Averages, averages, joint_information, r
 from tonsure.errors import InputError, SelectionWarning
 from tonsure.methods import Method, named
 from tonsure.predictions.arrays import Array
-from tonsure.predictions.open import Numbers, whole_number
+from tonsure.predictions.open import Numbers, Whole, whole_number
 from tonsure.predictions.store import Store
 from tonsure.search.backend import Backend
 from tonsure.search.plan import as_bytes
@@ -105,7 +105,7 @@ class Comparison:
 
 def compare(
     predictions: Array | list[Any] | tuple[Any, ...] | Store,
-    k: int,
+    k: Whole,
     methods: Mapping[str, Any] | Sequence[str] | None = None,
     *,
     more: Mapping[str, Any] | Sequence[str] | None = None,
@@ -113,7 +113,7 @@ def compare(
     labeled: Numbers | None = None,
     labels: Numbers | None = None,
     candidates: Numbers | None = None,
-    seed: int = 0,
+    seed: Whole = 0,
     samples: Numbers | None = None,
     memory: int | str | None = None,
     device: str | torch.device | None = None,
@@ -143,6 +143,7 @@ def compare(
         raise InputError(
             "compare measures batches by predictions, log-probabilities [N, K, C]: expected them, not scores"
         )
+    seed = whole_number("seed", seed, 0, 2**63 - 1)
     k = whole_number("k", k, 1, len(pool.candidate_rows), ", the number of rows that may be chosen")
     reader = pool.predictions.at(pool.candidate_rows) if len(pool.candidate_rows) < pool.N else pool.predictions
     N, K, C = len(reader), *reader.stored(torch.zeros(1, dtype=torch.int64)).shape[1:]

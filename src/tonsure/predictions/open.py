@@ -18,6 +18,9 @@ from tonsure.predictions.store import Store
 Numbers = Sequence[int] | Tensor | NDArray[Any]
 """Rows or samples: whole numbers, or a mask of booleans."""
 
+Whole = int | np.integer[Any]
+"""A whole number, of Python or of NumPy."""
+
 EXPECTED = (
     "log-probabilities [N, K, C] or scores [N], as a tensor, an array or a list of them, or a Store (Store.open(path) "
     "reads one)"
@@ -128,6 +131,9 @@ def whole_number(name: str, given: object, least: int, most: int, of: str = "") 
 def _score_reader(pieces: list[Tensor], samples: object, device: torch.device | None) -> PoolReader:
     if samples is not None:
         raise InputError("samples selects posterior samples, but scores [N] have none: expected samples=None")
+    wrong = next((piece.dtype for piece in pieces if not piece.is_floating_point()), None)
+    if wrong is not None:
+        raise InputError(f"the scores are {wrong}, expected float16, bfloat16, float32 or float64")
     scores_N = torch.cat([piece.double() for piece in pieces])
     check_scores(scores_N)
     return PoolReader([scores_N[:, None]], device=device)
