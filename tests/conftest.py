@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +14,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def device(request: pytest.FixtureRequest) -> str:
     return request.config.getoption("--device")
+
+
+@pytest.fixture
+def annotations_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that make the same calls very often: to check annotations at every call takes most of the time."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture
