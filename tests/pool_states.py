@@ -1,4 +1,4 @@
-"""Views of small pools, for the tests of strategies."""
+"""States of small pools, for the tests of strategies."""
 
 import torch
 
@@ -6,7 +6,7 @@ import tonsure as tn
 
 
 def state_of(features_N_D, labeled=(), *, labels=None, C=3, K=4, seed=0, log_probs_N_K_C=None):
-    """A view of the pool with these features, in which the rows ``labeled`` are labeled."""
+    """The state of a pool with these features, in which the rows ``labeled`` are labeled."""
     features_N_D = torch.as_tensor(features_N_D, dtype=torch.float32)
     N = len(features_N_D)
     labeled = torch.tensor(list(labeled), dtype=torch.int64)
@@ -15,7 +15,7 @@ def state_of(features_N_D, labeled=(), *, labels=None, C=3, K=4, seed=0, log_pro
         log_probs_N_K_C = (2 * torch.randn(N, K, C, generator=torch.Generator().manual_seed(seed))).log_softmax(-1)
     return tn.PoolState(
         labeled,
-        labeled % C if labels is None else torch.tensor(labels),
+        labeled % C if labels is None else torch.tensor(labels, dtype=torch.int64),
         unlabeled,
         features_N_D,
         log_probs_N_K_C[unlabeled],

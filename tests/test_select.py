@@ -1,4 +1,4 @@
-import sys
+from collections import Counter
 
 import ml_dtypes
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import tonsure as tn
+from cases import REPRESENTATIVES
 from tonsure.predictions.checks import check_features
 
 LBB = tn.LargeBatchBALD()
@@ -59,7 +60,9 @@ def test_without_an_objective_it_is_the_default(make_log_probs):
     expected = tn.select(log_probs, default, 6, optimizer=tn.Greedy()).rows.tolist()
     assert tn.select(log_probs, k=6, optimizer=tn.Greedy()).rows.tolist() == expected
     assert len(tn.select(log_probs[:, :1], k=6)) == 6  # of one sample, too
-    with pytest.raises(tn.InputError, match="k is None, expected a whole number from 1 to N = 60"):
+    with pytest.raises(
+        tn.InputError, match="k is None, expected a whole number from 1 to 60, the number of rows that may be chosen"
+    ):
         tn.select(log_probs)
 
 
@@ -130,13 +133,13 @@ def test_shapes_that_are_no_predictions(shape, message):
 
 @pytest.mark.parametrize("k", [0, -1, 25, True])
 def test_a_batch_that_the_pool_cannot_give(make_log_probs, k):
-    with pytest.raises(tn.InputError, match=f"k is {k!r}, expected a whole number from 1 to N = 24"):
+    with pytest.raises(tn.InputError, match=f"k is {k!r}, expected a whole number from 1 to 24"):
         tn.select(make_log_probs(), LBB, k)
 
 
 @pytest.mark.parametrize(
     "objective",
-    [LBB, tn.BatchBALD(), tn.ReleasedLBB(), *map(tn.Pointwise, (tn.bald, tn.mean_std, tn.variation_ratio))],
+    [LBB, tn.BatchBALD(), tn.LogDet(), *map(tn.Pointwise, (tn.bald, tn.mean_std, tn.variation_ratio))],
     ids=repr,
 )
 def test_one_sample_cannot_disagree(make_log_probs, objective):
@@ -172,14 +175,14 @@ def test_types_that_are_no_numbers_with_a_point(dtype):
 
 
 @pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
-@pytest.mark.parametrize("objective", [LBB, tn.BatchBALD(), tn.Pointwise(tn.entropy), tn.ReleasedLBB()], ids=repr)
-def test_among_chooses_as_from_these_rows_alone(make_log_probs, objective):
+@pytest.mark.parametrize("objective", [LBB, tn.BatchBALD(), tn.Pointwise(tn.entropy)], ids=repr)
+def test_candidates_choose_as_from_these_rows_alone(make_log_probs, objective):
     log_probs = make_log_probs(60)
-    among = torch.randperm(60, generator=torch.Generator().manual_seed(0))[:25]
-    ascending = among.sort().values
+    candidates = torch.randperm(60, generator=torch.Generator().manual_seed(0))[:25]
+    ascending = candidates.sort().values
     expected = tn.select(log_probs[ascending], objective, 8)
     for pool in (log_probs, log_probs.split(13)):
-        found = tn.select(pool, objective, 8, candidates=among)
+        found = tn.select(pool, objective, 8, candidates=candidates)
         assert found.rows.tolist() == ascending[expected.rows].tolist()
         torch.testing.assert_close(found.gains, expected.gains)
 
@@ -196,13 +199,13 @@ def test_samples_are_a_part_of_the_posterior(make_log_probs):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"among": [3, 24]}, "among holds 24, expected numbers from 0 to 23"),
-        ({"among": [3, 5, 3]}, "among holds 3 twice"),
-        ({"among": []}, r"among is torch.float32 of shape \(0,\), expected a list of whole numbers"),
-        ({"among": torch.ones(24, dtype=torch.bool)}, "among is torch.bool"),
+        ({"candidates": [3, 24]}, "candidates holds 24, expected numbers from 0 to 23"),
+        ({"candidates": [3, 5, 3]}, "candidates holds 3 twice"),
+        ({"candidates": []}, r"candidates is torch.float64 of shape \(0,\), expected a list of whole numbers"),
+        ({"candidates": torch.ones(23, dtype=torch.bool)}, "candidates is a mask of 23 booleans, expected 24"),
         ({"samples": [-1]}, "samples holds -1, expected numbers from 0 to 5"),
         ({"samples": [0]}, "needs at least 2, but the predictions have shape .24, 1, 3."),
-        ({"among": [1, 2], "k": 3}, "k is 3, expected a whole number from 1 to N = 2"),
+        ({"candidates": [1, 2], "k": 3}, "k is 3, expected a whole number from 1 to 2, the number of rows"),
     ],
 )
 def test_rows_and_samples_that_are_not_there(make_log_probs, options, message):
@@ -210,28 +213,55 @@ def test_rows_and_samples_that_are_not_there(make_log_probs, options, message):
         tn.select(make_log_probs(), LBB, **{"k": 2, **options})
 
 
+def features_of(N, D=4, seed=1):
+    return torch.randn(N, D, generator=torch.Generator().manual_seed(seed))
+
+
 def test_with_features_it_is_facility_location(make_log_probs):
-    log_probs, features = make_log_probs(60, K=5), torch.randn(60, 4, generator=torch.Generator().manual_seed(1))
+    log_probs, features = make_log_probs(60, K=5), features_of(60)
     unlabeled = torch.arange(60)[torch.arange(60) % 7 != 3]
     labeled = torch.arange(3, 60, 7)
-    view = tn.PoolState(labeled, labeled % 3, unlabeled, features, log_probs[unlabeled])
-    expected = tn.FacilityLocation().choose(view, 9, torch.Generator().manual_seed(2))
+    state = tn.PoolState(labeled, None, unlabeled, features, log_probs[unlabeled])
+    expected = tn.FacilityLocation().choose(state, 9, torch.Generator().manual_seed(2))
     for given in (features, features.numpy(), features.double()):
-        found = tn.select(log_probs, k=9, features_N_D=given, candidates=unlabeled, seed=2, block=7)
-        assert found.rows.tolist() == expected.rows.tolist()
-        torch.testing.assert_close(found.gains, expected.gains)
-    assert len(tn.select([log_probs[:20], log_probs[20:].numpy()], k=9, features_N_D=features)) == 9
+        for method in (None, "facility-location", tn.FacilityLocation()):
+            found = tn.select(log_probs, method, 9, features=given, labeled=labeled, seed=2)
+            assert found.rows.tolist() == expected.rows.tolist()
+            torch.testing.assert_close(found.gains, expected.gains)
+    assert len(tn.select([log_probs[:20], log_probs[20:].numpy()], k=9, features=features)) == 9
+
+
+def test_without_predictions_it_is_coverage():
+    features = features_of(60)
+    expected = tn.select(None, tn.FacilityLocation(score=None), 6, features=features)
+    for options in ({}, {"method": "coverage"}):
+        assert tn.select(features=features, k=6, **options).rows.tolist() == expected.rows.tolist()
+
+
+@pytest.mark.parametrize("method", [None, "facility-location", "coverage"])
+def test_rows_that_may_not_be_chosen_still_are_to_be_covered(make_log_probs, method):
+    """20 clusters of 20 rows; every second row may be chosen. A row that may not be chosen is not a labeled one."""
+    generator = torch.Generator().manual_seed(0)
+    cluster = torch.arange(20).repeat_interleave(20)
+    features = 5 * torch.randn(20, 8, generator=generator)[cluster] + 0.1 * torch.randn(400, 8, generator=generator)
+    flat = torch.zeros(400, 2, 3).log_softmax(-1)
+    found = tn.select(flat, method, 20, features=features, candidates=torch.arange(400)[::2])
+    assert (found.rows % 2 == 0).all()
+    assert len(cluster[found.rows].unique()) == 20
+    labeled = torch.arange(0, 100, 2)  # of five clusters, which need no more labels
+    found = tn.select(flat, method, 15, features=features, labeled=labeled)
+    assert cluster[found.rows].unique().tolist() == list(range(5, 20))
 
 
 def test_mapped_features_are_read_where_they_lie(make_log_probs, tmp_path, monkeypatch):
     """In half precision too; the pages are let go again, and the rows are those of features in memory."""
     log_probs, released = make_log_probs(60, K=5), []
-    features = torch.randn(60, 4, generator=torch.Generator().manual_seed(1)).half().numpy()
+    features = features_of(60).half().numpy()
     np.save(tmp_path / "features.npy", features)
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
-    monkeypatch.setattr(sys.modules["tonsure.select"], "release_mapped", released.append)
+    monkeypatch.setattr("tonsure.predictions.open.release_mapped", released.append)
     monkeypatch.setattr("tonsure.predictions.reader.HELD", 100)
-    expected, found = (tn.select(log_probs, k=9, features_N_D=given) for given in (features, mapped))
+    expected, found = (tn.select(log_probs, k=9, features=given) for given in (features, mapped))
     assert found.rows.tolist() == expected.rows.tolist()
     of_features = [given for (given,) in released if given is mapped]
     assert len(of_features) >= 3  # when they are checked, for their mean, for r²
@@ -242,7 +272,7 @@ def test_the_first_row_of_features_that_is_not_finite_is_named(make_log_probs, m
     features = torch.zeros(40, 2)
     features[33:, 1] = torch.inf
     with pytest.raises(tn.InputError, match="row 33 holds nan or infinity"):
-        tn.select(make_log_probs(40), k=3, features_N_D=features)
+        tn.select(make_log_probs(40), k=3, features=features)
 
 
 def test_pages_of_features_are_let_go_while_they_are_checked(monkeypatch):
@@ -255,16 +285,86 @@ def test_pages_of_features_are_let_go_while_they_are_checked(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"objective": LBB}, "expected no objective"),
-        ({"by": tn.TopK()}, r"expected no by, found TopK\(\)"),
-        ({"memory": "1GB"}, "expected no memory"),
-        ({"features_N_D": torch.zeros(39, 2)}, r"shape \[39, 2\], expected 40 rows"),
-        ({"features_N_D": torch.zeros(())}, r"shape \[\], expected floating-point numbers \[N, D\]"),
-        ({"features_N_D": torch.full((40, 2), torch.nan)}, "row 0 holds nan"),
-        ({"features_N_D": np.zeros((40, 2), int)}, "the features are int64"),
+        ({"features": torch.zeros(39, 2)}, r"shape \[39, 2\], expected 40 rows"),
+        ({"features": torch.zeros(())}, r"shape \[\], expected floating-point numbers \[N, D\]"),
+        ({"features": torch.full((40, 2), torch.nan)}, "row 0 holds nan"),
+        ({"features": np.zeros((40, 2), int)}, "the features are int64"),
         ({"k": 41}, "k is 41"),
     ],
 )
 def test_features_that_cannot_be_used(make_log_probs, options, message):
     with pytest.raises(tn.InputError, match=message):
-        tn.select(make_log_probs(40), **{"k": 3, "features_N_D": torch.zeros(40, 2)} | options)
+        tn.select(make_log_probs(40), **{"k": 3, "features": torch.zeros(40, 2)} | options)
+
+
+def test_a_small_gain_with_features_is_told(make_log_probs):
+    """Two kinds of rows, so that the third row adds nothing, whatever the method makes of features."""
+    features = torch.eye(2)[torch.arange(20) % 2]
+    with pytest.warns(tn.SelectionWarning, match=r"only \d of the 8 rows have a positive gain under FacilityLocation"):
+        tn.select(make_log_probs(20), k=8, features=features)
+    with pytest.warns(tn.SelectionWarning, match=r"only \d of the 8 rows have a positive gain under CoreSet"):
+        tn.select(method="CoreSet", k=8, features=features, labeled=[0])
+
+
+class Wrapper(tn.Objective):
+    """An objective of a user's own, which forwards what it does not say itself to another."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    structure = property(lambda self: self.inner.structure)
+    rounding = property(lambda self: self.inner.rounding)
+    samples_needed = property(lambda self: self.inner.samples_needed)
+    needs_predictions = property(lambda self: self.inner.needs_predictions)
+    prepares = property(lambda self: self.inner.prepares)
+    uses_state = property(lambda self: self.inner.uses_state)
+    updates_notes = property(lambda self: self.inner.updates_notes)
+    prepare = property(lambda self: self.inner.prepare)
+    coarse = property(lambda self: self.inner.coarse)
+    init_state = property(lambda self: self.inner.init_state)
+    update_state = property(lambda self: self.inner.update_state)
+    init_notes = property(lambda self: self.inner.init_notes)
+    update_notes = property(lambda self: self.inner.update_notes)
+    gain = property(lambda self: self.inner.gain)
+    ceiling = property(lambda self: self.inner.ceiling)
+    standard_error = property(lambda self: self.inner.standard_error)
+
+
+class Counted:
+    """Counts the calls of the methods of an objective, by name."""
+
+    def __init__(self, objective):
+        self.objective, self.calls = objective, Counter()
+
+    def __getattr__(self, name):
+        found = getattr(self.objective, name)
+        if callable(found):
+            self.calls[name] += 1
+        return found
+
+
+@pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+@pytest.mark.parametrize("objective", REPRESENTATIVES, ids=repr)
+def test_a_wrapper_is_searched_as_what_it_wraps(make_log_probs, monkeypatch, objective):
+    """The same rows, by as many calls of each method: nothing is read off the class of an objective."""
+    monkeypatch.setattr("tonsure.search.shard.ALONE", 0)
+    pool, calls = make_log_probs(300, dtype=torch.float32), []
+    expected = tn.select(pool, objective, 10)
+    for wrapped in (Wrapper, lambda inner: Wrapper(Wrapper(inner))):
+        counted = Counted(objective)
+        found = tn.select(pool, wrapped(counted), 10)
+        assert found.rows.tolist() == expected.rows.tolist()
+        torch.testing.assert_close(found.gains, expected.gains, atol=0, rtol=0)
+        calls.append(counted.calls)
+    assert calls[0] == calls[1]
+    for name in ("update_notes", "update_state", "prepare"):
+        assert calls[0][name] == counted_calls(monkeypatch, type(objective), name, pool, objective), name
+
+
+def counted_calls(monkeypatch, kind, name, pool, objective):
+    """How often a search calls a method of an object that is not wrapped."""
+    times, method = [], getattr(kind, name)
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, name, lambda *arguments: times.append(1) or method(*arguments))
+        tn.select(pool, objective, 10)
+    return len(times)

@@ -7,6 +7,8 @@ import torch
 
 import tonsure as tn
 from enumeration import joint_information
+from tonsure.predictions.reader import PoolReader
+from tonsure.selection import search
 
 
 def total(objective, log_probs_b):
@@ -36,6 +38,7 @@ def test_rows_are_those_of_exhaustive_greedy(make_log_probs):
     assert tn.select(log_probs, tn.BatchBALD(), 4).rows.tolist() == batch
 
 
+@pytest.mark.usefixtures("annotations_unchecked")
 def test_sampled_labelings_come_near_within_their_error(make_log_probs):
     """The mean over 50 seeds is the truth, and the spread over them is what each estimate says of itself."""
     log_probs = (make_log_probs(8, K=40, C=3, seed=3) / 2).log_softmax(-1)
@@ -52,7 +55,7 @@ def test_sampled_labelings_come_near_within_their_error(make_log_probs):
 def test_the_total_stays_below_the_ceiling_and_does_not_fall(make_log_probs, K, dtype):
     """Where sampled estimates of others drift above the ceiling or fall (64 labelings, batches of 60)."""
     log_probs = make_log_probs(60, K, 10, seed=K, dtype=dtype)
-    with pytest.warns(tn.SelectionWarning, match=f"{K} posterior samples can tell at most"):
+    with pytest.warns(tn.SelectionWarning, match=f"{K} posterior samples carry at most log"):
         chosen = tn.select(log_probs, tn.BatchBALD(labelings=64), 60)
     assert (chosen.gains >= 0).all()
     assert float(chosen.gains.sum()) <= math.log(K) + 1e-12
@@ -63,7 +66,7 @@ def test_the_warning_counts_the_informed_picks(make_log_probs):
     with pytest.warns(tn.SelectionWarning) as caught:
         chosen = tn.select(log_probs, tn.BatchBALD(), 20)
     informed = int((chosen.gains.cumsum(0) < 0.98 * math.log(4)).sum()) + 1
-    assert f"log 4 = 1.39 nats, and the first {informed} of the 20 picks" in str(caught[0].message)
+    assert f"log 4 = 1.39 nats of information, and the first {informed} of the 20 rows" in str(caught[0].message)
 
 
 def test_certain_samples_do_not_underflow():
@@ -91,10 +94,11 @@ def test_too_few_labelings_are_refused():
         tn.BatchBALD(labelings=31)
 
 
+@pytest.mark.usefixtures("annotations_unchecked")
 @pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 @pytest.mark.parametrize(("seed", "K"), [(18, 20), (19, 20), (22, 5), (26, 20), (37, 20), (39, 20)])
 def test_when_nothing_is_left_rounding_does_not_decide(make_log_probs, seed, K):
     """Long after log K is told, blocks of one row still give the same rows: what is scaled up is not noise."""
     log_probs = make_log_probs(60, K, 10, seed=seed, dtype=torch.float32)
     expected = tn.select(log_probs, tn.BatchBALD(labelings=32), 30).rows.tolist()
-    assert tn.select(log_probs, tn.BatchBALD(labelings=32), 30, block=1).rows.tolist() == expected
+    assert search(PoolReader([log_probs]), tn.BatchBALD(labelings=32), 30, block=1).rows.tolist() == expected

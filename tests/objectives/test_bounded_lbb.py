@@ -11,7 +11,7 @@ import tonsure as tn
 from enumeration import half_chi_squared, joint_information, label_information
 from tonsure.testing import check_objective
 
-PAIRS = {tn.BoundedLBB: label_information, tn.SecondOrderBoundedLBB: half_chi_squared}
+PAIRS = {tn.LargeBatchBALD: label_information, tn.SecondOrderLBB: half_chi_squared}
 
 
 def chance(probs_i, probs_j):
@@ -30,7 +30,7 @@ def chance(probs_i, probs_j):
 @pytest.mark.parametrize("kind", PAIRS)
 def test_every_gain_is_what_the_shares_of_the_others_leave(make_log_probs, kind, corrected, impossible):
     log_probs = make_log_probs(12, impossible=impossible)
-    chosen = tn.select(log_probs, kind(corrected=corrected), 8)
+    chosen = tn.select(log_probs, kind(bounded=True, corrected=corrected), 8)
     batch = log_probs[chosen.rows].exp()
     for i, gain in enumerate(chosen.gains.tolist()):
         alone = expected = joint_information(batch[i : i + 1])
@@ -43,9 +43,8 @@ def test_every_gain_is_what_the_shares_of_the_others_leave(make_log_probs, kind,
 
 @pytest.mark.parametrize("kind", PAIRS)
 def test_two_items_are_worth_what_they_are_to_large_batch_bald(make_log_probs, kind):
-    sums = {tn.BoundedLBB: tn.LargeBatchBALD(), tn.SecondOrderBoundedLBB: tn.SecondOrderLBB()}
     log_probs = make_log_probs(40)
-    bounded, summed = (tn.select(log_probs, one, 2) for one in (kind(corrected=False), sums[kind]))
+    bounded, summed = (tn.select(log_probs, one, 2) for one in (kind(bounded=True), kind()))
     assert bounded.rows.tolist() == summed.rows.tolist()
     assert bounded.gains.tolist() == pytest.approx(summed.gains.tolist(), abs=1e-9)
 
@@ -58,7 +57,7 @@ def test_gains_stay_positive_where_the_sum_over_pairs_has_turned_negative(make_l
         assert tn.select(log_probs, tn.LargeBatchBALD(), 30).gains[-1] < -0.4
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", tn.SelectionWarning)  # some may be told everything
-        assert (tn.select(log_probs, kind(corrected=corrected), 30).gains >= 0).all()
+        assert (tn.select(log_probs, kind(bounded=True, corrected=corrected), 30).gains >= 0).all()
 
 
 def test_the_correction_is_the_mean_over_all_ways_to_shuffle_the_samples(make_log_probs):
@@ -72,17 +71,18 @@ def test_independent_members_seem_to_share_less_with_the_correction():
     """Items whose members were drawn alone share nothing; five members make it seem a lot."""
     logits = 2 * torch.randn(200, 5, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     log_probs = logits.log_softmax(-1)
+    bounded = lambda corrected: tn.LargeBatchBALD(bounded=True, corrected=corrected)  # noqa: E731
     left = {
-        corrected: float(tn.select(log_probs, tn.BoundedLBB(corrected=corrected), 10, optimizer=tn.TopK()).gains.mean())
+        corrected: float(tn.select(log_probs, bounded(corrected), 10, optimizer=tn.TopK()).gains.mean())
         for corrected in (False, True)
     }
     assert left[False] == left[True]  # alone
 
     def told(corrected):
-        objective = tn.BoundedLBB(corrected=corrected)
+        objective = bounded(corrected)
         items = objective.prepare(log_probs)
         notes = objective.update_notes(objective.init_notes(items[10:]), items[10:], items[:10])
-        return float(notes.left_n.mean())
+        return float(notes.penalty_n.mean())
 
     assert told(False) < 0.2 < told(True) / 2
 
@@ -92,13 +92,19 @@ def test_a_copy_of_what_was_chosen_comes_after_what_is_new(make_log_probs, kind)
     log_probs = make_log_probs(20)
     best = tn.select(log_probs, tn.Pointwise(tn.bald), 1).rows
     with_copies = torch.cat([log_probs, log_probs[best].expand(5, -1, -1)])
-    chosen = tn.select(with_copies, kind(), 10).rows.tolist()
+    chosen = tn.select(with_copies, kind(bounded=True, corrected=True), 10).rows.tolist()
     assert sum(row >= 20 or row == int(best) for row in chosen) < 5
     assert sum(row >= 20 for row in tn.select(with_copies, tn.Pointwise(tn.bald), 6).rows.tolist()) == 5
 
 
 @pytest.mark.parametrize("kind", PAIRS)
 def test_a_thousand_classes_round_by_no_more_than_allowed(make_log_probs, kind):
-    if kind is tn.SecondOrderBoundedLBB:
-        check_objective(kind(), make_log_probs(24, K=20, C=1000))
-    check_objective(kind(corrected=False), make_log_probs(15, K=20, C=60))
+    if kind is tn.SecondOrderLBB:
+        check_objective(kind(bounded=True, corrected=True), make_log_probs(24, K=20, C=1000))
+    check_objective(kind(bounded=True), make_log_probs(15, K=20, C=60))
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_weight_has_no_meaning_without_a_sum(kind):
+    with pytest.raises(tn.InputError, match=r"weight is 2\.0, expected 1 with bounded=True"):
+        kind(weight=2.0, bounded=True)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import tonsure as tn
+from tonsure.search.space import SearchSpace
 
 pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 LBB = tn.LargeBatchBALD()
@@ -28,9 +29,9 @@ def test_stochastic_greedy_comes_near_to_greedy(make_log_probs):
 
 def test_stochastic_greedy_looks_at_so_many_rows(make_log_probs, monkeypatch):
     sizes = []
-    restrict = tn.candidates.SearchSpace.restrict
+    restrict = SearchSpace.restrict
     monkeypatch.setattr(
-        "tonsure.search.candidates.SearchSpace.restrict",
+        "tonsure.search.space.SearchSpace.restrict",
         lambda candidates, rows: (sizes.append(len(rows)), restrict(candidates, rows))[1],
     )
     tn.select(make_log_probs(1000), LBB, 20, optimizer=tn.StochasticGreedy(epsilon=0.1))

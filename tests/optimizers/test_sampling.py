@@ -4,24 +4,45 @@ import itertools
 import math
 
 import pytest
+import scipy.stats
 import torch
 
 import tonsure as tn
 
+pytestmark = pytest.mark.usefixtures("annotations_unchecked")
+
 SCORES = torch.tensor([0.1, 0.7, 0.4, 0.0, 0.2])
-DRAWS = 2000
+DRAWS = 400
+
+UNLIKELY = 1e-5
+"""How unlikely counts must be, if the probabilities are right, for a test to fail."""
 
 
 def first_class(log_probs_n_K_C):
     return log_probs_n_K_C[:, 0, 0].exp()
 
 
-def frequencies(by, k):
+def drawn(by, k):
     log_probs = torch.stack([SCORES, 1 - SCORES], -1).log()[:, None]
     counts = dict.fromkeys(itertools.permutations(range(5), k), 0)
     for seed in range(DRAWS):
         counts[tuple(tn.select(log_probs, tn.Pointwise(first_class), k, optimizer=by, seed=seed).rows.tolist())] += 1
-    return {rows: count / DRAWS for rows, count in counts.items()}
+    return counts
+
+
+def check_counts(counts, probabilities):
+    """The χ² test of Pearson; what is expected less than five times counts as one."""
+    total = sum(counts.values())
+    for outcome, probability in probabilities.items():
+        assert counts[outcome] == 0 or probability > 0, outcome
+    often = [outcome for outcome, probability in probabilities.items() if total * probability >= 5]
+    found = [counts[outcome] for outcome in often]
+    expected = [total * probabilities[outcome] for outcome in often]
+    if total - sum(expected) > 1:
+        found.append(total - sum(found))
+        expected.append(total - sum(expected))
+    statistic = sum((count - mean) ** 2 / mean for count, mean in zip(found, expected, strict=True))
+    assert scipy.stats.chi2.sf(statistic, len(found) - 1) > UNLIKELY, (found, expected)
 
 
 def without_replacement(weights, rows):
@@ -47,9 +68,8 @@ def without_replacement(weights, rows):
 )
 @pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 def test_two_draws_without_replacement(by, weights):
-    for rows, frequency in frequencies(by, 2).items():
-        expected = without_replacement(weights, rows)
-        assert abs(frequency - expected) < 4.5 * math.sqrt(expected * (1 - expected) / DRAWS) + 1e-9
+    counts = drawn(by, 2)
+    check_counts(counts, {rows: without_replacement(weights, rows) for rows in counts})
 
 
 @pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
@@ -62,19 +82,23 @@ def test_every_step_draws_from_the_gains_that_the_batch_has_left():
     for seed in range(DRAWS):
         chosen = tn.select(log_probs, tn.Spread(), 2, optimizer=tn.StepwisePowerSample(), seed=seed)
         counts[tuple(chosen.rows.tolist())] += 1
-    for (first, second), count in counts.items():
+    expected = {}
+    for first, second in counts:
         left = {
             i: min(float(heights[i] ** 2), float((heights[i] - heights[first]) ** 2)) for i in range(3) if i != first
         }
-        expected = float(heights[first] ** 2 / heights.square().sum()) * left[second] / sum(left.values())
-        assert abs(count / DRAWS - expected) < 4.5 * math.sqrt(expected * (1 - expected) / DRAWS) + 1e-9
+        expected[first, second] = (
+            float(heights[first] ** 2 / heights.square().sum()) * left[second] / sum(left.values())
+        )
+    check_counts(counts, expected)
 
 
 def test_random_is_uniform(make_log_probs):
     counts = torch.zeros(24)
-    for seed in range(500):
-        counts[tn.select(make_log_probs(), tn.Random(), 6, seed=seed).rows] += 1
-    assert float((counts / 500 - 6 / 24).abs().max()) < 4.5 * math.sqrt(0.25 * 0.75 / 500)
+    log_probs = make_log_probs()
+    for seed in range(200):
+        counts[tn.select(log_probs, tn.Random(), 6, seed=seed).rows] += 1
+    assert float((counts / 200 - 6 / 24).abs().max()) < 4.5 * math.sqrt(0.25 * 0.75 / 200)
 
 
 @pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")

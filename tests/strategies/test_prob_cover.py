@@ -33,6 +33,7 @@ def test_same_as_by_hand(delta, block, monkeypatch):
         rows.append(row)
 
 
+@pytest.mark.usefixtures("annotations_unchecked")
 def test_ties_are_drawn_whatever_the_order_of_the_pool():
     """Ten copies of one direction, ten of another: either way each of the twenty comes first about equally often."""
     view = state_of(torch.tensor([[1.0, 0.0]] * 10 + [[0.0, 1.0]] * 10), [])
@@ -54,7 +55,7 @@ def test_the_rest_is_drawn():
     view = state_of(torch.tensor([[1.0, 0.0]] * 10 + [[0.0, 1.0]] * 10), [0])
     seen = set()
     for seed in range(4):
-        with pytest.warns(tn.SelectionWarning, match="only 1 of the 5 picks have a positive gain"):
+        with pytest.warns(tn.SelectionWarning, match="only 1 of the 5 rows have a positive gain"):
             found = choose(tn.ProbCover(0.5), view, 5, seed)
         assert int(found.rows[0]) >= 10
         assert found.gains.tolist() == [10, 0, 0, 0, 0]

@@ -3,7 +3,8 @@ import torch
 
 import tonsure as tn
 from pool_states import choose, random_state
-from tonsure.strategies import Searched
+from tonsure.methods import Method
+from tonsure.select import choose_from
 
 
 def test_the_objective_is_made_of_rows_of_the_pool():
@@ -37,9 +38,9 @@ def test_same_as_select_with_all_rows_as_targets(by):
 
 @pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 @pytest.mark.parametrize("by", [None, tn.StochasticGreedy(), tn.PowerSample()])
-def test_an_objective_and_its_optimizer_are_a_strategy(by):
+def test_an_objective_and_its_optimizer_choose_from_a_state(by):
     view = random_state()
-    found = choose(Searched(tn.LargeBatchBALD(), by), view, 6, seed=11)
+    found = choose_from(view, Method(tn.LargeBatchBALD(), by), 6, seed=11)
     expected = tn.select(view.log_probs_n_K_C, tn.LargeBatchBALD(), 6, optimizer=by, seed=11)
     assert found.rows.tolist() == view.unlabeled_rows[expected.rows].tolist()
     assert found.gains.tolist() == expected.gains.tolist()
