@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from tonsure.cli import parse
 from tonsure.errors import RecordError
+from tonsure.experiments import load
 from tonsure.experiments.archive import ENDING, RUNS, pack
 from tonsure.experiments.records import read_records
 from tonsure.report.results import RecordedRun, Results, read_results
@@ -115,7 +115,7 @@ def halves() -> dict[str, str]:
     """Each pool of experiments/default.py, in its order, and the scale that it belongs to."""
     found: dict[str, str] = {}
     for scale in ("choose", "confirm"):
-        for experiment in parse.experiments(HERE / "default.py", scale):
+        for experiment in load.experiments(HERE / "default.py", scale):
             if name := NAME.fullmatch(experiment.name):
                 found.setdefault(name["pool"], scale)
     return found

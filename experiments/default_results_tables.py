@@ -293,16 +293,16 @@ def selection_seconds(trials: Sequence[Trial]) -> Columns:
 
 
 def in_words(trials: Sequence[Trial], default: str | None) -> list[str]:
-    """What the tables say of the method of the best rank, and of the candidate; no more than that."""
+    """The results of the method with the best rank and of the candidate, as sentences."""
     ranked = ranked_of(trials)
     means = mean_ranks(trials, ranked)
     critical = critical_difference(len(ranked), len(trials))
     near = [method for method in ranked[1:] if means[method] - means[ranked[0]] < critical]
     named = ", ".join(near) if len(near) <= 6 else f"{len(near)} of the others"
+    tied = f"statistically tied with it: {named}" if near else "no method is statistically tied with it"
     sentences = [
         f"Of {len(ranked)} methods, {ranked[0]} has the best mean rank over {len(trials)} experiments, "
-        f"{means[ranked[0]]:.2f}. The critical difference of ranks is {critical:.2f}: not told apart from it "
-        f"{'is' if len(near) < 2 else 'are'} {named or 'none'}."
+        f"{means[ranked[0]]:.2f}. The critical difference of ranks is {critical:.2f}; {tied}."
     ]
     for method in dict.fromkeys([ranked[0], *([default] if default else [])]):
         if method == BASELINE:
@@ -313,8 +313,8 @@ def in_words(trials: Sequence[Trial], default: str | None) -> list[str]:
         interval = f" (95% interval {_interval(found)})" if found.has_interval else ""
         wins, ties, losses = wins_ties_losses(trials, method, BASELINE)
         sentences.append(
-            f"{what} {rank}differs from {BASELINE} by {_signed(100 * found.mean, 2)} percent of accuracy{interval}: "
-            f"it is above in {wins} experiments, not told apart in {ties}, and below in {losses}."
+            f"{what} {rank}differs from {BASELINE} by {_signed(100 * found.mean, 2)} percentage points of mean "
+            f"accuracy{interval}: better in {wins} experiments, statistically tied in {ties}, worse in {losses}."
         )
     return sentences
 

@@ -172,7 +172,7 @@ def test_files_that_differ_are_not_overwritten(folder, tmp_path):
     (there / "LBB-seed0.jsonl").unlink()
     append_record(there / "random-seed1.jsonl", {"kind": "round"})
     before = (there / "random-seed1.jsonl").read_bytes()
-    with pytest.raises(InputError, match=rf"{re.escape(str(there))}/random-seed1\.jsonl is there already"):
+    with pytest.raises(InputError, match=rf"{re.escape(str(there))}/random-seed1\.jsonl exists and differs"):
         unpack(path, there)
     assert (there / "random-seed1.jsonl").read_bytes() == before
     assert not (there / "LBB-seed0.jsonl").exists()
@@ -253,5 +253,7 @@ def test_what_comes_out_of_a_thin_archive_goes_into_another(folder, tmp_path):
 def test_nothing_to_pack_and_nowhere_to(folder, tmp_path):
     with pytest.raises(InputError, match=r"absent holds no run to pack"):
         pack(tmp_path / "absent", tmp_path / "toy.jsonl.xz")
-    with pytest.raises(InputError, match=r"toy\.xz is no name of an archive: expected one that ends in \.jsonl\.xz"):
+    with pytest.raises(
+        InputError, match=r"toy\.xz is not the name of an archive: expected a name that ends in \.jsonl\.xz"
+    ):
         pack(folder, Path("toy.xz"))

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from safetensors.torch import save_file
 
 import tonsure as tn
-from tonsure import objectives as tonsure_objectives
 from tonsure import optimizers as tonsure_optimizers
-from tonsure.cli.main import main
+from tonsure.cli.main import app, main
 
 
 def tonsure(*words, cwd=None):
@@ -67,7 +67,7 @@ def test_every_kind_of_file_gives_the_rows_of_select(typed, log_probs, npy, tmp_
         ("dict.pt", ()),
         ("tensors.safetensors", ()),
     ):
-        done = typed("select", tmp_path / name, "--count", 3, *more)
+        done = typed("select", tmp_path / name, "-k", 3, *more)
         assert (done.returncode, done.stderr) == (0, "")
         rows = list(csv.DictReader(done.stdout.splitlines()))
         assert [int(row["row"]) for row in rows] == expected.rows.tolist()
@@ -85,18 +85,93 @@ def test_probabilities_and_logits(typed, log_probs, tmp_path):
         assert [int(row["row"]) for row in csv.DictReader(done.stdout.splitlines())] == expected
 
 
-def test_features_choose_by_facility_location(typed, log_probs, npy, tmp_path):
-    features = np.random.default_rng(0).normal(size=(30, 3))
-    np.save(tmp_path / "features.npy", features)
-    (tmp_path / "labeled.txt").write_text("4\n7\n")
-    among = [row for row in range(30) if row not in (4, 7)]
-    expected = tn.select(log_probs, k=3, features_N_D=features, candidates=among)
-    options = ("--features", tmp_path / "features.npy", "--exclude", tmp_path / "labeled.txt")
-    done = typed("select", npy, "-k", 3, *options)
-    assert [int(row["row"]) for row in csv.DictReader(done.stdout.splitlines())] == expected.rows.tolist()
-    done = typed("select", npy, "-k", 3, *options, "--objective", "bald")
+def rows_of(done):
+    assert (done.returncode, done.stderr) == (0, "")
+    return [int(row["row"]) for row in csv.DictReader(done.stdout.splitlines())]
+
+
+@pytest.fixture
+def features(tmp_path):
+    made = np.random.default_rng(0).normal(size=(30, 3))
+    np.save(tmp_path / "features.npy", made)
+    return made
+
+
+@pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+def test_labels_candidates_and_excluded_rows(typed, log_probs, npy, features, tmp_path):
+    """Labeled rows are not chosen, and cover what is near them; excluded rows are not chosen alone."""
+    labeled, classes = [4, 7, 21], [0, 3, 1]
+    lines = "".join(f"{row},{label}\n" for row, label in zip(labeled, classes, strict=True))
+    (tmp_path / "labels.csv").write_text("row,label\n" + lines)
+    (tmp_path / "labeled.txt").write_text("4\n7\n21\n")
+    (tmp_path / "allowed.txt").write_text("".join(f"{row}\n" for row in range(0, 30, 2)))
+    (tmp_path / "excluded.csv").write_text("rank,row,gain\n1,5,0.1\n2,6,0.1\n")
+    unlabeled = [row for row in range(30) if row not in labeled]
+    for words, options in (
+        (("--labels", "labels.csv"), {"labeled": labeled}),
+        (("--labels", "labeled.txt"), {"labeled": labeled}),
+        (("--labels", "labels.csv", "--method", "ProbCover"), {"labeled": labeled, "labels": classes}),
+        (("--exclude", "labeled.txt"), {"candidates": unlabeled}),
+        (("--candidates", "allowed.txt"), {"candidates": range(0, 30, 2)}),
+        (
+            ("--candidates", "allowed.txt", "--labels", "labels.csv", "--exclude", "excluded.csv"),
+            {"labeled": labeled, "candidates": [row for row in range(0, 30, 2) if row not in (4, 6)]},
+        ),
+    ):
+        method = words[3] if "--method" in words else None
+        expected = tn.select(log_probs, method, 5, features=features, **options)
+        assert rows_of(typed("select", npy, "-k", 5, "--features", "features.npy", *words, cwd=tmp_path)) == (
+            expected.rows.tolist()
+        ), words
+    done = typed("select", npy, "-k", 5, "--features", "features.npy", "--labels", "labeled.txt", "--method", "ProbCover")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "expected no objective" in done.stderr
+    assert "needs the labels of the labeled rows" in done.stderr
+
+
+def test_labels_by_id(typed, log_probs, npy, features, tmp_path):
+    (tmp_path / "ids.txt").write_text("\n".join(f"{row}.png" for row in range(30)))
+    (tmp_path / "labels.csv").write_text("id,label\n21.png,2\n4.png,0\n")
+    words = ("--features", "features.npy", "--ids", "ids.txt", "--labels", "labels.csv", "--method", "CoreSet")
+    expected = tn.select(method="CoreSet", k=3, features=features, labeled=[21, 4], labels=[2, 0])
+    assert rows_of(typed("select", npy, "-k", 3, *words, cwd=tmp_path)) == expected.rows.tolist()
+    for text, message in (
+        ("id,label\n31.png,0\n", "names '31.png' as item 0, counted from 0; expected a name of an item"),
+        ("id,label\n4.png,cat\n", "has the label 'cat' for item 0, counted from 0; expected a class, from 0"),
+        ("id,label\n4.png,0\n4.png,1\n", "names a row twice"),
+        ("name,label\n4.png,0\n", "has the columns name, label"),
+    ):
+        (tmp_path / "labels.csv").write_text(text)
+        done = typed("select", npy, "-k", 3, *words, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert message in done.stderr
+
+
+def test_features_without_predictions(typed, features, tmp_path):
+    expected = tn.select(features=features, k=4).rows.tolist()
+    assert rows_of(typed("select", "-k", 4, "--features", "features.npy", cwd=tmp_path)) == expected
+    assert rows_of(typed("select", "-k", 4, "--features", "features.npy", "--method", "coverage")) == expected
+    done = typed("select", "-k", 4, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "expected a file of predictions, or --features, or both" in done.stderr
+    done = typed("select", "-k", 4, "--features", "features.npy", "--method", "BADGE")
+    assert done.returncode == 2
+    assert "BADGE() needs predictions" in done.stderr
+
+
+def test_a_file_of_scores(typed, features, tmp_path):
+    scores = np.random.default_rng(1).random(30).astype(np.float32)
+    np.save(tmp_path / "scores.npy", scores)
+    assert rows_of(typed("select", "scores.npy", "-k", 4, cwd=tmp_path)) == (-scores).argsort()[:4].tolist()
+    expected = tn.select(scores, k=4, features=features).rows.tolist()
+    assert rows_of(typed("select", "scores.npy", "-k", 4, "--features", "features.npy")) == expected
+    done = typed("select", "scores.npy", "-k", 4, "--method", "LBB")
+    assert done.returncode == 2
+    assert "needs predictions, log-probabilities [N, K, C]" in done.stderr
+
+
+def test_features_choose_by_facility_location(typed, log_probs, npy, features, tmp_path):
+    expected = tn.select(log_probs, k=3, features=features)
+    assert rows_of(typed("select", npy, "-k", 3, "--features", tmp_path / "features.npy")) == expected.rows.tolist()
     np.savez(tmp_path / "two.npz", a=features, b=features)
     done = typed("select", npy, "-k", 3, "--features", tmp_path / "two.npz")
     assert "two.npz holds 2 arrays (a (30, 3), b (30, 3)); expected one alone" in done.stderr
@@ -132,50 +207,53 @@ def test_ids_and_endings(typed, log_probs, npy, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "objective", "by"),
+    ("words", "method", "optimizer"),
     [
-        (["--objective", "entropy"], tn.Pointwise(tn.entropy), None),
-        (["--objective", "Random", "--seed", "5"], tn.Random(), None),
-        (["--objective", "BatchBALD(labelings=64, seed=2)"], tn.BatchBALD(64, 2), None),
-        (["--objective", "LargeBatchBALD(weight=0.5)"], tn.LargeBatchBALD(0.5), None),
-        (["--objective", "bald", "--by", "PowerSample(beta=2.0)"], tn.Pointwise(tn.bald), tn.PowerSample(2.0)),
+        (["--method", "entropy"], tn.Pointwise(tn.entropy), None),
+        (["--method", "Random", "--seed", "5"], tn.Random(), None),
+        (["--method", "BatchBALD(labelings=64, seed=2)"], tn.BatchBALD(64, 2), None),
+        (["--method", "LargeBatchBALD(weight=0.5)"], tn.LargeBatchBALD(0.5), None),
+        (["--method", "bald", "--optimizer", "PowerSample(beta=2.0)"], tn.Pointwise(tn.bald), tn.PowerSample(2.0)),
+        (["--method", "BALD@PowerSample(beta=2.0)"], tn.Pointwise(tn.bald), tn.PowerSample(2.0)),
+        (["--method", "PLBB"], tn.LargeBatchBALD(), tn.PowerSample(5.0)),
+        (["--method", "EPIG"], tn.Targeted(tn.SecondOrderEPIG), None),
     ],
 )
-def test_objectives_and_optimizers_by_name(typed, log_probs, npy, words, objective, by):
+def test_methods_and_optimizers_by_name(typed, log_probs, npy, words, method, optimizer):
     done = typed("select", npy, "-k", 3, *words)
-    expected = tn.select(log_probs, objective, 3, optimizer=by, seed=5 if "--seed" in words else 0)
+    expected = tn.select(log_probs, method, 3, optimizer=optimizer, seed=5 if "--seed" in words else 0)
     assert [int(row["row"]) for row in csv.DictReader(done.stdout.splitlines())] == expected.rows.tolist()
 
 
-def test_an_objective_of_ones_own(npy, tmp_path):
+def test_a_method_of_ones_own(npy, tmp_path):
     (tmp_path / "mine.py").write_text(
         "import torch, tonsure as tn\n"
         "class Last(tn.Objective):\n"
         "    def gain(self, state, notes, items): return torch.ones(len(items)).double()\n"
         "def first(log_probs_n_K_C): return -log_probs_n_K_C[:, 0, 0]\n"
     )
-    done = tonsure("select", npy, "-k", 2, "--objective", "mine:Last", cwd=tmp_path)
+    done = tonsure("select", npy, "-k", 2, "--method", "mine:Last", cwd=tmp_path)
     assert done.stdout == "rank,row,gain\n1,0,1.0\n2,1,1.0\n"
-    assert tonsure("select", npy, "-k", 2, "--objective", "mine:first", cwd=tmp_path).returncode == 0
+    assert tonsure("select", npy, "-k", 2, "--method", "mine:first", cwd=tmp_path).returncode == 0
 
 
 def test_a_warning_is_one_line(npy):
-    done = tonsure("select", npy, "-k", 20, "--objective", "BatchBALD")
+    done = tonsure("select", npy, "-k", 20, "--method", "BatchBALD")
     assert done.returncode == 0
-    assert done.stderr.startswith("warning: 20 posterior samples can tell at most log 20 = 3.00 nats")
+    assert done.stderr.startswith("warning: 20 posterior samples carry at most log 20 = 3.00 nats")
     assert done.stderr.count("\n") == 1
 
 
 BAD = [
-    (["-k", "0"], "k is 0, expected a whole number from 1 to N = 30"),
+    (["-k", "0"], "k is 0, expected a whole number from 1 to 30"),
     (["-k", "31"], "k is 31, expected"),
-    (["-k", "2", "--objective", "largebatchbold"], "did you mean LargeBatchBALD?"),
-    (["-k", "2", "--objective", "BatchBALD(labels=3)"], "unexpected keyword argument 'labels'"),
-    (["-k", "2", "--objective", "BatchBALD(labelings=3)"], "labelings is 3, expected at least 32"),
-    (["-k", "2", "--objective", "BatchBALD(64"], "cannot be read; expected Name or Name(setting=1.5)"),
-    (["-k", "2", "--objective", "no_module:Mine"], "no_module:Mine cannot be imported: No module named 'no_module'"),
-    (["-k", "2", "--objective", "math:pi"], "expected an objective or a function"),
-    (["-k", "2", "--by", "PowerSampel"], "there is no optimizer 'PowerSampel'; did you mean PowerSample?"),
+    (["-k", "2", "--method", "largebatchbold"], "did you mean LargeBatchBALD?"),
+    (["-k", "2", "--method", "BatchBALD(labels=3)"], "unexpected keyword argument 'labels'"),
+    (["-k", "2", "--method", "BatchBALD(labelings=3)"], "labelings is 3, expected at least 32"),
+    (["-k", "2", "--method", "BatchBALD(64"], "cannot be read; expected Name or Name(setting=1.5)"),
+    (["-k", "2", "--method", "no_module:Mine"], "no_module:Mine cannot be imported: No module named 'no_module'"),
+    (["-k", "2", "--method", "math:pi"], "the method is 3.14159"),
+    (["-k", "2", "--optimizer", "PowerSampel"], "there is no optimizer 'PowerSampel'; did you mean PowerSample?"),
     (["-k", "2", "--values", "probs"], "expected probabilities, from 0 to 1"),
     (["-k", "2", "--ids", "29.txt"], "29.txt names 29 items, but the predictions have 30 rows"),
     (["-k", "2", "--ids", "twice.txt"], "twice.txt names 'x' twice, as items 3 and 29"),
@@ -240,7 +318,7 @@ def damaged(folder, log_probs):
 
 def test_bad_files_are_one_message_and_status_2(typed, log_probs, tmp_path):
     for name, message in damaged(tmp_path, log_probs).items():
-        done = typed("select", tmp_path / name, "-k", 2, "--objective", "bald")
+        done = typed("select", tmp_path / name, "-k", 2, "--method", "bald")
         assert done.returncode == 2, name
         assert message in done.stderr, name
         assert done.stderr.count("error: ") == 1
@@ -261,17 +339,44 @@ def test_help_teaches_with_an_example(typed):
         assert "Example:" in done.stdout
 
 
-def test_help_names_all_that_can_be_typed_and_no_more(typed, log_probs, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "160")  # a narrow column cuts long names
-    told = set(re.findall(r"\w+", tonsure("select", "--help").stdout))
-    for package, base in ((tonsure_objectives, tn.Objective), (tonsure_optimizers, tn.Optimizer)):
-        names = {name for name, made in vars(package).items() if isinstance(made, type) and issubclass(made, base)}
-        untyped = {"Pointwise", "Optimizer", "EPIG", "SecondOrderEPIG", "VOptimal"}  # the last three need targets
-        assert names - untyped <= told
+def commands(app, path=()):
+    """The words of every command."""
+    if not hasattr(app, "commands"):
+        return [path]
+    return [path, *(words for name, one in app.commands.items() for words in commands(one, (*path, name)))]
+
+
+@pytest.mark.parametrize("words", commands(typer.main.get_command(app)), ids=" ".join)
+def test_help_fits_a_terminal_of_80_columns(words):
+    """Whole names: nothing is cut."""
+    environment = {**os.environ, "COLUMNS": "80", "TERMINAL_WIDTH": "80"}
+    command = [sys.executable, "-m", "tonsure", *words, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "…" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    found = typer.main.get_command(app)
+    for word in words:
+        found = found.commands[word]
+    for parameter in found.params:
+        for name in (*parameter.opts, *parameter.secondary_opts):
+            if name.startswith("--"):
+                assert re.search(rf"(?<![\w-]){name}(?![\w-])", done.stdout), name
+
+
+def test_help_names_all_methods(typed, log_probs, tmp_path):
+    told = tonsure("select", "--help").stdout
+    text = " ".join(re.sub(r"[│╭╮╰╯─]", " ", told).split())
+    for name in tn.METHODS:
+        assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text), name
+    optimizers = {value for value in vars(tonsure_optimizers).values() if isinstance(value, type)} - {tn.Optimizer}
+    for optimizer in optimizers:
+        assert optimizer.__name__ in text
     np.save(tmp_path / "p.npy", log_probs.numpy())
-    done = typed("select", tmp_path / "p.npy", "-k", 1, "--objective", "EPIG")
-    assert done.returncode == 2
-    assert "there is no objective 'EPIG'" in done.stderr
+    for name in ("VOptimal", "Pointwise", "Targeted"):  # which need an argument that cannot be typed
+        done = typed("select", tmp_path / "p.npy", "-k", 1, "--method", name)
+        assert done.returncode == 2
+        assert f"there is no method '{name}'" in done.stderr
 
 
 def test_run_and_report(tmp_path):
@@ -321,10 +426,10 @@ def model(network=network):
     return tn.MCDropout(network(), samples=2, training=tn.Training(iterations=2))
 
 def experiment(scale):
-    until = {"full": 30, "small": 20}[scale]
+    labels = {"full": 30, "small": 20}[scale]
     return [
-        dataclasses.replace(small_experiment.experiment, name=f"digits-{batch}", model=model, batch=batch, max_labels=until)
-        for batch in (5, 10)
+        dataclasses.replace(small_experiment.experiment, name=f"digits-{k}", model=model, k=k, max_labels=labels)
+        for k in (5, 10)
     ]
 """
 OTHER_NETWORKS = """
@@ -356,12 +461,12 @@ def test_a_scale_some_experiments_and_their_folders(typed, scaled):
     done = typed("run", "scaled.py", "--scale", "small", "--seeds", 1, "--methods", "random", cwd=scaled)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
-        "The records of 2 experiments are in runs, in a folder for each; `tonsure report runs/digits-5` shows those of "
+        "The records of 2 experiments are in runs, one subfolder per experiment; `tonsure report runs/digits-5` shows "
         "the first.\n"
     )
     found = headers(scaled / "runs")
     assert list(found) == ["digits-10/random-seed0.jsonl", "digits-5/random-seed0.jsonl"]
-    assert "until = 20" in found["digits-5/random-seed0.jsonl"]["text"]
+    assert "max_labels = 20" in found["digits-5/random-seed0.jsonl"]["text"]
     typed("run", "scaled.py", "--only", "*-10", "--seeds", 1, "--methods", "random", "--out", "mine", cwd=scaled)
     found = headers(scaled / "mine")
     assert list(found) == ["digits-10/random-seed0.jsonl"]
@@ -405,21 +510,21 @@ def test_several_jobs_and_a_run_that_fails(typed, scaled):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["scaled.py", "--scale", "tiny"], "scaled.py makes no experiment of the scale 'tiny': KeyError: 'tiny'"),
+        (["scaled.py", "--scale", "tiny"], "scaled.py has no experiment at the scale 'tiny': KeyError: 'tiny'"),
         (
             ["plain.py", "--scale", "small"],
-            "plain.py makes its `experiment` at one scale, so there is none for 'small'",
+            "plain.py has an `experiment` at one scale only, not at 'small'",
         ),
         (["scaled.py", "--only", "*-10,*-7"], "there is no experiment '*-7'; there are digits-5, digits-10"),
         (["scaled.py", "--methods", "LBB"], "no experiment has a method 'LBB'; there are random, PLBB"),
-        (["scaled.py", "--seeds", "0"], "0 seeds were asked for, expected at least 1"),
+        (["scaled.py", "--seeds", "0"], "the number of seeds is 0, expected at least 1"),
         (["scaled.py", "--jobs", "0"], "jobs is 0, expected at least 1"),
         (["scaled.py", "--network", "wide"], "the network 'wide' is None, expected my_module:make_network"),
         (["scaled.py", "--network", "other_networks:size"], "the network 'other_networks:size' is 48, expected"),
         (["scaled.py", "--network", "other_networks:none"], "other_networks:none cannot be imported"),
         (["plain.py", "--network", "other_networks:wide"], "the model of experiment small takes no `network`"),
-        (["twice.py"], "twice.py makes two experiments named 'small'"),
-        (["number.py"], "number.py makes no `experiment`: expected experiment = tonsure.Experiment(…), a sequence"),
+        (["twice.py"], "twice.py has two experiments named 'small'"),
+        (["number.py"], "number.py has no `experiment`: expected experiment = tonsure.Experiment(…), a sequence"),
     ],
 )
 def test_experiments_that_cannot_be_run(typed, scaled, words, message):
@@ -463,7 +568,7 @@ def test_progress_is_shown_on_a_terminal(tmp_path):
     ("words", "message"),
     [
         (["run", "absent.py"], "absent.py is no file"),
-        (["run", "empty.py"], "empty.py makes no `experiment`"),
+        (["run", "empty.py"], "empty.py has no `experiment`"),
         (["run", "empty.py", "--seeds", "many"], "Invalid value for '--seeds'"),
         (["report", "."], "error: "),
         (["report", "absent"], "error: "),

@@ -121,7 +121,7 @@ def test_first_accuracies_that_are_not_equal_are_told(page, reading, runs, tmp_p
     run = runs / "toy-dropout-20" / "BALD-seed0.jsonl"
     run.write_text(run.read_text().replace('"accuracy":0.4,', '"accuracy":0.43,'))
     text = page.write_page(runs, tmp_path / "docs", half_of=HALVES).read_text()
-    assert "which should be equal, are up to 0.0300 apart" in text
+    assert "should be equal; they differ by up to 0.0300" in text
 
 
 def test_areas_and_likelihoods_by_hand(tables, trials):
@@ -284,8 +284,8 @@ def test_what_is_not_finished_is_left_out_and_named(page, tables, reading, runs,
     # BALD minus random: 0.02, -0.01 and 0 under the seeds of the one, zero in the other, nothing in the third.
     assert tables.difference(kept, tables.mean_accuracy, "BALD", "random").mean == pytest.approx(0.01 / 6)
     text = page.write_page(runs, tmp_path / "docs", half_of=HALVES, incomplete=True).read_text()
-    assert "Not ranked, as not in every experiment: BALD (in 2 of 3)." in text
-    assert "**Left out**, as not finished:" in text
+    assert "Not ranked, because not run in every experiment: BALD (in 2 of 3)." in text
+    assert "**Left out**, because not finished:" in text
     assert "- of toy-dropout-20: unfinished: BALD (seed 3)" in text
 
 
@@ -318,7 +318,7 @@ def test_other_records_are_refused(reading, runs, tmp_path):
     for seed in range(3):
         (runs / "toy-dropout-20" / f"short-seed{seed}.jsonl").unlink()
     other = write_run(runs / "toy-dropout-20", "BALD", 3, [0.4], experiment="toy-dropout-20", text="other")
-    with pytest.raises(InputError, match="are of two experiments, as their 'text' differs"):
+    with pytest.raises(InputError, match="are of two experiments: their 'text' differs"):
         reading.read_evidence(runs, HALVES)
     other.unlink()
     (runs / "toy-dropout-20").rename(runs / "toy-dropout-30")
@@ -350,11 +350,11 @@ def test_cliques_by_hand(pictures):
 
 def test_the_page_holds_every_experiment(page, runs, tmp_path):
     text = page.write_page(runs, tmp_path / "docs", half_of=HALVES, default="margin").read_text()
-    assert text.startswith("<!-- Made from docs/default/ by `python experiments/default_results.py`.")
+    assert text.startswith("<!-- Generated from docs/default/ by `python experiments/default_results.py`.")
     for told in (
         "2 experiments on 2 pools, with 3 methods: BALD, margin, random.",
         "BALD has the best mean rank over 2 experiments, 1.75.",
-        "margin, the candidate for the default, has the mean rank 2.00, and differs from random by +0.00 percent",
+        "margin, the candidate for the default, has the mean rank 2.00, and differs from random by +0.00 percentage",
         "| [far-away](#far-away) | confirm | ensemble | 100 | 20 | 3 | Toy: 100 gray pictures. |",
         "- Machine: 2 cores",
         "- Commit: abc123",
@@ -363,11 +363,11 @@ def test_the_page_holds_every_experiment(page, runs, tmp_path):
         "| margin | **+5.00 ▲** | +5.00 ▲<br>[+5.00, +5.00] |",
         "### Against random",
         "### Against margin",
-        "no more than the start: far-away-ensemble-100.",
+        "not better than the initial accuracy: far-away-ensemble-100.",
     ):
         assert told in text
     assert "Left out" not in text
-    assert "which should be equal" not in text
+    assert "should be equal" not in text
     rows = re.findall(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE)
     assert len(rows) == 1 + 2 + 2 + 2 + 3
     assert all(len({row.count(" | ") for row in table.splitlines()}) == 1 for table in rows)
@@ -429,20 +429,20 @@ def test_the_best_of_each_kind_in_each_situation(page, reading, runs):
 def test_what_was_asked_of_a_default(page, reading, runs):
     trials = reading.read_evidence(runs, HALVES).trials
     told = " ".join(page.goals(trials, "margin"))
-    assert "every experiment: 1 of 2; a method is above in far-away-ensemble-100." in told
-    assert "The best mean rank: 2.00, of the others at best 1.75." in told
+    assert "every experiment: 1 of 2; another method is better in far-away-ensemble-100." in told
+    assert "The best mean rank: 2.00; the best of the others is 1.75." in told
     # 0.751 is more than random reaches, which ends at 0.7.
     assert "pairs" not in told
     assert "30% fewer" not in told
     (runs / "full_supervision.txt").write_text(SUPERVISION.replace("0.790", "0.650"))
     told = " ".join(page.goals(reading.read_evidence(runs, HALVES).trials, "margin"))
-    assert "to 90% of the gap: +" in told
-    assert "by 3 pairs of runs that both get there, of 3. In 0 more margin gets there and random does not" in told
+    assert "to close 90% of the gap: +" in told
+    assert "over the 3 of 3 pairs of runs in which both do. In 0 more pairs margin alone does" in told
     (runs / "full_supervision.txt").write_text(SUPERVISION.replace("0.790", "0.745"))
     told = " ".join(page.goals(reading.read_evidence(runs, HALVES).trials, "margin"))
     # 0.7105: margin ends at 0.76, 0.78 and 0.74; random at 0.7, 0.72 and 0.68.
     told_of_three = (
-        "by 1 pair of runs that both get there, of 3. In 2 more margin gets there and random does not, in 0 "
+        "over the 1 of 3 pairs of runs in which both do. In 2 more pairs margin alone does, in 0 random alone."
     )
     assert told_of_three in told
 
@@ -486,13 +486,13 @@ def test_what_might_mend_the_candidate_is_compared_with_it_where_it_is_behind(pa
     assert tables.only_above(two, "random") == ["half"]
     assert tables.only_above(two, "half") == []
     text = page.write_page(runs, tmp_path / "docs", half_of=HALVES, default="margin").read_text()
-    assert "is [below](#what-might-mend-margin)." in text.split("## What was run")[0]
-    section = text.split("## What might mend margin\n")[1].split("\n## ")[0]
+    assert "are [below](#variants-of-margin)." in text.split("## What was run")[0]
+    section = text.split("## Variants of margin\n")[1].split("\n## ")[0]
     assert "on toy in batches of 20, 100;" in section
     assert "| half | −4.67 ▼<br>[−6.00, −3.00] | +10.00 ▲" in section
-    assert "and below it nowhere: none of these." in section
+    assert "and worse in none: no variant." in section
     without = page.write_page(runs, tmp_path / "docs", half_of=HALVES).read_text()
-    assert "might mend" not in without
+    assert "Variants of" not in without
 
 
 def test_what_might_mend_it_runs_beside_what_it_is_compared_with(page):
@@ -523,10 +523,10 @@ def test_methods_without_a_run_are_named_once(reading, runs):
 
 def test_candidates_of_the_choosing_half_alone_are_said_and_have_no_row_where_they_never_ran(page, runs, tmp_path):
     text = page.write_page(runs, tmp_path / "docs", half_of=HALVES).read_text()
-    assert "SearchSpace too" not in text
+    assert "Candidates that were not chosen" not in text
     write_experiment(runs, "toy-dropout-20", EPIG=ABOVE)
     text = page.write_page(runs, tmp_path / "docs", half_of=HALVES).read_text()
-    assert "SearchSpace too, on the choosing half\nalone, as what is not chosen has nothing to confirm: EPIG." in text
+    assert "Candidates that were not chosen\nwere run on the choosing half only: EPIG." in text
     assert "| EPIG | +5.00 ▲ ≈ |" in text.split("### Batches of 20")[1].split("### Batches of 100")[0]
     assert "EPIG" not in text.split("### Batches of 100")[1].split("## Over all experiments")[0]
 

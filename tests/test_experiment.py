@@ -186,9 +186,9 @@ def test_counts_that_make_no_experiment(change):
 
 @pytest.mark.parametrize("name", ["radius 1/4", "..", "", "a\\b"])
 def test_names_of_which_no_file_can_be_made(name):
-    with pytest.raises(tn.InputError, match=rf"experiment small: the method {re.escape(repr(name))} is part of where"):
+    with pytest.raises(tn.InputError, match=rf"experiment small: the method {re.escape(repr(name))} cannot name a file"):
         dataclasses.replace(SMALL, methods={name: tn.Method(tn.Random())})
-    with pytest.raises(tn.InputError, match=rf"the name {re.escape(repr(name))} is part of where records are kept"):
+    with pytest.raises(tn.InputError, match=rf"the name {re.escape(repr(name))} cannot name a file of records"):
         dataclasses.replace(SMALL, name=name)
 
 
@@ -224,9 +224,9 @@ def test_seeds_in_their_order():
     assert list(named.first_seeds()) == [7, 3, 5]
     assert list(SMALL.first_seeds(5)) == [0, 1, 2, 3, 4]
     assert list(SMALL.first_seeds()) == [0, 1, 2]
-    with pytest.raises(tn.InputError, match="4 seeds were asked for, but experiment small has 3"):
+    with pytest.raises(tn.InputError, match="the number of seeds is 4, but experiment small has 3"):
         named.first_seeds(4)
-    with pytest.raises(tn.InputError, match="0 seeds were asked for"):
+    with pytest.raises(tn.InputError, match="the number of seeds is 0"):
         SMALL.first_seeds(0)
 
 
@@ -297,7 +297,7 @@ def test_a_bug_is_no_failure_and_names_its_run(tmp_path):
     ("change", "message"),
     [
         ({"validation": 1297}, r"validation set of 1,297 was asked for, but there are 1,297 training items"),
-        ({"validation": 1290}, "experiment small begins with 10 labels, of a pool of 7"),
+        ({"validation": 1290}, "experiment small starts with 10 labels, but its pool has 7 items"),
     ],
 )
 def test_what_stops_every_run_is_said_before_any(tmp_path, change, message):

@@ -85,7 +85,7 @@ def test_a_bug_in_a_process_names_its_run_and_its_line():
 
 
 def test_a_process_that_is_killed_is_said():
-    with pytest.raises(ExperimentError, match="one of 2 processes was killed, perhaps for want of memory"):
+    with pytest.raises(ExperimentError, match="one of 2 processes was killed, perhaps because memory ran out"):
         run_all(RUNS, partial(give, be_killed), jobs=2)
     assert multiprocessing.active_children() == []
 

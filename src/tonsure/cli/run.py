@@ -1,4 +1,4 @@
-"""tonsure run and tonsure report: experiments, and one page of their results."""
+"""The commands ``tonsure run`` and ``tonsure report``."""
 
 import webbrowser
 from functools import partial
@@ -10,8 +10,8 @@ import typer
 from tonsure.experiments import load
 
 EPILOG = (
-    "Example: tonsure run experiments/digits.py --seeds 3 && tonsure report runs/digits --open. If it is interrupted, the "
-    "same command continues."
+    "Example: tonsure run experiments/digits.py --seeds 3 && tonsure report runs/digits --open. The same "
+    "command resumes an interrupted run."
 )
 
 
@@ -20,30 +20,34 @@ def run(
         Path,
         typer.Argument(help="A Python file with an `experiment`, a list of them, or a function of the scale."),
     ],
-    scale: Annotated[str, typer.Option(help="What the function of the file is called with.")] = load.FULL,
+    scale: Annotated[str, typer.Option(help="The argument of the function of the file.")] = load.FULL,
     only: Annotated[
-        str | None, typer.Option(help="Only these experiments of the file, separated by commas: mnist,*-10.")
+        str | None, typer.Option(help="Run only these experiments of the file, separated by commas: mnist,*-10.")
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(help="How many: the first of the experiment's, by default all, or 0, 1, …, by default 3."),
+        typer.Option(
+            help="The number of seeds: the first ones of the experiment (default: all), or 0, 1, … (default: 3)."
+        ),
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(help="Only these, separated by commas, where an experiment has them.")
+        str | None, typer.Option(help="Run only these methods, separated by commas, in the experiments that have them.")
     ] = None,
     network: Annotated[
         str | None,
-        typer.Option(help="my_module:make_network, given to the experiment's model in place of its own network."),
+        typer.Option(help="my_module:make_network: replaces the network of the model of the experiment."),
     ] = None,
-    jobs: Annotated[int, typer.Option(help="How many runs at once, in so many processes.")] = 1,
+    jobs: Annotated[int, typer.Option(help="The number of runs at a time, each in its own process.")] = 1,
     out: Annotated[
         Path | None,
-        typer.Option(help="The folder of records, by default runs/NAME; of a file of several, the folder of theirs."),
+        typer.Option(
+            help="The folder of records (default: runs/NAME); for several experiments, the folder of their folders."
+        ),
     ] = None,
 ) -> None:
-    """Run experiments, seed by seed and method by method; go on where they were interrupted.
+    """Run experiments, seed by seed and method by method, and resume interrupted runs.
 
-    A run that fails does not stop the others: what went wrong is said at the end.
+    A run that fails does not stop the others; failures are listed at the end.
     """
     from tonsure.experiments.experiment import run_several
 
@@ -59,8 +63,8 @@ def run(
         typer.echo(f"The records are in {first}; `tonsure report {first}` shows them.")
     else:
         typer.echo(
-            f"The records of {len(planned)} experiments are in {folder}, in a folder for each; `tonsure report "
-            f"{first}` shows those of the first."
+            f"The records of {len(planned)} experiments are in {folder}, one subfolder per experiment; `tonsure report "
+            f"{first}` shows the first."
         )
 
 
@@ -68,7 +72,7 @@ def report(
     folder: Annotated[Path, typer.Argument(help="The folder of records, such as runs/digits.")],
     open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
-    """Make one HTML file of an experiment's records: curves, tables, and pictures of what was chosen."""
+    """Write an HTML report of the records of an experiment: curves, tables, and pictures of the selected items."""
     from tonsure.report.html import write_report
 
     path = write_report(folder)

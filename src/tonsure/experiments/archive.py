@@ -1,9 +1,9 @@
-"""Archives: all runs of an experiment in one small file, to be kept beside the code.
+"""Archives: all runs of an experiment in one small file.
 
-An archive is ``NAME.jsonl.xz``: JSON lines under xz, the runs one after the other in the order of their file names,
-each beginning with its header, of kind "experiment". The same runs give the same bytes. To be small, gains keep five
-significant digits and seconds four; all else stands as it was recorded. A run is resumed from its rows and labels, so
-one that comes out of an archive goes on as it would have without.
+An archive ``NAME.jsonl.xz`` contains JSON lines, compressed with xz: the runs in the order of their file names, each
+starting with its header, of kind "experiment". The same runs give the same bytes. Gains are rounded to five significant
+digits and seconds to four; everything else is unchanged. A run is resumed from its rows and labels, so an unpacked run
+continues as the original would.
 """
 
 import lzma
@@ -18,24 +18,24 @@ from tonsure.experiments.records import Record, as_line, names_a_file, parse_lin
 
 ENDING = ".jsonl.xz"
 RUNS = "*-seed*.jsonl"
-"""What the files of runs are called in their folder."""
+"""The pattern of the files of runs in their folder."""
 GAIN_DIGITS = 5
 SECONDS_DIGITS = 4
 
 
 def pack(folder: Path, path: Path, *, thin: bool = False) -> None:
-    """Writes the runs recorded in ``folder``, finished or not, into the archive ``path``.
+    """Writes all runs recorded in ``folder``, finished or not, to the archive ``path``.
 
     Args:
-        thin: of finished runs, how many rows were chosen stands in the place of the rows, and their labels and gains
-            are left out: enough for every curve and table, at a tenth of the size. To know the rows, run it again.
+        thin: replaces the rows of finished runs by their number and leaves out labels and gains, which makes the
+            archive about ten times smaller. All curves and tables can still be made.
 
     Raises:
-        InputError: no run is recorded there, or ``path`` does not end in ``.jsonl.xz``.
-        RecordError: a file is damaged, has not one header, at its beginning, or has not the name of its run.
+        InputError: the folder has no runs, or ``path`` does not end in ``.jsonl.xz``.
+        RecordError: a file is damaged, does not have exactly one header as its first line, or has the wrong name.
     """
     if not path.name.endswith(ENDING):
-        raise InputError(f"{path} is no name of an archive: expected one that ends in {ENDING}")
+        raise InputError(f"{path} is not the name of an archive: expected a name that ends in {ENDING}")
     runs = [records for file in sorted(folder.glob(RUNS)) if (records := _run(file))]
     if not runs:
         raise InputError(f"{folder} holds no run to pack: expected files <method>-seed<seed>.jsonl")
@@ -48,27 +48,27 @@ def pack(folder: Path, path: Path, *, thin: bool = False) -> None:
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Writes the files of the runs into ``folder``, as ``tonsure run`` would go on with them.
+    """Writes the files of the runs to ``folder``, where ``tonsure run`` can continue them.
 
     Raises:
-        InputError: a file of a run is there already, and differs; then nothing is written.
+        InputError: a file of a run exists and differs; then nothing is written.
         RecordError: as ``read_archive``.
     """
     files = {folder / name: _lines(records) for name, records in read_archive(path).items()}
     for file, content in files.items():
         if file.exists() and file.read_bytes() != content:
-            raise InputError(f"{file} is there already, and is not as in {path}: move it away, or give another folder")
+            raise InputError(f"{file} exists and differs from that in {path}: move it away, or choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
         write_file(file, partial(Path.write_bytes, data=content))
 
 
 def read_archive(path: Path) -> dict[str, list[Record]]:
-    """File name of a run -> its records, header first, in the order of the archive.
+    """The records of each run by file name, header first, in the order of the archive.
 
     Raises:
-        RecordError: no such file, no xz file or one cut short, a line that is no JSON object, no header at the
-            beginning, a header without a method and a seed that can name a file, or two of the same run.
+        RecordError: the file is missing, damaged or cut short; a line is not a JSON object; the first line is not a
+            header; a header has no valid method and seed; or a run occurs twice.
     """
     runs: dict[str, list[Record]] = {}
     records: list[Record] = []
@@ -88,7 +88,7 @@ def read_archive(path: Path) -> dict[str, list[Record]]:
 
 
 def _run(file: Path) -> list[Record]:
-    """The records of one file; none where its first line was never completed."""
+    """The records of one file; none if its first line is incomplete."""
     records = read_records(file)
     headers = [number for number, record in enumerate(records, start=1) if record.get("kind") == "experiment"]
     if records and headers != [1]:

@@ -1,4 +1,4 @@
-"""The data of an experiment: loaded once, checked, and divided into pool, validation set and test set."""
+"""The data of an experiment: loaded, checked, and divided into pool, validation set and test set."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -12,16 +12,16 @@ from tonsure.errors import InputError
 from tonsure.loop.labels import balanced_rows
 
 KEPT = 2
-"""So many datasets stay in memory: experiments on the same one follow one another."""
+"""The number of datasets kept in memory, for consecutive experiments on the same dataset."""
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What one run needs.
+    """The data of one run.
 
     Attributes:
         dataset: its training items are the pool.
-        validation: inputs and labels that were set aside, or None.
+        validation: inputs and labels that are not in the pool, or None.
     """
 
     dataset: Dataset
@@ -29,7 +29,7 @@ class Data:
 
 
 class Datasets:
-    """Loads data, and keeps the last ones; loaders that print alike load alike."""
+    """Loads data and keeps the last ones. Loaders with the same repr are taken to load the same data."""
 
     def __init__(self) -> None:
         self._loaded: OrderedDict[tuple[str, int], Data] = OrderedDict()
@@ -46,10 +46,10 @@ class Datasets:
 
 
 def load_data(loader: Loader, validation: int = 0) -> Data:
-    """The data of ``loader``, of whose training items ``validation`` are set aside, class by class as many.
+    """The data of ``loader``, with ``validation`` of its training items set aside, balanced over classes.
 
     Raises:
-        InputError: a label is no class, or the validation set leaves no pool.
+        InputError: a label is not a class, or the validation set leaves no pool.
     """
     dataset = loader.load()
     _check_labels(dataset, "training", dataset.train_labels)

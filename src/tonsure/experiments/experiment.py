@@ -22,20 +22,24 @@ def run(
     methods: Sequence[str] | None = None,
     jobs: int = 1,
 ) -> None:
-    """Runs what has not been run yet, seed by seed, into ``folder``, one file for each method and seed.
+    """Runs an experiment, seed by seed; records go to ``folder``, one file for each method and seed.
 
-    A run that was interrupted, at any moment, goes on after its last whole line, to the records that it would have
-    had; several processes may share a folder.
+    Finished runs are not repeated. An interrupted run continues after its last complete line and gives the same
+    records. Several processes may share a folder.
 
     Args:
-        jobs: how many runs at once, each in a process of its own. These import what the experiment is made of, as
-            ``multiprocessing`` does: a script that calls this needs its ``if __name__ == "__main__":``.
+        experiment: the experiment.
+        folder: of the records; created if needed.
+        seeds: of the runs, in this order.
+        methods: the names of some methods; None is all of them.
+        jobs: the number of runs at a time, each in its own process. The processes import the parts of the experiment,
+            as with ``multiprocessing``: a script that calls this needs ``if __name__ == "__main__":``.
 
     Raises:
-        InputError: there is no such method, the data are not fit for the experiment, or it cannot be sent to other
-            processes.
-        ExperimentError: runs failed; all others are done. A training diverged, say, or a file of records is damaged
-            in its middle, was made by another experiment, or is being written by another process.
+        InputError: a method does not exist, the data do not suit the experiment, or the experiment cannot be sent to
+            other processes.
+        ExperimentError: some runs failed, for example because training diverged, or a file of records is damaged,
+            belongs to another experiment, or is being written by another process. All other runs are done.
         MissingExtraError: filelock is not installed (the extra ``experiments``).
     """
     make: Callable[[], Sequence[Experiment]] = partial(list, [experiment])
@@ -58,11 +62,13 @@ def run_several(
     methods: Sequence[str] | None = None,
     jobs: int = 1,
 ) -> None:
-    """Runs experiments of different names, each with its own folder and seeds: first all with their first seed.
+    """Runs several experiments, first all with their first seed, then all with their second, and so on.
 
     Args:
-        methods: only these; an experiment that lacks one of them goes without.
-        make: called once in each process, gives these experiments there; picklable if there are several jobs.
+        planned: experiments with different names, each with its folder and seeds.
+        make: returns these experiments; called once in each process, so it must be picklable if ``jobs`` is above 1.
+        methods: the names of some methods, of which an experiment may lack some; None is all of them.
+        jobs: as for ``run``.
 
     Raises:
         InputError, ExperimentError, MissingExtraError: as ``run`` does.
@@ -71,7 +77,7 @@ def run_several(
         raise InputError(f"jobs is {jobs}, expected at least 1")
     datasets = _checked([experiment for experiment, _, _ in planned], methods)
     if jobs > 1:
-        datasets = Datasets()  # every process loads its own: these may go
+        datasets = Datasets()  # every process loads its own, so these need not be kept
     by_place = [
         (place, Run(experiment.name, name, seed, experiment.rounds, recorded(folder, name, seed)))
         for experiment, folder, seeds in planned
@@ -85,7 +91,7 @@ def run_several(
 
 
 def _checked(experiments: Sequence[Experiment], methods: Sequence[str] | None) -> Datasets:
-    """Whatever would stop all runs of an experiment is said before anything runs; the data that were loaded for it."""
+    """Checks the experiments before anything runs, and returns the data that were loaded for it."""
     known = list(dict.fromkeys(name for experiment in experiments for name in experiment.methods))
     for name in methods or ():
         if name not in known:
@@ -95,13 +101,14 @@ def _checked(experiments: Sequence[Experiment], methods: Sequence[str] | None) -
         total = len(datasets(experiment.dataset, experiment.validation).dataset.train_labels)
         if experiment.initial_labels > total:
             raise InputError(
-                f"experiment {experiment.name} begins with {experiment.initial_labels:,} labels, of a pool of {total:,}"
+                f"experiment {experiment.name} starts with {experiment.initial_labels:,} labels, but its pool has "
+                f"{total:,} items"
             )
     return datasets
 
 
 class _Start:
-    """Starts the runs of experiments: all that a process keeps between two of them."""
+    """Starts runs; keeps what a process shares between runs."""
 
     def __init__(
         self, make: Callable[[], Sequence[Experiment]], folders: Mapping[str, Path], datasets: Datasets

@@ -17,38 +17,38 @@ from tonsure.methods import imported, parsed
 from tonsure.models import BayesianModel
 
 FULL = "full"
-"""The scale of an experiment that has no other."""
+"""The default scale."""
 
 
 def experiments(file: Path, scale: str = FULL, network: str | None = None) -> list[Experiment]:
-    """The ``experiment`` of a Python file: one, a sequence, or a function from a scale to either.
+    """The experiments of a Python file, whose ``experiment`` is one, a sequence, or a function of the scale.
 
     Args:
-        scale: what the function is called with.
-        network: given to every model as its ``network``; as ``my_module:make_network``.
+        scale: the argument of the function.
+        network: replaces the ``network`` of every model, as ``my_module:make_network``.
 
     Raises:
-        InputError: there is no such file, it makes none, has no such scale, or a model takes no network.
+        InputError: the file does not exist, has no experiment or not this scale, or a model takes no network.
     """
     made = _of_scale(file, scale)
     found = list(made) if isinstance(made, Sequence) and not isinstance(made, str) else [made]
     if not found or not all(isinstance(one, Experiment) for one in found):
         raise InputError(
-            f"{file} makes no `experiment`: expected experiment = tonsure.Experiment(…), a sequence of them, or a "
-            f"function of the scale that gives either; found {made!r}"
+            f"{file} has no `experiment`: expected experiment = tonsure.Experiment(…), a sequence of them, or a "
+            f"function of the scale that returns either; found {made!r}"
         )
     names = [one.name for one in found]
     for place, name in enumerate(names):
         if name in names[:place]:
-            raise InputError(f"{file} makes two experiments named {name!r}")
+            raise InputError(f"{file} has two experiments named {name!r}")
     return found if network is None else [_with_network(one, network) for one in found]
 
 
 def only(found: Sequence[Experiment], patterns: str) -> list[Experiment]:
-    """Those that one of the patterns names, in their own order: ``mnist,*-dropout-10``.
+    """The experiments whose name matches a pattern, such as ``mnist,*-dropout-10``, in their own order.
 
     Raises:
-        InputError: a pattern names none.
+        InputError: a pattern matches none.
     """
     chosen: set[str] = set()
     for pattern in patterns.split(","):
@@ -67,10 +67,10 @@ def _of_scale(file: Path, scale: str) -> Any:
             return made(scale)
         except (ValueError, KeyError) as error:  # an InputError is a ValueError
             what = f"KeyError: {error}" if isinstance(error, KeyError) else error
-            raise InputError(f"{file} makes no experiment of the scale {scale!r}: {what}") from error
+            raise InputError(f"{file} has no experiment at the scale {scale!r}: {what}") from error
     if scale != FULL:
         raise InputError(
-            f"{file} makes its `experiment` at one scale, so there is none for {scale!r}; expected a function: "
+            f"{file} has an `experiment` at one scale only, not at {scale!r}; expected a function: "
             "def experiment(scale)"
         )
     return made
@@ -78,15 +78,17 @@ def _of_scale(file: Path, scale: str) -> Any:
 
 def _run_file(file: Path) -> ModuleType:
     if not file.is_file():
-        raise InputError(f"{file} is no file; expected a Python file that makes one `experiment`")
-    name = f"experiment_{file.stem}"  # by its own name it might stand in the way of a library
+        raise InputError(f"{file} is not a file; expected a Python file with an `experiment`")
+    name = f"experiment_{file.stem}"  # its own name might hide that of a library
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise InputError(f"{file} is no Python file")
+        raise InputError(f"{file} is not a Python file")
     folder = str(file.parent.resolve())
     if folder not in sys.path:
-        sys.path.insert(0, folder)  # as for any script, so that one experiment may build on another
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)  # where the source of a class is looked for
+        sys.path.insert(0, folder)  # as for a script, so that experiments can import one another
+    sys.modules[name] = module = importlib.util.module_from_spec(
+        spec
+    )  # where ``inspect`` looks for the source of a class
     spec.loader.exec_module(module)
     return module
 
@@ -96,7 +98,7 @@ def _with_network(found: Experiment, text: str) -> Experiment:
     make = imported(name) if ":" in name else None
     if not callable(make):
         raise InputError(
-            f"the network {text!r} is {make!r}, expected my_module:make_network, a function that gives one"
+            f"the network {text!r} is {make!r}, expected my_module:make_network, a function that returns a network"
         )
     if "network" not in inspect.signature(found.model).parameters:
         raise InputError(f"the model of experiment {found.name} takes no `network`; expected def model(network=…)")

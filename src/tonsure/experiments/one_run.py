@@ -1,4 +1,4 @@
-"""One run: one method under one seed, each round on the disk before it is given out."""
+"""One run: one method with one seed. Each round is written to disk before it is yielded."""
 
 import itertools
 import warnings
@@ -26,15 +26,15 @@ from tonsure.models.predict import predict
 from tonsure.seeding import seeded
 
 PICTURED = 2
-"""The batches of so many first rounds are kept as pictures."""
+"""The number of first rounds whose batches are kept as pictures."""
 
 
 def run_one(experiment: Experiment, data: Data, folder: Path, name: str, seed: int) -> Iterator[Record]:
-    """The records of one method under one seed, each on the disk before it is given out.
+    """Yields the records of one method with one seed, each after it was written to disk.
 
     Raises:
-        TonsureError: as ``fit``, ``predict`` and ``select`` do, with the round as a note; or because of the file of
-            records, as ``run`` says.
+        TonsureError: as ``fit``, ``predict`` and ``select``, with the round as a note; or as ``run``, because of the file of
+            records.
     """
     path, dataset = _path(folder, name, seed), data.dataset
     with locked(path):
@@ -82,10 +82,10 @@ def run_one(experiment: Experiment, data: Data, folder: Path, name: str, seed: i
 
 
 def recorded(folder: Path, name: str, seed: int) -> int:
-    """How many rounds of a run are on the disk."""
+    """The number of rounds of a run on disk."""
     try:
         return max(0, len(read_records(_path(folder, name, seed))) - 1)
-    except RecordError:  # the run will say so
+    except RecordError:  # the run itself raises it
         return 0
 
 
@@ -111,7 +111,7 @@ def _noted(note: str) -> Iterator[None]:
 
 
 def _next_quietly(turns: Iterator[Round]) -> Round | None:
-    # The warnings are in the records. The filter must not last while a generator waits: it is everybody's.
+    # The warnings are in the records. The filter is global, so it must not last while the generator is suspended.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SelectionWarning)
         return next(turns, None)

@@ -1,4 +1,4 @@
-"""What the records say of how they were made: a configuration as text, the versions, the commit, the machine."""
+"""The provenance of records: the configuration as text, the versions, the commit, the machine."""
 
 import functools
 import inspect
@@ -50,7 +50,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Of the repository in which the experiment is run, if it is run in one."""
+    """The commit of the repository in which the experiment is run; None outside a repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -64,9 +64,9 @@ def machine() -> str:
 
 
 def _with_callees(function: FunctionType | type) -> list[Any]:
-    """The function, and the functions and classes of its file that it names, and those that these name."""
+    """The function, and all functions and classes of its file that it refers to, directly or not."""
     parts: list[Any] = [function]
-    for part in parts:  # it grows on the way
+    for part in parts:  # the list grows in the loop
         parts += [
             value
             for value in dict.fromkeys(_named(part))
@@ -84,5 +84,5 @@ def _named(part: Any) -> list[Any]:
 
 
 def _enclosed(part: Any) -> dict[str, Any]:
-    """What a function that was made within another one took from there, such as the scale of an experiment."""
+    """The variables that a function captured where it was defined, such as the scale of an experiment."""
     return dict(inspect.getclosurevars(part).nonlocals) if isinstance(part, FunctionType) else {}

@@ -1,4 +1,4 @@
-"""The file of one run: nobody else writes it meanwhile, and it goes on only as the run that began it."""
+"""The file of one run: locked while it is written, and continued only by the same experiment."""
 
 import warnings
 from pathlib import Path
@@ -13,10 +13,10 @@ from tonsure.experiments.records import Record
 
 
 def locked(path: Path) -> Any:
-    """A context within which no other process writes ``path``.
+    """A context in which no other process can write ``path``.
 
     Raises:
-        InputError: another one does.
+        InputError: another process is writing it.
         MissingExtraError: filelock is not installed.
     """
     try:
@@ -32,16 +32,16 @@ def locked(path: Path) -> Any:
 
 
 def check_same(path: Path, found: Record, expected: Record) -> None:
-    """Raises RecordError when the header of ``path`` is that of another run; other versions are a warning."""
+    """Raises RecordError if the header of ``path`` belongs to another run; warns if only the versions differ."""
     for key in ("kind", "experiment", "method", "seed", "data", "text"):
         if found.get(key) != expected[key]:
             raise RecordError(
                 f"{path} holds the records of another experiment: its {key} is "
-                f"{_first_difference(found.get(key), expected[key])}. Move the folder away, or give another one."
+                f"{_first_difference(found.get(key), expected[key])}. Move the folder away, or choose another one."
             )
     if found.get("versions") != expected["versions"]:
         warnings.warn(
-            f"{path} was begun under {found.get('versions')}, and goes on under {expected['versions']}",
+            f"{path} was started with {found.get('versions')} and continues with {expected['versions']}",
             UserWarning,
             stacklevel=2,
         )

@@ -1,7 +1,7 @@
-"""Many runs, one after another or several at once, each in a process of its own; one that fails does not stop the rest.
+"""Many runs, one after another or several at a time in their own processes; a run that fails does not stop the others.
 
-A run is whatever gives records, and has kept each of them when it gives it out: runs that are ended at any moment, with
-their processes, go on from there the next time.
+A run yields records and has stored each of them before: runs that are stopped at any moment, with their processes, can
+continue from there.
 """
 
 import functools
@@ -26,11 +26,11 @@ from tonsure.experiments.records import Record
 
 @dataclass(frozen=True)
 class Run:
-    """One method of an experiment under one seed.
+    """One method of an experiment with one seed.
 
     Attributes:
-        rounds: how many records it gives in all.
-        recorded: how many of them an earlier time has left.
+        rounds: the number of records that it yields in all.
+        recorded: the number of records that exist already.
     """
 
     experiment: str
@@ -44,19 +44,19 @@ class Run:
 
 
 Start = Callable[[Run], Iterator[Record]]
-"""From a run to its records, from the first, one by one as they are made."""
+"""Starts a run: an iterator over its records, from the first one."""
 
 
 def run_all(runs: Sequence[Run], make: Callable[[], Start], *, jobs: int = 1) -> None:
-    """Runs all, begun in this order, and shows how many rounds are done.
+    """Runs all, started in this order, and shows the progress in rounds.
 
     Args:
-        make: called once in each process for what starts a run there. With several jobs it must be picklable.
-        jobs: how many at once. One is this process, more are processes of their own, which share this one's threads
-            and the GPUs.
+        make: returns what starts a run; called once in each process, so it must be picklable if ``jobs`` is above 1.
+        jobs: the number of runs at a time. With 1 they run in this process, else in as many processes, which share the
+            threads of this one and the GPUs.
 
     Raises:
-        ExperimentError: runs failed with a ``TonsureError``; all others are done. Or a process was killed.
+        ExperimentError: some runs failed with a ``TonsureError`` (all others are done), or a process was killed.
     """
     total, recorded = sum(run.rounds for run in runs), sum(run.recorded for run in runs)
     experiments = {run.experiment for run in runs}
@@ -79,7 +79,7 @@ def run_all(runs: Sequence[Run], make: Callable[[], Start], *, jobs: int = 1) ->
 
 
 def _attempt(run: Run, start: Start, report: Callable[[str], None]) -> str | None:
-    """How the run failed, or None."""
+    """Runs it; returns the message of its failure, or None."""
     try:
         for number, record in enumerate(start(run)):
             if number >= run.recorded:
@@ -97,7 +97,7 @@ def _attempt(run: Run, start: Start, report: Callable[[str], None]) -> str | Non
 def _in_processes(
     runs: Sequence[Run], make: Callable[[], Start], jobs: int, report: Callable[[str], None]
 ) -> list[str | None]:
-    context = multiprocessing.get_context("spawn")  # a fork of a process that has used threads, or CUDA, may hang
+    context = multiprocessing.get_context("spawn")  # forking a process that has used threads or CUDA may hang
     before = set(multiprocessing.active_children())
     reports, numbers = context.SimpleQueue(), context.SimpleQueue()
     for number in range(jobs):
@@ -112,15 +112,15 @@ def _in_processes(
                 while not reports.empty():
                     report(reports.get())
                 for future in done:
-                    future.result()  # what is no TonsureError ends all
+                    future.result()  # any other error stops all runs
             return [future.result() for future in futures]
         except BaseException as error:
             for process in set(multiprocessing.active_children()) - before:
                 process.terminate()
             if isinstance(error, BrokenProcessPool):
                 raise ExperimentError(
-                    f"one of {jobs} processes was killed, perhaps for want of memory. What is recorded is kept: the "
-                    "same command goes on from there, with fewer jobs if need be"
+                    f"one of {jobs} processes was killed, perhaps because memory ran out. The records are kept: the "
+                    "same command continues from there, with fewer jobs if necessary"
                 ) from error
             raise
 
@@ -133,16 +133,16 @@ def _gpus() -> list[str]:
 
 
 _worker: tuple[Callable[[], Start], Callable[[str], None]] | None = None
-"""In a process of ``run_all``: what starts a run, made at the first one, and where rounds are reported."""
+"""In a process of ``run_all``: what starts a run, made when first needed, and where rounds are reported."""
 
 
 def _begin(threads: int, gpus: list[str], numbers: Any, reports: Any, make: Callable[[], Start]) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and terminates this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # Progress bars look here whether anybody is watching: the parent has one for all.
+    # The parent shows one progress bar for all processes: this disables those of this one.
     sys.stderr.isatty = lambda: False  # type: ignore[method-assign]
-    tqdm.set_lock(threading.RLock())  # by default a semaphore, which would be left behind when we are ended
+    tqdm.set_lock(threading.RLock())  # the default is a semaphore, which would leak when this process is terminated
     torch.set_num_threads(threads)
     number = numbers.get()
     if gpus:
@@ -151,7 +151,7 @@ def _begin(threads: int, gpus: list[str], numbers: Any, reports: Any, make: Call
 
 
 def _end_with_parent() -> None:
-    # A parent that is killed outright tells nobody; its processes would keep their files locked.
+    # A parent that is killed cannot terminate its processes, which would keep their files locked.
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -164,5 +164,5 @@ def _work(run: Run) -> str | None:
     try:
         return _attempt(run, make(), report)
     except Exception:
-        # As text, for not every exception can be sent to another process.
+        # As text, because not every exception can be pickled.
         raise RuntimeError(f"{run} failed in its process:\n{traceback.format_exc()}") from None

@@ -1,4 +1,4 @@
-"""What an experiment is: methods that are compared on one dataset and one model."""
+"""Experiment: methods that are compared on one dataset with one model."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,26 +14,26 @@ from tonsure.models import BayesianModel
 
 @dataclass(frozen=True)
 class Experiment:
-    """Which methods learn most from how many labels, on which data, with which model.
+    """A comparison of methods on one dataset with one model.
 
-    All methods begin with the same labels, class by class the same number, and the same initial weights under a
-    seed, so that their differences are paired over seeds.
+    For a given seed, all methods start with the same labels, balanced over classes, and the same initial weights, so
+    that their differences are paired over seeds.
 
     Args:
-        name: of the folder of records.
-        dataset: where the pool and the test set come from.
-        model: makes the model; called under the seed of the run, which decides the initial weights.
+        name: the name of the folder of records.
+        dataset: loads the pool and the test set.
+        model: makes the model; called under the seed of the run, which determines the initial weights.
         methods: by name, in the order of the report.
         initial_labels: the number of labels before the first round.
         k: the number of labels added in a round.
         max_labels: the number of labels at which to stop.
-        device: where the selection is done; the model knows its own.
+        device: of the selection; the model has its own.
         seeds: of the runs, in this order; None is 0, 1, ….
-        validation: so many training items are set aside before all else, the same for every seed. They are not in the
-            pool, and are given to every ``fit`` of the model, which must know what to do with them.
+        validation: the number of training items set aside as a validation set, the same for every seed. They are not in
+            the pool, and are passed to ``fit`` of the model, which must accept ``validation``.
 
     Raises:
-        InputError: the numbers of labels make no rounds, or a name is none of a folder or a file.
+        InputError: the numbers of labels are inconsistent, a method is not a ``Method``, or a name cannot name a file.
     """
 
     name: str
@@ -59,34 +59,34 @@ class Experiment:
         for what, name in (("name", self.name), *(("method", method) for method in self.methods)):
             if not names_a_file(name):
                 raise InputError(
-                    f"experiment {self.name}: the {what} {name!r} is part of where records are kept, but no file can "
-                    "be called so: expected it without slashes, and not to be empty, '.' or '..'"
+                    f"experiment {self.name}: the {what} {name!r} cannot name a file of records: expected a name "
+                    "without slashes that is not empty, '.' or '..'"
                 )
 
     @property
     def rounds(self) -> int:
-        """How many times a run fits its model."""
+        """The number of times a run fits its model."""
         return 1 + math.ceil((self.max_labels - self.initial_labels) / self.k)
 
     def first_seeds(self, count: int | None = None) -> Sequence[int]:
-        """The first ``count`` of the experiment's seeds, or of 0, 1, …; None is all, or the first three.
+        """The first ``count`` seeds of the experiment, or of 0, 1, …; None is all of them, or 0, 1 and 2.
 
         Raises:
-            InputError: count is below one, or there are not so many.
+            InputError: count is below 1 or above the number of seeds.
         """
         if count is not None and count < 1:
-            raise InputError(f"{count} seeds were asked for, expected at least 1")
+            raise InputError(f"the number of seeds is {count}, expected at least 1")
         if self.seeds is None:
             return range(3 if count is None else count)
         if count is not None and count > len(self.seeds):
-            raise InputError(f"{count} seeds were asked for, but experiment {self.name} has {len(self.seeds)}")
+            raise InputError(f"the number of seeds is {count}, but experiment {self.name} has {len(self.seeds)}")
         return self.seeds[:count]
 
     def text_of(self, name: str) -> str:
-        """What a run of one method depends on, as text; the same for every seed."""
+        """The configuration of a run of one method as text, the same for every seed."""
         settings = {field.name: getattr(self, field.name) for field in fields(self)}
         settings["methods"] = {name: self.methods[name]}
-        del settings["seeds"]  # which runs there are is not what one of them is
+        del settings["seeds"]  # a run does not depend on which others there are
         if not self.validation:
-            del settings["validation"]  # the first records are older than it
+            del settings["validation"]  # records are older than this setting
         return describe(settings)

@@ -1,7 +1,7 @@
-"""The figures of a report: from plain numbers to PNG bytes. Knows nothing of records or experiments.
+"""The figures of a report, from plain numbers to PNG bytes. This module does not depend on records or experiments.
 
-matplotlib is imported where something is drawn, through its objects: no pyplot, no figure that stays open.
-A method keeps color, line and marker, which its place in the experiment's list of methods decides.
+matplotlib is imported only when something is drawn, and used without pyplot, so that no figure stays open. The place of
+a method in the list of its experiment determines its color, line and marker.
 """
 
 import io
@@ -48,9 +48,9 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Line:
-    """A method's number at each number of labels: of every seed, and their mean with its interval.
+    """The values of a method at each number of labels: of every seed, and their mean with its interval.
 
-    nan where nothing was measured; ``complete`` is false where some of the experiment's seeds are missing.
+    They are nan where nothing was measured. ``complete`` is false where seeds of the experiment are missing.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Dots:
-    """A method's seconds, one array per round, one number per seed in it."""
+    """The seconds of a method: one array per round, with one value per seed."""
 
     name: str
     place: int
@@ -75,7 +75,7 @@ class Dots:
 
 @dataclass(frozen=True)
 class Strip:
-    """The pictures of one batch in the order chosen, and how many of each class are in the whole batch."""
+    """The pictures of one batch in the order selected, and the class counts of the whole batch."""
 
     name: str
     place: int
@@ -89,7 +89,7 @@ def color(place: int) -> str:
 
 
 def learning_curves(lines: Sequence[Line]) -> bytes:
-    """All means in one panel, each named at its end; below it a panel per method, with seeds and interval."""
+    """All means in one panel, with names at their ends; below it a panel per method, with its seeds and interval."""
     columns = min(4, len(lines))
     rows = -(-len(lines) // columns)
     with _figure(4.7 + 2.05 * rows) as (figure, png):
@@ -126,7 +126,7 @@ def learning_curves(lines: Sequence[Line]) -> bytes:
 
 
 def differences(lines: Sequence[Line], baseline: str) -> bytes:
-    """One panel per method: the difference to the baseline of every seed, their mean and its interval."""
+    """A panel per method: the difference to the baseline for each seed, the mean and its interval."""
     columns = min(3, len(lines))
     rows = -(-len(lines) // columns)
     height = 2.35 * rows + 0.35
@@ -150,7 +150,7 @@ def differences(lines: Sequence[Line], baseline: str) -> bytes:
 
 
 def selection_seconds(dots: Sequence[Dots]) -> bytes:
-    """A row per method, a dot per batch, its rounds from top to bottom; a bar at the median."""
+    """A row per method with a dot per batch, rounds from top to bottom, and a bar at the median."""
     height = 0.42 * len(dots) + 0.75
     with _figure(height) as (figure, png):
         axes = figure.subplots()
@@ -176,7 +176,7 @@ def selection_seconds(dots: Sequence[Dots]) -> bytes:
 
 
 def contact_sheet(strips: Sequence[Strip], columns: int = 20) -> bytes:
-    """A block per method: pictures in the order chosen, row by row; at the left, how many of each class."""
+    """A block per method: pictures in the order selected, row by row, and the class counts at the left."""
     columns = min(columns, max(len(strip.pictures) for strip in strips))
     sheets = [_tiled(strip.pictures, columns) for strip in strips]
     left, right, gap = 2.35, WIDTH - 0.05, 0.3
@@ -203,7 +203,7 @@ def contact_sheet(strips: Sequence[Strip], columns: int = 20) -> bytes:
 
 @contextmanager
 def _figure(height: float) -> Iterator[tuple[Any, io.BytesIO]]:
-    """A figure to draw on; what was drawn is in the buffer afterwards."""
+    """A figure to draw on, and the buffer that holds the PNG afterwards."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -236,7 +236,7 @@ def _band(axes: Axes, line: Line) -> None:
 
 
 def _each(panels: Array, lines: Sequence[Line]) -> Iterator[tuple[Axes, Line]]:
-    """Every line with its panel; panels left over are taken away, and those above them get numbers below."""
+    """Each line with its panel; unused panels are hidden, and the panels above them get tick labels."""
     columns = panels.shape[1]
     for number, axes in enumerate(panels.ravel()):
         if number < len(lines):
@@ -276,14 +276,14 @@ def _short(name: str, most: int = 28) -> str:
 
 
 def _room(named: Sequence[Line] | Sequence[Dots]) -> float:
-    """Inches that the longest name takes, at about 0.08 a letter."""
+    """The width of the longest name in inches, at about 0.08 per letter."""
     return 0.08 * max(len(_short(one.name)) for one in named) + 0.1
 
 
 def _spread(heights: Array, gap: float) -> Array:
-    """Heights at least ``gap`` apart in the same order, close to those given, if possible within [0, 1].
+    """Heights at least ``gap`` apart in the same order, close to those given, within [0, 1] if possible.
 
-    Pushing all up, or all down, makes the gaps; so does the average of both, which keeps a cluster's middle.
+    Moving all heights up, or all down, makes the gaps; so does their average, which keeps the middle of a cluster.
     """
     order = np.argsort(heights, kind="stable")
     steps = gap * np.arange(len(heights))
@@ -297,7 +297,7 @@ def _spread(heights: Array, gap: float) -> Array:
 
 
 def _limits(measured: Array, bands: Array, least: float = -np.inf, most: float = np.inf) -> tuple[float, float]:
-    """From the lowest to the highest of all: bands may add as much as the measured span on either side."""
+    """The limits of all values; bands may extend them by at most the measured span on either side."""
     low, high = float(np.nanmin(measured)), float(np.nanmax(measured))
     span = high - low or 0.01
     bands = bands[~np.isnan(bands)]

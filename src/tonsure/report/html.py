@@ -1,4 +1,4 @@
-"""The report of an experiment, from the folder of its records to one HTML file and its figures."""
+"""The report of an experiment: one HTML file and its figures."""
 
 import base64
 from functools import partial
@@ -27,12 +27,12 @@ PICTURES_PER_BATCH = 100
 
 
 def write_report(folder: Path) -> Path:
-    """Writes ``report.html``, which needs no other file and no network, and its figures as PNG files.
+    """Writes ``report.html``, a single file with no external resources, and its figures as PNG files.
 
     Raises:
-        InputError: no measured round in the folder, or runs of two experiments.
-        RecordError: a file of records is damaged, or does not begin with a header.
-        MissingExtraError: the libraries of ``tonsure[report]`` are not installed.
+        InputError: the folder has no measured round, or runs of different experiments.
+        RecordError: a file of records is damaged or has no header.
+        MissingExtraError: the extra ``report`` is not installed.
     """
     try:
         import matplotlib  # noqa: F401
@@ -42,7 +42,7 @@ def write_report(folder: Path) -> Path:
         raise MissingExtraError("the report", "report") from error
 
     if folder.is_file():
-        raise InputError(f"{folder} is no folder: take an archive apart first, with tonsure.archive.unpack")
+        raise InputError(f"{folder} is not a folder: unpack an archive first, with tonsure.experiments.archive.unpack")
     results = read_results(folder)
     pictures = draw(results, folder)
     for name, png in pictures.items():
@@ -69,7 +69,7 @@ def write_report(folder: Path) -> Path:
 
 
 def draw(results: Results, folder: Path) -> dict[str, bytes]:
-    """File name -> PNG; a figure for which nothing was recorded is left out."""
+    """PNG files by name; figures for which nothing was recorded are left out."""
     curves = {
         method: {run.seed: run.curve("accuracy", results.labels) for run in runs}
         for method, runs in results.measured.items()
@@ -111,7 +111,7 @@ def _line(results: Results, method: str, of_seeds: dict[int, Array], note: str =
 
 
 def _strips(results: Results, folder: Path, number: int) -> list[figures.Strip]:
-    """What each method chose in this round with the first seed, where pictures of it were kept."""
+    """The pictures that each method selected in this round with the first seed, if they were kept."""
     strips = []
     for run in (run for runs in results.measured.values() for run in runs if run.seed == results.seeds[0]):
         path = folder / "pictures" / f"{run.method}-seed{run.seed}-round{number}.npy"

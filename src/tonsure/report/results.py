@@ -1,4 +1,4 @@
-"""From the records of an experiment to its runs, and to the numbers that each seed of a method gave."""
+"""The recorded runs of an experiment, and the metrics of each method and seed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ REQUIRED = {
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """One method with one seed, as far as it has got."""
+    """The records of one method with one seed, finished or not."""
 
     path: Path
     header: Record
@@ -44,7 +44,7 @@ class RecordedRun:
         return [int(record["labeled"]) for record in self.rounds]
 
     def curve(self, metric: str, labels: Array) -> Array:
-        """The metric at these numbers of labels, linear between measured ones, nan beyond them."""
+        """The metric at these numbers of labels: linear between measured ones, nan outside."""
         points = [(record["labeled"], record["metrics"].get(metric)) for record in self.rounds]
         known = [(x, y) for x, y in points if y is not None]
         if not known:
@@ -65,7 +65,7 @@ class Results:
 
     @property
     def texts(self) -> dict[str, list[str]]:
-        """Each text of a configuration, and the methods that ran under it."""
+        """Each configuration as text, and the methods that were run with it."""
         found = [
             (str(run.header["text"]), method) for method in self.places for run in self.runs if run.method == method
         ]
@@ -77,14 +77,14 @@ class Results:
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Every method and its place in the experiment's own order, by the longest list where lists differ."""
+        """Each method and its place in the order of the experiment, by the longest list where lists differ."""
         runs = sorted(self.runs, key=lambda run: -len(run.header["methods"]))
         listed = [str(method) for run in runs for method in [*run.header["methods"], run.method]]
         return {method: place for place, method in enumerate(dict.fromkeys(listed))}
 
     @cached_property
     def measured(self) -> dict[str, list[RecordedRun]]:
-        """For each method that has been measured at all: its runs, by seed."""
+        """The runs of each method with a measured round, by seed."""
         runs = sorted((run for run in self.runs if run.rounds), key=lambda run: run.seed)
         by_method = {method: [run for run in runs if run.method == method] for method in self.places}
         return {method: of_method for method, of_method in by_method.items() if of_method}
@@ -95,7 +95,7 @@ class Results:
 
     @cached_property
     def labels(self) -> Array:
-        """Every number of labels at which something was measured."""
+        """All numbers of labels at which a model was measured."""
         return np.unique([count for runs in self.measured.values() for run in runs for count in run.labeled])
 
     @property
@@ -104,11 +104,11 @@ class Results:
 
     @property
     def end(self) -> int:
-        """As many labels as every method has reached with one seed at least: so far they can be compared."""
+        """The largest number of labels that every method has reached with at least one seed."""
         return min(max(run.labeled[-1] for run in runs) for runs in self.measured.values())
 
     def scores(self, number: Callable[[RecordedRun], float]) -> dict[str, Scores]:
-        """For each method, the number of every run that has reached ``end``; those that are nan left out."""
+        """A number of each run that has reached ``end``, by method and seed, without nan."""
         found = {
             method: {run.seed: number(run) for run in runs if run.labeled[-1] >= self.end}
             for method, runs in self.measured.items()
@@ -131,9 +131,13 @@ class Results:
 
 
 def read_results(place: Path) -> Results:
-    """The runs recorded in a folder, or in an archive ``.jsonl.xz`` of one.
+    """The results recorded in a folder or an archive ``.jsonl.xz``.
 
-    A file whose first line was never completed is a run still missing.
+    A file without a complete first line counts as a missing run.
+
+    Raises:
+        InputError: there is no measured round, or runs are of different experiments or recorded twice.
+        RecordError: a record is damaged or lacks a key.
     """
     runs: dict[tuple[str, int], RecordedRun] = {}
     for path, records in _recorded(place).items():
@@ -162,11 +166,11 @@ def _recorded(place: Path) -> dict[Path, list[Record]]:
 
 
 def _check_same_experiment(run: RecordedRun, other: RecordedRun) -> None:
-    """A text may tell of one method only: texts have to agree between the seeds of a method."""
+    """Raises InputError if they are not; the texts of different methods may differ."""
     keys = ["experiment", "data", "k"] + ["text"] * (run.method == other.method)
     for key in keys:
         if run.header.get(key) != other.header.get(key):
-            raise InputError(f"{other.path} and {run.path} are of two experiments, as their {key!r} differs")
+            raise InputError(f"{other.path} and {run.path} are of two experiments: their {key!r} differs")
 
 
 def _check(path: Path, number: int, record: Record) -> None:
@@ -183,7 +187,7 @@ def _check(path: Path, number: int, record: Record) -> None:
 
 
 def mean_accuracies(results: Results) -> dict[str, Scores]:
-    """The mean accuracy along the curve, from the first number of labels to the last that all reached."""
+    """The mean accuracy along the curve, from the first number of labels to the last that all methods reached."""
     inside = results.labels[(results.labels >= results.start) & (results.labels <= results.end)]
     return results.scores(lambda run: mean_height(inside, run.curve("accuracy", inside)))
 
@@ -193,7 +197,7 @@ def finals(results: Results, metric: str) -> dict[str, Scores]:
 
 
 def seconds(results: Results, method: str, step: str, number: int | None = None) -> list[float]:
-    """What the step took, in one round or in all; the last round of a run only fits."""
+    """The seconds of a step in one round or in all; the last round of a run has "fit" only."""
     records = [r for run in results.measured[method] for r in run.rounds if r["rows"] or step == "fit"]
     taken = [r.get("seconds", {}).get(step) for r in records if number in (None, r["round"])]
     return [float(value) for value in taken if value is not None]

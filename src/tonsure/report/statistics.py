@@ -1,7 +1,7 @@
-"""From the numbers of seeds to estimates: how far methods differ, and how surely.
+"""Estimates over seeds, and paired comparisons of methods.
 
-Every number is first taken per seed. Methods are compared seed by seed: runs of one seed share their data,
-their first labels and their test set, and what such a pair has in common cancels in its difference.
+Methods are compared seed by seed: runs with the same seed share the data, the initial labels and the test set, and the
+variation due to these cancels in the difference.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +21,8 @@ RESAMPLES = 10_000
 class Estimate:
     """The mean x̄ over n seeds, its standard error s/√n, and the 95% interval x̄ ± t(0.975; n - 1) · s/√n.
 
-    The interval takes the seeds' numbers to be independent and about normal (Student 1908, "The probable
-    error of a mean"). One seed has a mean only, and none has nothing: what is not there is nan.
+    The interval assumes that the values of seeds are independent and about normal (Student 1908, "The probable error of
+    a mean"). With one seed there is only a mean, with none nothing; missing values are nan.
     """
 
     mean: float = np.nan
@@ -41,7 +41,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float] | Array) -> Estimate:
-    """From the numbers of the seeds; those that are nan are left out."""
+    """The estimate from the values of the seeds, without those that are nan."""
     from scipy.stats import t
 
     known = np.array([value for value in values if not np.isnan(value)], dtype=float)
@@ -58,21 +58,22 @@ def over_seeds(scores: Scores) -> Estimate:
 
 
 def paired(scores: Scores, others: Scores) -> Estimate:
-    """The mean difference over the seeds that have both, with the paired t-interval."""
+    """The mean difference over the seeds that both have, with the paired t-interval."""
     return estimate([scores[seed] - others[seed] for seed in scores if seed in others])
 
 
 def bootstrap(values: Sequence[float] | Array) -> Estimate:
-    """The mean over n seeds, and the 95% percentile interval of its bootstrap (Efron 1979, "Bootstrap methods").
+    """The mean over n seeds with the 95% percentile bootstrap interval (Efron 1979, "Bootstrap methods").
 
-    ``values`` are the numbers of the seeds, [n], or those of several experiments, [experiments, n], nan where there
-    is none. A resample is n seeds drawn with replacement, the same for all experiments, which share what a seed
-    decides; its number is the mean over experiments of each one's mean over the seeds drawn. The interval goes from
-    the 2.5% to the 97.5% quantile of 10,000 such numbers, and the error is their standard deviation. Draws are the same
-    in every call with n seeds.
+    A resample draws n seeds with replacement, the same for all experiments. Its value is the mean over experiments of
+    the mean over the seeds drawn. The interval goes from the 2.5% to the 97.5% quantile of 10,000 such values, and the
+    error is their standard deviation. The draws are the same in every call with n seeds.
 
-    Of ten numbers that are normal, about 90% of these intervals hold the true mean: they reach 1.96 · √(1 - 1/n) of the
-    standard errors for which Student's reach t(0.975; n - 1), 1.86 to 2.26.
+    The intervals are too short for few seeds: with ten normal values about 90% of them contain the true mean. They
+    extend 1.96 · √(1 - 1/n) standard errors (1.86 for n = 10), Student's t(0.975; n - 1) (2.26).
+
+    Args:
+        values: of the seeds, [n], or of several experiments, [experiments, n]; nan where there is none.
     """
     rows = np.atleast_2d(np.array(values, dtype=float))
     known = ~np.isnan(rows)
@@ -85,7 +86,7 @@ def bootstrap(values: Sequence[float] | Array) -> Estimate:
     if n == 1:
         return Estimate(mean=mean, count=1)
     drawn = _draws(n) @ known.T
-    # Of some experiments, a resample may hold no seed that has a number: then it is the mean over the others.
+    # A resample may hold no seed with a value for some experiment: then it is the mean over the other experiments.
     means = np.divide(_draws(n) @ heights.T, drawn, out=np.zeros_like(drawn), where=drawn > 0)
     there = np.count_nonzero(drawn, axis=1)
     resampled = means.sum(axis=1)[there > 0] / there[there > 0]
@@ -95,13 +96,13 @@ def bootstrap(values: Sequence[float] | Array) -> Estimate:
 
 @lru_cache
 def _draws(n: int) -> Array:
-    """How often each of n seeds is drawn, [resamples, n]."""
+    """The number of times each of n seeds is drawn, [resamples, n]."""
     drawn = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
     return np.stack([np.bincount(one, minlength=n) for one in drawn]).astype(float)
 
 
 def paired_bootstrap(scores: Scores, others: Scores) -> Estimate:
-    """The mean difference over the seeds that have both, with its bootstrap interval."""
+    """The mean difference over the seeds that both have, with its bootstrap interval."""
     return bootstrap([scores[seed] - others[seed] for seed in scores if seed in others])
 
 
@@ -113,7 +114,7 @@ def mean_height(labels: Array, values: Array) -> float:
 
 
 def labels_needed(labels: Array, values: Array, level: float) -> float:
-    """Where the curve, linear between its points, is first as high as ``level``; nan where it never is."""
+    """The number of labels at which the curve, linear between points, first reaches ``level``; nan if it never does."""
     reached = np.flatnonzero(values >= level)
     if not len(reached):
         return np.nan
@@ -125,7 +126,7 @@ def labels_needed(labels: Array, values: Array, level: float) -> float:
 
 
 def round_levels(low: float, high: float) -> list[float]:
-    """Round accuracies above ``low`` up to ``high``: of the coarsest grid with three, the last five."""
+    """Up to five round accuracies in (low, high]: the last ones of the coarsest grid with at least three."""
     levels: list[float] = []
     finer = [list(range(step, 1000, step)) for step in (50, 20, 10, 5)]
     for grid in ([*range(100, 1000, 100), 950, 980, 990], *finer):
@@ -140,7 +141,7 @@ def best_and_tied(
     higher: bool = True,
     compare: Callable[[Scores, Scores], Estimate] = paired,
 ) -> tuple[str | None, set[str]]:
-    """The method with the best mean, and those that no paired interval without zero tells apart from it."""
+    """The method with the best mean, and those statistically tied with it: whose paired interval includes zero."""
     means = {method: over_seeds(of_seeds).mean for method, of_seeds in scores.items() if of_seeds}
     if len(means) < 2:
         return None, set()
@@ -150,7 +151,7 @@ def best_and_tied(
 
 
 def ranks(heights: Sequence[float] | Array) -> Array:
-    """The place of each, 1 that of the highest; equals, but for rounding, share the mean of their places."""
+    """Ranks, 1 for the highest; values equal up to rounding share the mean of their ranks."""
     rounded = np.round(np.asarray(heights, dtype=float), 12)
     above = np.sum(rounded > rounded[:, None], axis=1)
     return above + (np.sum(rounded == rounded[:, None], axis=1) + 1) / 2
@@ -158,12 +159,11 @@ def ranks(heights: Sequence[float] | Array) -> Array:
 
 @lru_cache
 def critical_difference(k: int, n: int) -> float:
-    """How far mean ranks of k methods in n experiments have to be apart: CD = q √(k(k + 1) / 6n).
+    """The critical difference of the mean ranks of k methods in n experiments: CD = q √(k(k + 1) / 6n).
 
-    q is the 95% quantile of the studentized range of k numbers with infinite degrees of freedom, divided by √2. If no
-    method differs from another, all mean ranks are nearer to each other than that with a probability of 95%: the test
-    of Nemenyi (1963), after Demšar (2006), "Statistical comparisons of classifiers over multiple data sets".
-    The experiments are taken to be independent.
+    q is the 95% quantile of the studentized range of k values with infinite degrees of freedom, divided by √2. If all
+    methods are equal, all mean ranks differ by less with a probability of 95% (Nemenyi 1963; Demšar 2006, "Statistical
+    comparisons of classifiers over multiple data sets"). The experiments are assumed to be independent.
     """
     from scipy.stats import studentized_range
 

@@ -1,4 +1,4 @@
-"""What a report states, from a results to the cells of its tables and the sentences of its result."""
+"""The tables of a report and the sentences of its result."""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as text, and a smaller line below it; ``tied`` is not told apart from the column's best."""
+    """A number as text, and a smaller line below it. ``tied``: statistically tied with the best of the column."""
 
     text: str
     note: str = ""
@@ -60,7 +60,7 @@ def metrics_table(results: Results) -> Columns:
 
 
 def labels_table(results: Results) -> Columns:
-    """The number of labels at which each seed's own curve first reaches an accuracy; the mean over seeds."""
+    """The number of labels at which the curve of a seed first reaches an accuracy: means over seeds."""
     start = max(float(run.rounds[0]["metrics"]["accuracy"]) for runs in results.measured.values() for run in runs)
     end = max(over_seeds(of_seeds).mean for of_seeds in finals(results, "accuracy").values())
     columns: Columns = {}
@@ -69,7 +69,7 @@ def labels_table(results: Results) -> Columns:
             method: {run.seed: labels_needed(*_accuracy(run), level) for run in runs}
             for method, runs in results.measured.items()
         }
-        # The seeds that got there are the fast ones: who did not with every seed does not compete.
+        # A mean over the seeds that reached it would favor methods that often do not: these are not compared.
         failed = {method: int(np.isnan(list(of_seeds.values())).sum()) for method, of_seeds in needed.items()}
         best, tied = best_and_tied({m: of_seeds for m, of_seeds in needed.items() if not failed[m]}, higher=False)
         columns[f"{level * 100:.3g}%"] = {
@@ -85,7 +85,7 @@ def labels_table(results: Results) -> Columns:
 
 
 def costs_table(results: Results) -> Columns:
-    """The median over all rounds and seeds of what a step takes, and the most memory any run has used."""
+    """The median time of each step over all rounds and seeds, and the largest memory of any run."""
     columns: Columns = {}
     for step in ("fit", "predict", "select"):
         by_method = {method: seconds(results, method, step) for method in results.measured}
@@ -101,7 +101,7 @@ def costs_table(results: Results) -> Columns:
 
 
 def positive_table(results: Results, most: int = 8) -> Columns:
-    """How many picks of a batch still had a gain above zero: the median over seeds, from fewest to most."""
+    """The number of rows of a batch with a positive gain: the median over seeds, and the range."""
     batches = {
         method: [r for run in runs for r in run.rounds if r["rows"] and r.get("positive") is not None]
         for method, runs in results.measured.items()
@@ -126,9 +126,9 @@ def positive_table(results: Results, most: int = 8) -> Columns:
 
 
 def count_warnings(results: Results) -> list[tuple[str, int, str]]:
-    """Each warning, in how many rounds it was recorded, and of which methods; the most frequent first.
+    """Each warning, the number of rounds in which it was recorded, and its methods; the most frequent first.
 
-    Warnings that differ in numbers only are one, with the range of each number: "only 14–17 of the 40 picks".
+    Warnings that differ only in numbers are merged, with the range of each number: "only 14–17 of the 40 rows".
     """
     groups: dict[str, list[tuple[str, str]]] = {}
     for run in results.runs:
@@ -153,7 +153,7 @@ def _accuracy(run: RecordedRun) -> tuple[Array, Array]:
 
 
 def result_in_words(results: Results) -> list[str]:
-    """Two lines that say the result, and then what has to be said with them."""
+    """The result in two sentences, and then its qualifications."""
     scores = {method: of_seeds for method, of_seeds in mean_accuracies(results).items() if of_seeds}
     span = f"mean accuracy along the curve from {results.start:,} to {results.end:,} labels"
     heights = {
@@ -165,7 +165,7 @@ def result_in_words(results: Results) -> list[str]:
         alone = [f"{method} has a {span} of {height}." for method, height in heights.items()]
         return [
             *alone,
-            "No two methods have been measured over the same labels: nothing can be compared yet.",
+            "No two methods have been measured at the same numbers of labels: there is nothing to compare yet.",
         ]
     sentences = [f"{best} has the highest {span}: {heights[best]}."]
     if best == results.baseline:
@@ -177,35 +177,35 @@ def result_in_words(results: Results) -> list[str]:
     if tied:
         names = ", ".join(method for method in scores if method in tied)
         reason = "the paired interval includes zero, or fewer than two seeds are shared"
-        sentences.append(f"Not told apart from {best}: {names} ({reason}).")
+        sentences.append(f"Statistically tied with {best}: {names} ({reason}).")
     if len({tuple(of_seeds) for of_seeds in scores.values()}) > 1:
-        sentences.append("Not all methods have the same seeds; a difference is over those that both have.")
+        sentences.append("Not all methods have the same seeds; a difference is over the seeds that both have.")
     if len(results.seeds) > 1:
         sentences.append(
-            "Intervals take the differences to be about normal. Each holds for one comparison alone: nothing "
-            f"corrects for the best of {len(scores)} methods being in part the luckiest."
+            "Intervals assume that the differences are about normal. Each holds for one comparison; they are not "
+            f"corrected for having selected the best of {len(scores)} methods."
         )
     return sentences
 
 
 def _compare(results: Results, scores: dict[str, Scores], method: str) -> str:
-    """What can be said of one method against the baseline: as much as the interval carries, and no more."""
+    """One method compared with the baseline."""
     baseline = results.baseline
     gap = paired(scores[method], scores.get(baseline, {}))
     if not gap.count:
-        return f"{method} cannot be compared with {baseline}: no seed has got as far with both."
+        return f"{method} cannot be compared with {baseline}: no seed of both has reached the same number of labels."
     differs = f"{method} minus {baseline}: {_signed(gap.mean)}"
     if not gap.has_interval:
-        return f"{differs}, with one seed; what another seed would show, this does not say."
+        return f"{differs}, with one seed, which gives no interval."
     interval = f"95% interval {_signed(gap.low)} to {_signed(gap.high)}"
     found = f"{differs} ({interval}, paired over {_seeds(gap.count)})"
     if not gap.excludes_zero:
-        return f"{found}. The interval includes zero: these runs do not tell the two apart."
+        return f"{found}. The interval includes zero: the two are statistically tied."
     return f"{found}. The interval does not include zero."
 
 
 def provenance(results: Results) -> dict[str, list[str]]:
-    """What the runs say of themselves; where they differ, all that they say."""
+    """The data, versions and machine of the runs; all of them where runs differ."""
 
     def said(key: str) -> list[str]:
         found = [run.header.get(key) for run in results.runs]
