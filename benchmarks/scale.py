@@ -113,6 +113,11 @@ TASKS = {
         Task("mnist-exact", DIGITS, "exact", 1_000),
     ],
 }
+TEN_MILLION = [
+    Task(f"ten-million-{name.replace(' ', '-').lower()}", Pool("confident", 10_000_000, 10, 10), name, 1_000)
+    for name in ("BALD", "second order", "exact")
+]
+"""From a store of 2 GB, where it is asked for: on a CPU or, with --device, on a GPU."""
 HALF, FEW = replace(MILLION, N=500_000), replace(MILLION, N=250_000)
 GROWTH = [
     *(("N", objective, (HALF, 1_000), (MILLION, 1_000)) for objective in ("second order", "exact")),
@@ -135,7 +140,7 @@ def quantiles(path: str) -> Result:
     return {"bald": bald_quantiles(Path(path))}
 
 
-def select(path: str, objective: str, k: int) -> Result:
+def select(path: str, objective: str, k: int, device: str | None = None) -> Result:
     """Opens a store and selects from it."""
     imported = held(peak=False)
     start = time.perf_counter()
@@ -143,12 +148,13 @@ def select(path: str, objective: str, k: int) -> Result:
     opened = time.perf_counter() - start
     _, K, C = store.shape
     few = torch.randn(100, K, C, generator=torch.Generator().manual_seed(0)).log_softmax(-1).half()
-    tn.select(few, METHODS[objective], 2)  # first-time costs are not what is compared
+    tn.select(few, METHODS[objective], 2, device=device)  # first-time costs are not what is compared
     start = time.perf_counter()
-    tn.select(store, METHODS[objective], k)
+    tn.select(store, METHODS[objective], k, device=device)
     seconds = time.perf_counter() - start
     peak = held(peak=True)
-    return {"seconds": seconds, "open": opened, "peak": peak, "beyond": peak - imported}
+    gpu = torch.cuda.max_memory_allocated() if device else 0
+    return {"seconds": seconds, "open": opened, "peak": peak, "beyond": peak - imported, "gpu": gpu}
 
 
 def count(path: str, objective: str, k: int) -> Result:
@@ -324,6 +330,7 @@ class Bench:
     repeats: int
     quick: bool
     kind: str
+    device: str | None = None
     report: Result = field(default_factory=dict)
     _measured: dict[tuple[Pool, str, int], Result] = field(default_factory=dict)
 
@@ -353,7 +360,8 @@ class Bench:
     def select(self, pool: Pool, objective: str, k: int) -> Result:
         """A selection from a pool that is ready."""
         if (pool, objective, k) not in self._measured:
-            words = {"path": str(pool.path(self.folder)), "objective": objective, "k": k}
+            words: Result = {"path": str(pool.path(self.folder)), "objective": objective, "k": k}
+            words |= {"device": self.device} if self.device else {}
             self._measured[pool, objective, k] = self.best("select", **words)
         return self._measured[pool, objective, k]
 
@@ -405,6 +413,18 @@ class Bench:
             parts = ", ".join(f"{kind} {seconds:.3g}" for kind, seconds in found["floor"].items() if kind != "total")
             counted = ", ".join(f"{kind} {amount:,}" for kind, amount in sorted(found["counts"].items()))
             print(f"{task.name}: {parts}; {counted}")
+
+    def ten_million(self) -> None:
+        """Without floors, which are those of this machine's CPU."""
+        print(
+            f"\n1,000 of 10 million, on {self.device or 'cpu'}\n{'':62}{'seconds':>10}{'peak MiB':>10}{'GPU MiB':>10}"
+        )
+        for task in TEN_MILLION:
+            pool, k = self.ready(task.pool), self.size(task.k)
+            run = self.select(pool, task.objective, k)
+            self.report.setdefault("ten-million", {})[task.name] = run | {"device": self.device or "cpu"}
+            line = f"{replace(task, pool=pool, k=k)!s:62}{run['seconds']:10.3f}{run['peak'] / 2**20:10.0f}"
+            print(f"{line}{run['gpu'] / 2**20:10.0f}", flush=True)
 
     def growth(self) -> None:
         print(f"\ngrowth: one size doubled, target ≤ {GROWS_BY}×")
@@ -478,7 +498,9 @@ class Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [task.name for tasks in TASKS.values() for task in tasks]
-    parser.add_argument("--only", help=f"some of {', '.join([*SECTIONS, *names])}, with commas between them")
+    asked = [*SECTIONS, "ten-million", *names]
+    parser.add_argument("--only", help=f"some of {', '.join(asked)}, with commas between them")
+    parser.add_argument("--device", help="where selections are done, such as cuda")
     parser.add_argument("--quick", action="store_true", help=f"all sizes divided by {SMALLER}, one repeat")
     parser.add_argument("--repeats", type=int, default=3, help=f"of every case that takes less than {LONG:.0f} s")
     parser.add_argument("--kind", choices=tuple(SHAPES), default="confident", help="in place of confident")
@@ -499,19 +521,22 @@ def main() -> None:
         run_case(words.case[0], json.loads(words.case[1]))
         return
     only = words.only.split(",") if words.only else SECTIONS
-    if unknown := set(only) - {*SECTIONS, *names}:
-        parser.error(f"--only holds {', '.join(sorted(unknown))}, expected some of {', '.join([*SECTIONS, *names])}")
+    if unknown := set(only) - set(asked):
+        parser.error(f"--only holds {', '.join(sorted(unknown))}, expected some of {', '.join(asked)}")
     with contextlib.ExitStack() as stack:
         folder = words.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        bench = Bench(folder, 1 if words.quick else words.repeats, words.quick, words.kind)
+        bench = Bench(folder, 1 if words.quick else words.repeats, words.quick, words.kind, words.device)
         if words.out:  # also of a run that breaks off
             stack.callback(lambda: words.out.write_text(json.dumps(bench.report, indent=1), encoding="utf-8"))
         bench.report["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}"
         bench.report["threads"] = torch.get_num_threads()
         print(f"{bench.report['machine']}, {bench.report['threads']} threads", end="")
         print(f"; quick: sizes divided by {SMALLER}, nothing here is a result" if words.quick else "")
-        bench.ceilings()
+        if set(only) != {"ten-million"}:
+            bench.ceilings()
+        if "ten-million" in only:
+            bench.ten_million()
         if "quantiles" in only:
             bench.quantiles()
         for section, tasks in TASKS.items():
