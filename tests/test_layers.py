@@ -1,106 +1,105 @@
-"""Who may import whom: a module imports only from layers below its own, and the halves meet in the loop alone.
+"""The rooms of the house: a module imports only from rooms below its own, and the two halves know nothing of each other.
 
-Both see the waist: predictions, in memory or on disk.
+A room is a file or a folder at the top level of the package.
 """
 
 import ast
+from itertools import chain
 from pathlib import Path
 
 import tonsure
 
 PACKAGE = Path(tonsure.__file__).parent
 
-WAIST = [
-    {"errors", "shapes"},
-    {"arrays", "checks", "parts"},
-    {"store"},
-]
+GROUND = ["shapes", "errors", "durable_files"]
 SELECTION = [
-    {"errors", "shapes"},
-    {"information", "objective", "keys", "distances"},
-    {"scores", "batch_measures"},
-    {"objectives"},
-    {"plan", "level"},
-    {"shard"},
-    {"shards"},
-    {"candidates"},
-    {"optimizers"},
-    {"facilities"},
-    {"select"},
-    {"strategies", "compare"},
+    "information",
+    "scores",
+    "objectives",
+    "search",
+    "optimizers",
+    "selection",
+    "strategies",
+    "methods",
+    "select",
 ]
-MODEL = [
-    {"errors", "shapes"},
-    {"seeding"},
-    {"training", "pool"},
-    {"models"},
-    {"prediction_blocks"},
-    {"predictions"},
-    {"measures"},
+MODEL = ["seeding", "training", "networks", "models"]
+ROOMS = [
+    *GROUND,
+    "information",
+    "scores",
+    "seeding",
+    "training",
+    "networks",
+    "datasets",
+    "predictions",
+    "objectives",
+    "search",
+    "optimizers",
+    "selection",
+    "strategies",
+    "methods",
+    "select",
+    "models",
+    "comparison",
+    "loop",
+    "experiments",
+    "report",
+    "backends",
+    "testing",
+    "cli",
+    "__main__",
 ]
-BOTH = [
-    {"labels"},
-    {"loop"},
-    {"data", "description", "recording", "runs"},
-    {"experiment_settings"},
-    {"one_run"},
-    {"experiment"},
-    {"backends"},
-    {"names", "tables", "array_files"},
-    {"options", "store_commands", "experiment_commands"},
-    {"compare_command"},
-    {"cli"},
-    {"__main__"},
-]
-ASIDE = {
-    "records": {"errors"},
-    "whole_files": set(),
-    "figures": set(),
-    "comparison": set(),
-    "archive": {"errors", "records", "whole_files"},
-    "study": {"errors", "records", "archive", "comparison"},
-    "report_tables": {"errors", "comparison", "study"},
-    "report": {"errors", "comparison", "study", "report_tables", "figures", "whole_files"},
-    "datasets": {"errors", "whole_files"},
-    "networks": {"errors"},
-    "testing": None,
-    "__init__": None,
-}
+"""From the lowest to the highest."""
 
-
-ABOVE_NO_LAYER = {"records", "report", "datasets", "networks", "whole_files"}
-
-
-def allowed(module):
-    """The modules that this one may import; None is any."""
-    if module in ASIDE:
-        return ASIDE[module]
-    for half in (WAIST, SELECTION, MODEL):
-        for depth, layer in enumerate(half):
-            if module in layer:
-                return set().union(*half[:depth], *(() if half is WAIST else WAIST))
-    for depth, layer in enumerate(BOTH):
-        if module in layer:
-            return set().union(*WAIST, *SELECTION, *MODEL, *BOTH[:depth], ABOVE_NO_LAYER)
-    raise AssertionError(f"{module} stands in no layer")
+FILES = 15
+"""At most so many modules at the top level."""
 
 
 def imports(path):
+    """The rooms that a file imports from, with the lines, wherever in the file that is."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "tonsure":
-            if node.module == "tonsure":
-                yield from (alias.name for alias in node.names)
-            else:
-                yield node.module.split(".")[1]
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}, line {node.lineno}: a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("tonsure."))
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name.startswith("tonsure."):
+                yield name.split(".")[1], node.lineno
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+FILES_OF_ROOMS = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
+
+
+def test_every_room_has_its_place():
+    assert {room_of(path) for path in FILES_OF_ROOMS} == set(ROOMS)
+    assert len(ROOMS) == len(set(ROOMS))
+    assert len(FILES_OF_ROOMS) > 100
+
+
+def test_the_top_level_can_be_read_at_a_glance():
+    assert len(list(PACKAGE.glob("*.py"))) <= FILES
 
 
 def test_imports_go_down():
-    files = list(PACKAGE.rglob("*.py"))
-    assert len(files) > 30
-    for path in files:
-        module = path.relative_to(PACKAGE).with_suffix("").parts[0]
-        may = allowed(module)
-        for imported in imports(path):
-            assert may is None or imported == module or imported in may, f"{path.name} imports {imported}"
+    place = {room: number for number, room in enumerate(ROOMS)}
+    wrong = [
+        f"{path.relative_to(PACKAGE)}, line {line}, imports {room}"
+        for path in FILES_OF_ROOMS
+        for room, line in imports(path)
+        if room != room_of(path) and place[room] >= place[room_of(path)]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_halves_know_nothing_of_each_other():
+    for one, other in ((SELECTION, MODEL), (MODEL, SELECTION)):
+        found = chain.from_iterable(imports(path) for path in FILES_OF_ROOMS if room_of(path) in one)
+        assert not {room for room, _ in found} & set(other)
