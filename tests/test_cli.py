@@ -336,7 +336,7 @@ def test_help_teaches_with_an_example(typed):
     for command in ("select", "compare", "run"):
         done = typed(command, "--help")
         assert done.returncode == 0
-        assert "Example:" in done.stdout
+        assert "Example" in done.stdout
 
 
 def commands(app, path=()):
@@ -353,7 +353,7 @@ def test_help_fits_a_terminal_of_80_columns(words):
     command = [sys.executable, "-m", "tonsure", *words, "--help"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "…" not in done.stdout
+    assert not re.search(r"\S…\s*│", done.stdout)
     assert max(map(len, done.stdout.splitlines())) <= 80
     found = typer.main.get_command(app)
     for word in words:
@@ -470,7 +470,7 @@ def test_a_scale_some_experiments_and_their_folders(typed, scaled):
     typed("run", "scaled.py", "--only", "*-10", "--seeds", 1, "--methods", "random", "--out", "mine", cwd=scaled)
     found = headers(scaled / "mine")
     assert list(found) == ["digits-10/random-seed0.jsonl"]
-    assert "until = 30" in found["digits-10/random-seed0.jsonl"]["text"]
+    assert "max_labels = 30" in found["digits-10/random-seed0.jsonl"]["text"]
 
 
 def test_out_is_the_folder_of_an_experiment_that_is_alone(typed, tmp_path):
@@ -567,7 +567,7 @@ def test_progress_is_shown_on_a_terminal(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run", "absent.py"], "absent.py is no file"),
+        (["run", "absent.py"], "absent.py is not a file"),
         (["run", "empty.py"], "empty.py has no `experiment`"),
         (["run", "empty.py", "--seeds", "many"], "Invalid value for '--seeds'"),
         (["report", "."], "error: "),

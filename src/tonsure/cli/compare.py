@@ -65,7 +65,7 @@ def compare(
         str,
         typer.Option(
             help="The methods, separated by commas, by the names that tonsure select knows; all stands for those that "
-            "are compared by default: 'all,BADGE,BatchBALD(labelings=4096),entropy@PowerSample(beta=3)'."
+            "are compared by default: 'all,BADGE,margin@TopK'."
         ),
     ] = ALL,
     features: Features = None,

@@ -32,7 +32,9 @@ PredictionsFile = Annotated[
     ),
 ]
 Count = Annotated[int, typer.Option("-k", "--k", help="The number of rows to choose.", show_default=False)]
-ValuesOption = Annotated[Values, typer.Option(help="The kind of numbers in PREDICTIONS.")]
+ValuesOption = Annotated[
+    Values, typer.Option(metavar="<kind>", help="The kind of numbers in PREDICTIONS: log-probs, probs or logits.")
+]
 Features = Annotated[
     Path | None,
     typer.Option(
@@ -75,7 +77,7 @@ Ray = Annotated[
     typer.Option(help="Run on a Ray cluster: its address, or local for one on this machine."),
 ]
 Seed = Annotated[int, typer.Option(help="The seed of all random choices.")]
-Verify = Annotated[bool, typer.Option(help="Compare the checksums of a store first.")]
+Verify = Annotated[bool, typer.Option(" /--no-verify", help="Do not compare the checksums of a store first.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the memory plan.")]
 
 
