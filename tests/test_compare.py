@@ -14,12 +14,12 @@ import test_cli
 import tonsure as tn
 from enumeration import joint_information as enumerated_information
 from enumeration import label_information
-from tonsure.cli import parse
-from tonsure.comparison.compare import LIMITS, METHODS, Search, compare
+from tonsure.comparison import measures
+from tonsure.comparison.compare import BY_DEFAULT, LIMITS, WITH_FEATURES, compare
 from tonsure.comparison.measures import averages, joint_information, redundancy
+from tonsure.methods import METHODS, named, named_methods
 from tonsure.predictions.reader import PoolReader
 from tonsure.predictions.store import write_store
-from tonsure.report.statistics import measures as batch_measures
 
 typed = test_cli.typed
 
@@ -28,10 +28,12 @@ FEW = {"random": METHODS["random"], "BALD": METHODS["BALD"], "LBB": METHODS["LBB
 
 def test_with_features_facility_location_is_compared_too(make_log_probs, typed, tmp_path):
     log_probs, features = make_log_probs(40, K=5), np.random.default_rng(0).normal(size=(40, 3))
-    found = compare(log_probs, 6, FEW, features_N_D=features, candidates=range(35), memory="1GB")
-    assert list(found.batches) == [*FEW, "facility-location"]
+    options = {"features": features, "labeled": range(35, 40), "candidates": range(35), "memory": "1GB"}
+    assert {*BY_DEFAULT, *WITH_FEATURES} <= set(METHODS)
+    found = compare(log_probs, 6, **options)
+    assert list(found.batches) == [*BY_DEFAULT, *WITH_FEATURES]
     batch = found.batches["facility-location"]
-    expected = tn.select(log_probs, k=6, features_N_D=features, candidates=range(35), seed=batch.seed)
+    expected = tn.select(log_probs, k=6, seed=batch.seed, **options)
     assert batch.selection.rows.tolist() == expected.rows.tolist()
     np.save(tmp_path / "predictions.npy", log_probs.float().numpy())
     np.save(tmp_path / "features.npy", features)
@@ -54,7 +56,7 @@ def test_information_of_few_items_is_enumerated(make_log_probs, b):
 def test_information_of_drawn_labelings_is_that_of_all(make_log_probs, monkeypatch, dtype):
     log_probs = make_log_probs(6, K=5, impossible=True).to(dtype)
     exact, _ = joint_information(PoolReader([log_probs]))
-    monkeypatch.setattr(batch_measures, "LABELINGS", 1)
+    monkeypatch.setattr(measures, "LABELINGS", 1)
     found = [joint_information(PoolReader([log_probs]), seed) for seed in range(4)]
     assert len({information for information, _ in found}) == 4
     for information, error in found:
@@ -107,18 +109,18 @@ def test_redundancy_of_duplicates_and_of_independent_items():
 def test_redundancy_of_many_items_is_that_of_some_pairs(make_log_probs, monkeypatch):
     log_probs = make_log_probs(300, K=6)
     everything = redundancy(PoolReader([log_probs]))
-    monkeypatch.setattr(batch_measures, "PAIRS", 10_000)
+    monkeypatch.setattr(measures, "PAIRS", 10_000)
     some = [redundancy(PoolReader([log_probs]), seed) for seed in (0, 0, 1, 2)]
     assert some[0] == some[1] != some[2]
     assert some == pytest.approx([everything] * 4, rel=0.05)
-    monkeypatch.setattr(batch_measures, "TERMS", 1)  # the fewest pairs: single items with their neighbors
+    monkeypatch.setattr(measures, "TERMS", 1)  # the fewest pairs: single items with their neighbors
     assert redundancy(PoolReader([log_probs])) == pytest.approx(everything, rel=0.5)
 
 
 @pytest.mark.parametrize("b", [2, 7, 24, 300])
 @pytest.mark.parametrize("most", [1, 10, 300])
 def test_no_pair_counts_twice(b, most):
-    found = [tuple(map(torch.Tensor.tolist, pair)) for pair in batch_measures._pairs(b, most, 0)]
+    found = [tuple(map(torch.Tensor.tolist, pair)) for pair in measures._pairs(b, most, 0)]
     pairs = [frozenset(pair) for some, others in found for pair in itertools.product(some, others)]
     if b * (b - 1) // 2 <= most:
         assert found == [(list(range(b)), list(range(b)))]
@@ -144,18 +146,17 @@ def test_averages(make_log_probs):
 def test_what_is_chosen_is_what_select_chooses(make_log_probs):
     log_probs = make_log_probs(60, K=20)
     found = compare(log_probs, 5, seed=3)
-    assert list(found.batches) == list(METHODS)
+    assert list(found.batches) == list(BY_DEFAULT)
     assert (found.left_out, found.shape, found.ceiling) == ({}, (60, 20, 3), math.log(20))
     for name, batch in found.batches.items():
-        method = METHODS[name]
-        expected = tn.select(log_probs, method.objective, 5, optimizer=method.optimizer, seed=batch.seed)
+        expected = tn.select(log_probs, name, 5, seed=batch.seed)
         assert batch.selection.rows.tolist() == expected.rows.tolist()
         items = log_probs[expected.rows]
         assert batch.information == pytest.approx(enumerated_information(items.exp()), abs=1e-9)
         assert batch.averages.bald == pytest.approx(float(tn.bald(items).mean()))
         assert batch.seconds > 0
     assert found.pool.entropy == pytest.approx(float(tn.entropy(log_probs).mean()))
-    assert len({batch.seed for batch in found.batches.values()}) == len(METHODS)
+    assert len({batch.seed for batch in found.batches.values()}) == len(BY_DEFAULT)
 
 
 def test_overlap(make_log_probs):
@@ -173,7 +174,7 @@ def test_overlap(make_log_probs):
 
 def test_what_select_warns_of_is_kept_with_the_batch(make_log_probs):
     batches = compare(make_log_probs(60), 40, FEW).batches
-    assert "of the 40 picks have a positive gain" in batches["LBB"].warnings[0]
+    assert "of the 40 rows have a positive gain" in batches["LBB"].warnings[0]
     assert batches["random"].warnings == ()
 
 
@@ -182,7 +183,7 @@ def test_slow_methods_are_left_out_unless_they_are_asked_for(make_log_probs, mon
     assert LIMITS["BatchBALD"][:2] == (50, 20)
     log_probs = make_log_probs(60, K=20, C=3)
     slow = {"BatchBALD": METHODS["BatchBALD"]}
-    monkeypatch.setattr("tonsure.comparison.compare.METHODS", {"random": METHODS["random"], **slow})
+    monkeypatch.setattr("tonsure.comparison.compare.BY_DEFAULT", ("random", "BatchBALD"))
     monkeypatch.setitem(LIMITS, "BatchBALD", (5, 3, 18_000))
     assert list(compare(log_probs, 5).batches) == ["random", "BatchBALD"]
     monkeypatch.setitem(LIMITS, "BatchBALD", most)
@@ -235,10 +236,10 @@ def test_some_rows_and_some_samples(make_log_probs):
 
 
 def test_bad_input_is_refused_before_anything_is_chosen(make_log_probs, monkeypatch):
-    monkeypatch.setattr("tonsure.comparison.compare.select", lambda *_, **__: pytest.fail("something was chosen"))
+    monkeypatch.setattr("tonsure.comparison.compare.choose", lambda *_, **__: pytest.fail("something was chosen"))
     log_probs = make_log_probs(30)
     for k in (0, 31, True):
-        with pytest.raises(tn.InputError, match=rf"k is {k}, expected a whole number from 1 to N = 30"):
+        with pytest.raises(tn.InputError, match=rf"k is {k}, expected a whole number from 1 to 30"):
             compare(log_probs, k)
     with pytest.raises(tn.InputError, match="is no distribution"):
         compare(log_probs.exp(), 2)
@@ -252,16 +253,44 @@ def test_bad_input_is_refused_before_anything_is_chosen(make_log_probs, monkeypa
 
 
 def test_methods_by_name():
-    chosen, more = parse.methods("random, LBB,BatchBALD(labelings=64, seed=2),bald@PowerSample(beta=3.0)")
-    assert more == {}
-    assert chosen == {
+    typed = "random, LBB,BatchBALD(labelings=64, seed=2),bald@PowerSample(beta=3.0),novelty,BADGE()"
+    assert named_methods(typed) == {
         "random": METHODS["random"],
         "LBB": METHODS["LBB"],
-        "BatchBALD(labelings=64, seed=2)": Search(tn.BatchBALD(64, 2)),
-        "bald@PowerSample(beta=3.0)": Search(tn.Pointwise(tn.bald), tn.PowerSample(3.0)),
+        "BatchBALD(labelings=64, seed=2)": tn.Method(tn.BatchBALD(64, 2)),
+        "bald@PowerSample(beta=3.0)": tn.Method(tn.Pointwise(tn.bald), tn.PowerSample(3.0)),
+        "novelty": tn.Method(tn.Novelty()),
+        "BADGE()": tn.Method(tn.BADGE()),
     }
-    assert parse.methods("all,margin@TopK") == (None, {"margin@TopK": Search(tn.Pointwise(tn.margin), tn.TopK())})
-    assert parse.methods("all") == (None, {})
+    assert named_methods("all,margin@TopK", "all") == {
+        "all": None,
+        "margin@TopK": tn.Method(tn.Pointwise(tn.margin), tn.TopK()),
+    }
+
+
+@pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_compared_by_its_name(make_log_probs, method):
+    """With all that a method may look at; what it chooses is what select chooses."""
+    options = {"features": torch.randn(40, 3, generator=torch.Generator().manual_seed(0)), "labeled": range(5)}
+    options |= {"labels": [0, 1, 2, 0, 1], "backend": None, "memory": "1GB"}
+    log_probs = make_log_probs(40, K=5)
+    batch = compare(log_probs, 4, [method], **options).batches[method]
+    assert batch.method == named(method)
+    assert batch.selection.rows.tolist() == tn.select(log_probs, method, 4, seed=batch.seed, **options).rows.tolist()
+
+
+def test_methods_of_ones_own(make_log_probs):
+    log_probs = make_log_probs(40, K=20)
+    found = compare(log_probs, 4, {"mine": tn.entropy, "other": tn.Method("LBB", "TopK")})
+    assert found.batches["mine"].method == tn.Method(tn.entropy)
+    assert found.batches["other"].method == tn.Method(tn.LargeBatchBALD(), tn.TopK())
+    with pytest.raises(tn.InputError, match="methods is 'LBB', expected a list of names or a dict of methods"):
+        compare(log_probs, 4, "LBB")
+    with pytest.raises(tn.InputError, match=r"BADGE\(\) needs features"):
+        compare(log_probs, 4, ["BADGE"])
+    with pytest.raises(tn.InputError, match=r"compare measures batches by predictions, .* not scores"):
+        compare(torch.rand(40), 4)
 
 
 # The command
@@ -282,8 +311,7 @@ def cells(text):
 def test_what_is_shown(typed, npy):
     done = typed("compare", npy, "-k", 3, "--methods", "random,LBB,bald@PowerSample(beta=3.0)")
     assert (done.returncode, done.stderr) == (0, "")
-    chosen, _ = parse.methods("random,LBB,bald@PowerSample(beta=3.0)")
-    found = compare(np.load(npy), 3, chosen)
+    found = compare(np.load(npy), 3, ["random", "LBB", "bald@PowerSample(beta=3.0)"])
     shown = cells(done.stdout)
     assert done.stdout.startswith("3 of 30 rows, K = 20 posterior samples, C = 4 classes")
     assert shown["method"] == ["method", "1", "2", "3"]
@@ -324,7 +352,7 @@ def test_files_hold_rows_and_numbers(typed, npy, tmp_path):
     assert done.stdout.splitlines()[1] == plain.splitlines()[1]
     told = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
     assert [one["method"] for one in told] == ["random", "LBB"]
-    assert (told[1]["objective"], told[1]["by"]) == (repr(tn.LargeBatchBALD()), None)
+    assert (told[1]["settings"], told[1]["optimizer"]) == (repr(tn.LargeBatchBALD()), None)
     assert told[1]["rows"] == found.batches["LBB"].selection.rows.tolist()
     assert told[1]["ids"] == [f"{row}.png" for row in told[1]["rows"]]
     assert told[0]["overlap"] == {"random": 1, "LBB": found.overlap("random", "LBB")}
@@ -335,7 +363,7 @@ def test_files_hold_rows_and_numbers(typed, npy, tmp_path):
 
 def test_every_row_of_one_sample(typed, make_log_probs, tmp_path):
     np.save(tmp_path / "one.npy", make_log_probs(30, K=1, dtype=torch.float32).half().cpu().numpy())
-    done = typed("compare", tmp_path / "one.npy", "--count", 30)
+    done = typed("compare", tmp_path / "one.npy", "--k", 30)
     assert (done.returncode, done.stderr) == (0, "")
     shown = cells(done.stdout)
     assert shown["1 random"][2:] == ["100"] * 4
@@ -347,8 +375,8 @@ def test_every_row_of_one_sample(typed, make_log_probs, tmp_path):
 def test_a_store_with_ids(typed, make_log_probs, tmp_path):
     log_probs = make_log_probs(30, K=20).half().cpu()
     write_store(tmp_path / "store", log_probs, ids=[f"{row}.png" for row in range(30)])
-    (tmp_path / "among.txt").write_text("\n".join(f"{row}.png" for row in range(5, 25)))
-    words = ("--methods", "LBB", "--among", "among.txt", "--samples", "0-9", "--no-verify", "--out", "a.csv")
+    (tmp_path / "candidates.txt").write_text("\n".join(f"{row}.png" for row in range(5, 25)))
+    words = ("--methods", "LBB", "--candidates", "candidates.txt", "--samples", "0-9", "--no-verify", "--out", "a.csv")
     done = typed("compare", "store", "-k", 3, *words, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("3 of 20 rows, K = 10")
@@ -367,7 +395,7 @@ def test_what_has_to_be_said(typed, npy):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-k", "31"], "k is 31, expected a whole number from 1 to N = 30"),
+        (["-k", "31"], "k is 31, expected a whole number from 1 to 30"),
         (["-k", "2", "--methods", "PowerBLAD"], "there is no method 'PowerBLAD'; did you mean PowerBALD?"),
         (["-k", "2", "--methods", "all,largebatchbold"], "did you mean LargeBatchBALD?"),
         (["-k", "2", "--methods", "LBB,"], "there is no method ''. There are random, margin,"),
@@ -383,7 +411,7 @@ def test_what_has_to_be_said(typed, npy):
         (["-k", "2", "--values", "probs"], "expected probabilities, from 0 to 1"),
         (["-k", "2", "--samples", "20"], "samples holds 20, expected numbers from 0 to 19"),
         (["-k", "2", "--memory", "much"], "memory is 'much', expected a number of bytes"),
-        (["-k", "2", "--exclude", "all.txt"], "--among and --exclude leave none of the 30 rows"),
+        (["-k", "2", "--exclude", "all.txt"], "--candidates, --exclude and --labels leave none of the 30 rows"),
     ],
 )
 def test_bad_words_are_one_message_and_status_2(typed, npy, tmp_path, words, message):
