@@ -62,7 +62,7 @@ class ProbCover(Strategy):
 
     def memory_needed(self, state: PoolState, k: int) -> int:
         at = sizes(state)
-        distances = min(BLOCK, at.N) * at.N * (4 * SINGLE + 2)
+        distances = min(BLOCK, at.N) * at.N * 7 * SINGLE  # a block of them, the one before, masks, and sums
         clusters = of_clusters(at, 1000) if self.delta is None else 0
         return at.rows + at.copied + 3 * at.N * at.D * SINGLE + max(clusters, distances)
 
