@@ -186,7 +186,7 @@ def test_counts_that_make_no_experiment(change):
 
 @pytest.mark.parametrize("name", ["radius 1/4", "..", "", "a\\b"])
 def test_names_of_which_no_file_can_be_made(name):
-    with pytest.raises(tn.InputError, match=rf"experiment small: the method {re.escape(repr(name))} cannot name a file"):
+    with pytest.raises(tn.InputError, match=rf"small: the method {re.escape(repr(name))} cannot name a file"):
         dataclasses.replace(SMALL, methods={name: tn.Method(tn.Random())})
     with pytest.raises(tn.InputError, match=rf"the name {re.escape(repr(name))} cannot name a file of records"):
         dataclasses.replace(SMALL, name=name)

@@ -411,7 +411,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 def test_an_archive_is_no_folder_to_write_into(tmp_path: Path) -> None:
     write_run(tmp_path / "runs", "LBB", 0, [0.5, 0.6])
     pack(tmp_path / "runs", tmp_path / "a.jsonl.xz")
-    with pytest.raises(InputError, match=r"a\.jsonl\.xz is no folder: take an archive apart first"):
+    with pytest.raises(InputError, match=r"a\.jsonl\.xz is not a folder: unpack an archive first"):
         write_report(tmp_path / "a.jsonl.xz")
 
 

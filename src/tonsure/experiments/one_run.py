@@ -33,8 +33,8 @@ def run_one(experiment: Experiment, data: Data, folder: Path, name: str, seed: i
     """Yields the records of one method with one seed, each after it was written to disk.
 
     Raises:
-        TonsureError: as ``fit``, ``predict`` and ``select``, with the round as a note; or as ``run``, because of the file of
-            records.
+        TonsureError: as ``fit``, ``predict`` and ``select``, with the round as a note; or as ``run``, because of
+            the file of records.
     """
     path, dataset = _path(folder, name, seed), data.dataset
     with locked(path):
