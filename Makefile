@@ -1,16 +1,20 @@
 # Each command sets up .venv by itself; when it exists and pyproject.toml has not changed, that takes no time.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+JOBS ?= 2
 SETUP := .venv/.installed
 
-.PHONY: demo test check style types bench bench-scale bench-complexity gpu clean
+.PHONY: demo test product check style types bench bench-scale bench-complexity gpu clean
 
 demo: $(SETUP)  ## learn actively on real digits, and open nothing: the report is runs/digits/report.html
 	$(BIN)/tonsure run experiments/digits.py --seeds 3
 	$(BIN)/tonsure report runs/digits
 
 test: $(SETUP)  ## all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+product: $(SETUP)  ## every objective with every optimizer; `make test` searches with one objective of each kind
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m product
 
 check: style types test  ## everything that must pass before a commit; the layers are one of the tests
 
