@@ -123,7 +123,8 @@ def test_labels_candidates_and_excluded_rows(typed, log_probs, npy, features, tm
         assert rows_of(typed("select", npy, "-k", 5, "--features", "features.npy", *words, cwd=tmp_path)) == (
             expected.rows.tolist()
         ), words
-    done = typed("select", npy, "-k", 5, "--features", "features.npy", "--labels", "labeled.txt", "--method", "ProbCover")
+    words = ("--features", "features.npy", "--labels", "labeled.txt", "--method", "ProbCover")
+    done = typed("select", npy, "-k", 5, *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "needs the labels of the labeled rows" in done.stderr
 

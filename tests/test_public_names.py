@@ -35,3 +35,19 @@ def test_importing_does_nothing():
         "assert not {'matplotlib', 'sklearn', 'pooch', 'typer', 'tonsure.cli'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_module_hides_a_public_name():
+    """``import tonsure.select`` imports the module, and leaves ``tonsure.select`` the function."""
+    code = (
+        "import importlib, pkgutil, tonsure\n"
+        "before = {name: value for name, value in vars(tonsure).items() if callable(value)}\n"
+        "assert {'select', 'compare', 'features', 'predict'} <= set(before)\n"
+        "import tonsure.select\n"
+        "for module in pkgutil.walk_packages(tonsure.__path__, 'tonsure.'):\n"
+        "    if not module.name.endswith('__main__'):\n"
+        "        importlib.import_module(module.name)\n"
+        "for name, value in before.items():\n"
+        "    assert getattr(tonsure, name) is value, name\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
