@@ -1,6 +1,7 @@
 """The front door: from predictions, features and labels to the rows to label next."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from tonsure.predictions.store import Store
 from tonsure.search.backend import Backend
 from tonsure.search.plan import as_bytes, as_text, plan
 from tonsure.selection import Selection, search, warn_of_saturation
-from tonsure.strategies.base import WHERE, PoolState, Strategy
+from tonsure.strategies.base import WHERE, PoolState, Strategy, as_reader
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +99,9 @@ def select(
         The rows in the order chosen, with their gains.
 
     Raises:
-        InputError: an input has another type, shape or range than described (the message shows the first offending row);
-            the method needs something that is missing, or does not support ``memory`` or ``backend``; K is too small for
-            the method; or the memory is too small (the message states the minimum).
+        InputError: an input has another type, shape or range than described (the message shows the first offending
+            row); the method needs something that is missing, or does not support ``memory`` or ``backend``; K is too
+            small for the method; or the memory is too small (the message states the minimum).
 
     Warns:
         SelectionWarning: some of the rows have no positive gain, or the batch already carries nearly all information
@@ -190,7 +191,8 @@ def choose(
     if isinstance(method.method, Strategy):
         state = _state(pool, method.method, memory, backend)
         _check_strategy(method.method, state, k)
-        return method.method.choose(state, k, torch.Generator().manual_seed(seed))
+        with _session(state):
+            return method.method.choose(state, k, torch.Generator().manual_seed(seed))
     _check_backend(backend)
     reader, objective = _reader_for(pool, method.method)
     selection = search(reader, objective, k, method.optimizer, seed=seed, memory=memory, backend=backend)
@@ -214,10 +216,19 @@ def choose_from(state: PoolState, method: Method, k: int, *, seed: int) -> Selec
     """The rows of a pool that is known as a whole, as ``rounds`` knows it; raises and warns as ``select`` does."""
     if isinstance(method.method, Strategy):
         _check_strategy(method.method, state, k)
-        return method.method.choose(state, k, torch.Generator().manual_seed(seed))
+        with _session(state):
+            return method.method.choose(state, k, torch.Generator().manual_seed(seed))
     selection = state.search(method.method, k, method.optimizer, seed=seed)
     warn_of_saturation(selection, method.method, state.predictions()[:1], stacklevel=4)
     return selection
+
+
+def _session(state: PoolState) -> AbstractContextManager[None]:
+    """The passes of a strategy over the pool share one connection to the backend."""
+    if state.backend is None:
+        return nullcontext()
+    seen = (state.features_N_D, state.log_probs_n_K_C)
+    return state.backend.session([as_reader(each) for each in seen if each is not None])
 
 
 def _check_backend(backend: object) -> None:

@@ -28,7 +28,7 @@ OPTIMIZERS: dict[Structure, Optimizer] = {
     Structure.SUBMODULAR: LazyGreedy(),
     Structure.GENERAL: LazyGreedy(),
 }
-"""The optimizer of an objective if none is given: the fastest exact one, or a uniform draw where all gains are equal."""
+"""The optimizer of an objective if none is given: the fastest exact one, or a uniform draw if all gains are equal."""
 
 SATURATED = 0.98
 """The share of its ceiling at which an objective can no longer distinguish items."""

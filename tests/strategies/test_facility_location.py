@@ -3,6 +3,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -223,4 +224,31 @@ def test_numbers_out_of_range(name, number):
 
 
 def test_it_prints_what_it_is():
-    assert repr(tn.FacilityLocation(tn.entropy)) == "FacilityLocation(entropy, radius=1.0, most=16384)"
+    assert repr(tn.FacilityLocation(tn.entropy)) == "FacilityLocation(entropy, radius=1.0)"
+    assert repr(tn.FacilityLocation(None, most=100)) == "FacilityLocation(None, radius=1.0, most=100)"
+
+
+def test_features_and_predictions_of_a_store(tmp_path):
+    features, predictions, labeled = pool()
+    store = tn.write_store(tmp_path / "store", predictions, features=features, dtype=torch.float32)
+    expected = tn.select(predictions, k=40, features=features, labeled=labeled)
+    assert torch.equal(tn.select(store, k=40, labeled=labeled).rows, expected.rows)
+    assert torch.equal(tn.select(predictions, k=40, features=store, labeled=labeled).rows, expected.rows)
+    np.save(tmp_path / "features.npy", features.numpy())
+    mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
+    assert torch.equal(tn.select(predictions, k=40, features=mapped, labeled=labeled).rows, expected.rows)
+    assert tn.select(store, tn.BADGE(), 5, labeled=labeled).rows.unique().numel() == 5
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_passes_over_the_pool_run_on_ray(tmp_path):
+    from tonsure.backends import RayBackend
+
+    features, predictions, labeled = pool()
+    store = tn.write_store(tmp_path / "store", predictions, features=features, dtype=torch.float32)
+    expected = tn.select(store, k=40, labeled=labeled)
+    found = tn.select(store, k=40, labeled=labeled, backend=RayBackend(shards=2))
+    assert torch.equal(found.rows, expected.rows)
+    sent = tn.select(predictions, k=40, features=features, labeled=labeled, backend=RayBackend(shards=3))
+    assert torch.equal(sent.rows, expected.rows)

@@ -1,7 +1,7 @@
 """Selection on Ray: every shard of the pool is an actor, somewhere in a cluster."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Concatenate
 
@@ -79,7 +79,7 @@ class RayBackend(Backend):
         """
         if part.works_on.type != "cpu" and not self.gpus_per_shard:
             raise InputError(f"the work is to be done on {part.works_on}, expected gpus_per_shard above 0")
-        with connected(self.address, 0 if part.path else len(part) * part.stored(torch.tensor([0])).nbytes):
+        with connected(self.address, _sent_bytes(part)):
             shards = RayShards(part, objective, plan, self)
             try:
                 shards.begin()
@@ -87,14 +87,19 @@ class RayBackend(Backend):
             finally:
                 shards.end()
 
+    def session(self, readers: Sequence[PoolReader]) -> AbstractContextManager[None]:
+        return connected(self.address, sum(map(_sent_bytes, readers)))
+
     def map(self, reader: PoolReader, function: Callable[[PoolReader], Answer]) -> list[Answer]:
         """Raises as ``start`` does; a part whose worker is lost is done again, ``retries`` times."""
-        bytes_sent = 0 if reader.path else len(reader) * reader.stored(torch.tensor([0])).nbytes
-        with connected(self.address, bytes_sent):
+        with connected(self.address, _sent_bytes(reader)):
             count = self.shards or min(slots(self.cpus_per_shard, self.gpus_per_shard), max(1, len(reader) // ROWS))
             starts = list(range(0, len(reader), shard_rows(len(reader), count)))
             device = torch.device("cuda") if self.gpus_per_shard else None
-            sources = [source(reader, start, end, device) for start, end in zip(starts, [*starts[1:], len(reader)])]
+            sources = [
+                source(reader, start, end, device)
+                for start, end in zip(starts, [*starts[1:], len(reader)], strict=True)
+            ]
             options = {"num_cpus": self.cpus_per_shard, "num_gpus": self.gpus_per_shard, "max_retries": self.retries}
             task = ray_library().remote(_on_part).options(**options)
             try:
@@ -102,6 +107,11 @@ class RayBackend(Backend):
             except LostError as error:
                 raise BackendError(f"a part of the pool was lost {self.retries + 1} times; at last: {error}") from error
             return answers
+
+
+def _sent_bytes(reader: PoolReader) -> int:
+    """The bytes that are put into the object store: none of what every machine reads from a store by itself."""
+    return 0 if reader.path else len(reader) * reader.stored(torch.tensor([0])).nbytes
 
 
 def _on_part(source: StoredRows | SentRows, function: Callable[[PoolReader], Any], cpus: float) -> Any:

@@ -1,6 +1,6 @@
 """What a batch is, whatever chose it: measures of its items, and of the labels that they may get.
 
-All take a ``PoolReader`` whose rows are the batch, and read it some rows at a time: they depend on the set of rows alone.
+All take a ``PoolReader`` whose rows are the batch, and read it in blocks: they depend on the set of rows alone.
 θ is uniform over the K posterior samples; informations and entropies are in nats.
 """
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -50,6 +50,10 @@ class Backend(ABC):
     @abstractmethod
     def start(self, reader: PoolReader, objective: Objective[Any, Any], plan: Plan) -> AbstractContextManager[Shards]:
         """Starts the shards. The context leaves nothing running when it ends."""
+
+    def session(self, readers: Sequence[PoolReader]) -> AbstractContextManager[None]:
+        """A context in which several passes over these readers share one connection."""
+        return nullcontext()
 
     @abstractmethod
     def map(self, reader: PoolReader, function: Callable[[PoolReader], Answer]) -> list[Answer]:

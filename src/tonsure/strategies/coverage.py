@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 from typing import NamedTuple
 
 import torch
@@ -20,7 +20,7 @@ from tonsure.strategies.distances import normalized
 
 RADIUS = 1.0
 
-CANDIDATES = 16_384
+CANDIDATES = 32_768
 """Rows of a larger pool among which is chosen, drawn in proportion to the score."""
 
 PER_PICK = 8
@@ -257,6 +257,7 @@ class _Similarities:
     ) -> None:
         self._candidates_n_D, self._targets_T_D = candidates_n_D, targets_T_D
         self._squared_radius = squared_radius
+        self._symmetric = candidates_n_D is targets_T_D
         self.all = keep >= len(candidates_n_D)
         # To keep fewer than are asked for at once is not worth it.
         self._kept = targets_T_D.new_empty(keep if self.all or keep > MANY else 0, len(targets_T_D))
@@ -272,14 +273,29 @@ class _Similarities:
         self, covered_T: Float[Tensor, " T"], weight_T: Float[Tensor, " T"]
     ) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " n"]]:
         """Every gain, and the sum of its similarities times their weights, of which its error is a part."""
-        if self.all:
-            self._fill()
-        gain_n, mass_n = torch.empty(2, len(self), dtype=torch.float64)
-        for places in torch.arange(len(self)).split(MANY):
-            similarity_b_T = self.of(places) if self.all else self._computed(places)
-            mass_n[places] = (similarity_b_T @ weight_T).double().cpu()
-            gain_n[places] = (similarity_b_T.sub_(covered_T).clamp_min_(0) @ weight_T).double().cpu()
-        return gain_n, mass_n
+        gain_n, mass_n = torch.zeros(2, len(self), dtype=torch.float64, device=weight_T.device)
+        for some, others in self._tiles():
+            tile = _similarity(self._candidates_n_D[some], self._targets_T_D[others], self._squared_radius)
+            mass_n[some] += tile @ weight_T[others]
+            gain_n[some] += (tile - covered_T[others]).clamp_min_(0) @ weight_T[others]
+            if self.all:
+                self._kept[some, others] = tile
+            if self._symmetric and some != others:  # the tile on the other side of the diagonal
+                mass_n[others] += weight_T[some] @ tile
+                gain_n[others] += weight_T[some] @ (tile - covered_T[some, None]).clamp_min_(0)
+                if self.all:
+                    # Not in huge pages, as NumPy asks for them: faster in a loop of selections, on a virtual machine
+                    # they were slower where a model is trained between two of them.
+                    self._kept[others, some] = tile.T.contiguous()
+        return gain_n.cpu(), mass_n.cpu()
+
+    def _tiles(self) -> Iterator[tuple[slice, slice]]:
+        """Rows and columns of the matrix, in pieces that stay in the caches; half of them where it is symmetric."""
+        candidates, targets = (
+            [slice(first, first + TILE) for first in range(0, count, TILE)]
+            for count in (len(self), len(self._targets_T_D))
+        )
+        return combinations_with_replacement(targets, 2) if self._symmetric else product(candidates, targets)
 
     def error(self) -> float:
         """What single precision does to a similarity, relative to it: cosines of D products, times 2 / r²."""
@@ -306,18 +322,6 @@ class _Similarities:
 
     def _computed(self, places: Tensor | slice) -> Float[Tensor, "b T"]:
         return _similarity(self._candidates_n_D[places], self._targets_T_D, self._squared_radius)
-
-    def _fill(self) -> None:
-        # Not in huge pages, as NumPy asks for them: faster in a loop of selections, on a virtual machine they were
-        # slower where a model is trained between two of them.
-        spans = [slice(first, first + TILE) for first in range(0, len(self), TILE)]
-        if self._candidates_n_D is not self._targets_T_D:
-            for some in spans:
-                self._kept[some] = self._computed(some)
-            return
-        for some, others in combinations_with_replacement(spans, 2):
-            tile = _similarity(self._targets_T_D[some], self._targets_T_D[others], self._squared_radius)
-            self._kept[some, others], self._kept[others, some] = tile, tile.T.contiguous()  # it is symmetric
 
 
 class _Exact:

@@ -72,7 +72,8 @@ class FacilityLocation(Strategy):
 
     def __repr__(self) -> str:
         score = getattr(self.score, "__name__", self.score)
-        return f"FacilityLocation({score}, radius={self.radius}, most={self.most})"
+        most = "" if self.most == CANDIDATES else f", most={self.most}"
+        return f"FacilityLocation({score}, radius={self.radius}{most})"
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         return selected(self, state, k, self._picks(state, k, generator))
