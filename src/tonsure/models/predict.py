@@ -1,5 +1,6 @@
 """Predicts a pool block by block: into memory, or into a store on disk."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
@@ -172,6 +173,8 @@ def _same_store(
         "about": store.manifest.about,
         **store.manifest.made_by,
     }
+    if "model" in found:  # earlier stores name a function of this library with its module
+        found["model"] = re.sub(r"\btonsure\.(?:[a-z_0-9]+\.)+(?=\w)", "tonsure.", found["model"])
     expected = {"N": blocks.shape[0], "K": blocks.shape[1], "dtype": str(dtype), **blocks.fingerprint()}
     if features is not None:
         expected["features"] = features
