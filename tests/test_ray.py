@@ -12,22 +12,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from tonsure.parts import Part
-from tonsure.store import Store, sealing
 
 import tonsure as tn
-from cases import OBJECTIVES, OPTIMIZERS
+from cases import OBJECTIVES, OPTIMIZERS, REPRESENTATIVES
 from tonsure import BackendError
 from tonsure.backends import RayBackend, predict_on_ray, ray_cluster, ray_predict, ray_rows
 from tonsure.backends import ray as ray_backend
 from tonsure.errors import InputError, MissingExtraError, StoreError
 from tonsure.models.bayesian_model import BayesianModel
+from tonsure.predictions.reader import PoolReader
+from tonsure.predictions.store import Store, sealing
 
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.xdist_group("ray"),  # one after the other, with one cluster
     pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning"),
 ]
 
@@ -84,19 +85,17 @@ def test_numbers_out_of_range(wrong, message):
         RayBackend(**wrong)
 
 
-@pytest.mark.parametrize(("rows", "shards", "block"), [(10, 3, 1), (10, 20, 1), (5000, 3, 1024), (1, 1, 1024)])
-def test_shards_begin_at_blocks(rows, shards, block):
-    step = ray_backend.shard_rows(rows, shards, block)
-    starts = range(0, rows, step)
-    assert step % block == 0
-    assert len(starts) <= shards
-    assert step - block < rows / shards <= step
+@pytest.mark.parametrize(("rows", "shards"), [(10, 3), (10, 20), (5000, 3), (1, 1)])
+def test_shards_are_alike(rows, shards):
+    step = ray_backend.shard_rows(rows, shards)
+    assert len(range(0, rows, step)) <= shards
+    assert step - 1 < rows / shards <= step
 
 
 @pytest.mark.parametrize("rows", [None, torch.tensor([1, 4, 5, 6, 9])])
 def test_a_slice_of_a_part(make_log_probs, rows):
     pool = make_log_probs(10)
-    part = Part(pool.split([3, 1, 6]), rows=rows)
+    part = PoolReader(pool.split([3, 1, 6]), rows=rows)
     used = pool if rows is None else pool[rows]
     for start in range(len(used)):
         for stop in range(start + 1, len(used) + 1):
@@ -139,17 +138,31 @@ def backend(actors, monkeypatch):
     return RayBackend(shards=3)
 
 
-def same(found, expected):
+def same(found, expected, tolerance=1e-9):
     assert found.rows.tolist() == expected.rows.tolist()
-    torch.testing.assert_close(found.gains, expected.gains, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(found.gains, expected.gains, atol=tolerance, rtol=tolerance)
     assert found.standard_error == pytest.approx(expected.standard_error, abs=1e-9)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
 def test_the_rows_of_one_process(backend, make_log_probs, objective):
-    pool = make_log_probs(100 if objective.block is None else 2500, dtype=torch.float32)
-    for by in OPTIMIZERS:
-        same(tn.select(pool, objective, 6, by=by, backend=backend), tn.select(pool, objective, 6, by=by))
+    pool = make_log_probs(100, dtype=torch.float32)
+    for optimizer in OPTIMIZERS if any(objective is one for one in REPRESENTATIVES) else [tn.LazyGreedy()]:
+        found, expected = (
+            tn.select(pool, objective, 6, optimizer=optimizer, backend=where) for where in (backend, None)
+        )
+        # Gains that may rise are computed in the precision of the pool alone.
+        same(found, expected, 1e-6 if objective.structure is tn.Structure.GENERAL else 1e-9)
+
+
+@pytest.mark.parametrize("method", ["facility-location", "coverage", "EPIG"])
+def test_strategies_whose_passes_run_on_a_cluster(backend, make_log_probs, method):
+    pool = make_log_probs(100, dtype=torch.float32)
+    features = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
+    found, expected = (
+        tn.select(pool, method, 6, features=features, labeled=range(10), backend=where) for where in (backend, None)
+    )
+    same(found, expected)
 
 
 def test_the_rows_of_a_store(backend, make_log_probs, tmp_path, monkeypatch):
@@ -158,7 +171,7 @@ def test_the_rows_of_a_store(backend, make_log_probs, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_backend, "source", lambda *a, make=ray_backend.source: sent.append(make(*a)) or sent[-1])
     pool = make_log_probs(20_000, 8, 4, dtype=torch.float16)
     store = tn.write_store(tmp_path / "store", pool, rows_per_shard=3000)
-    for more in ({}, {"among": list(range(7, 20_000, 5)), "samples": [0, 2, 3, 7]}):
+    for more in ({}, {"candidates": list(range(7, 20_000, 5)), "samples": [0, 2, 3, 7]}):
         monkeypatch.chdir(tmp_path)
         found = tn.select(Store.open("store"), LBB, 5, backend=backend, **more)
         same(found, tn.select(pool, LBB, 5, **more))
@@ -171,7 +184,7 @@ def test_predictions_in_memory(backend, make_log_probs, dtype, monkeypatch):
     monkeypatch.setattr(ray_rows, "PIECE_BYTES", 1000)
     monkeypatch.setattr(ray_backend, "IN_MESSAGE", 10)
     pool = make_log_probs(100, dtype=dtype).split([30, 70])
-    more = {"among": list(range(3, 95)), "samples": [0, 2, 5]}
+    more = {"candidates": list(range(3, 95)), "samples": [0, 2, 5]}
     same(tn.select(pool, LBB, 5, backend=backend, **more), tn.select(pool, LBB, 5, **more))
 
 
@@ -231,9 +244,9 @@ def kill(shards):
 )
 def test_a_shard_that_dies(cluster, make_log_probs, monkeypatch, objective, by, method, times):
     pool = make_log_probs(300, dtype=torch.float32)
-    expected = tn.select(pool, objective, 12, by=by)
+    expected = tn.select(pool, objective, 12, optimizer=by)
     left = disturb(monkeypatch, method, times, kill)
-    same(tn.select(pool, objective, 12, by=by, backend=RayBackend(shards=3)), expected)
+    same(tn.select(pool, objective, 12, optimizer=by, backend=RayBackend(shards=3)), expected)
     assert not left
 
 
