@@ -180,7 +180,11 @@ def compare(
 def _named(methods: Mapping[str, Any] | Sequence[str]) -> dict[str, Method]:
     if isinstance(methods, Mapping):
         return {name: Method(method) for name, method in methods.items()}
-    if not isinstance(methods, Sequence) or isinstance(methods, str) or not all(isinstance(one, str) for one in methods):
+    if (
+        not isinstance(methods, Sequence)
+        or isinstance(methods, str)
+        or not all(isinstance(one, str) for one in methods)
+    ):
         raise InputError(f"methods is {methods!r}, expected a list of names or a dict of methods")
     return {name: named(name) for name in methods}
 
