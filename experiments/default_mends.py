@@ -49,8 +49,10 @@ class Mixture(Strategy):
         if k == 1:
             return begun
         chosen_n = torch.isin(state.unlabeled_rows, begun.rows)
+        candidates = state.candidate_rows
         later = replace(
             state,
+            candidate_rows=candidates if candidates is None else candidates[~torch.isin(candidates, begun.rows)],
             labeled_rows=torch.cat([state.labeled_rows, state.unlabeled_rows[chosen_n]]),
             labels_m=torch.cat([state.labels_m, likeliest_n[chosen_n]]),
             unlabeled_rows=state.unlabeled_rows[~chosen_n],

@@ -156,7 +156,7 @@ def test_a_table_marks_what_it_holds(results):
 
 def test_the_page_holds_every_experiment(results, archives, tmp_path):
     text = results.write_page(archives, tmp_path / "docs").read_text()
-    assert text.startswith("<!-- Made from the archives docs/results/*.jsonl.xz by `python experiments/results.py`.")
+    assert text.startswith("<!-- Generated from docs/results/*.jsonl.xz by `python experiments/results.py`.")
     for heading in ("## other-pool", "## toy-small", "### toy-small, ensemble, batches of 100"):
         assert f"\n{heading}\n" in text
     assert "| LBB | **0.800**<br>+0.050 ± 0.025 ▲ | – |" in text
