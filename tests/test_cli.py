@@ -348,11 +348,10 @@ def commands(app, path=()):
 
 
 @pytest.mark.parametrize("words", commands(typer.main.get_command(app)), ids=" ".join)
-def test_help_fits_a_terminal_of_80_columns(words):
+def test_help_fits_a_terminal_of_80_columns(typed, monkeypatch, words):
     """Whole names: nothing is cut."""
-    environment = {**os.environ, "COLUMNS": "80", "TERMINAL_WIDTH": "80"}
-    command = [sys.executable, "-m", "tonsure", *words, "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
+    done = typed(*words, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert not re.search(r"\S…\s*│", done.stdout)
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -365,8 +364,9 @@ def test_help_fits_a_terminal_of_80_columns(words):
                 assert re.search(rf"(?<![\w-]){name}(?![\w-])", done.stdout), name
 
 
-def test_help_names_all_methods(typed, log_probs, tmp_path):
-    told = tonsure("select", "--help").stdout
+def test_help_names_all_methods(typed, log_probs, tmp_path, monkeypatch):
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
+    told = typed("select", "--help").stdout
     text = " ".join(re.sub(r"[│╭╮╰╯─]", " ", told).split())
     for name in tn.METHODS:
         assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text), name

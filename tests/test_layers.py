@@ -1,4 +1,4 @@
-"""The rooms of the house: a module imports only from rooms below its own, and the two halves know nothing of each other.
+"""The rooms of the house: a module imports only from rooms below its own, and neither half imports from the other.
 
 A room is a file or a folder at the top level of the package.
 """

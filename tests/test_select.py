@@ -357,6 +357,7 @@ def test_a_wrapper_is_searched_as_what_it_wraps(make_log_probs, monkeypatch, obj
         torch.testing.assert_close(found.gains, expected.gains, atol=0, rtol=0)
         calls.append(counted.calls)
     assert calls[0] == calls[1]
+    assert objective.updates_notes or calls[0]["update_notes"] == 0
     for name in ("update_notes", "update_state", "prepare"):
         assert calls[0][name] == counted_calls(monkeypatch, type(objective), name, pool, objective), name
 
