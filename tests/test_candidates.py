@@ -109,12 +109,12 @@ def test_rows_do_not_depend_on_the_cut_of_a_repeated_pool(make_log_probs):
 
 
 def test_gains_of_chosen_rows_are_masked(make_log_probs):
-    candidates = over([make_log_probs(20)], tn.LargeBatchBALD())
-    candidates.choose(3)
-    candidates.choose(0)
-    gains = candidates.gains()
+    space = over([make_log_probs(20)], tn.LargeBatchBALD())
+    space.choose(3)
+    space.choose(0)
+    gains = space.gains()
     assert gains.isinf().nonzero()[:, 0].tolist() == [0, 3]
-    assert candidates.best() not in (0, 3)
+    assert space.best() not in (0, 3)
 
 
 def test_a_gain_that_is_nan_is_refused(make_log_probs):
@@ -135,8 +135,8 @@ def test_several_shards_choose_what_one_does(make_log_probs, objective, by):
     log_probs = make_log_probs(60, dtype=torch.float32).repeat(2, 1, 1)  # copies stand in different shards
     found = []
     for pieces in ([log_probs], log_probs.split([7, 1, 60, 52])):
-        candidates = over(pieces, objective)
-        found.append(list(by.search(candidates, 25, torch.Generator().manual_seed(4))))
+        space = over(pieces, objective)
+        found.append(list(by.search(space, 25, torch.Generator().manual_seed(4))))
     assert [row for row, _ in found[1]] == [row for row, _ in found[0]]
     assert [gain for _, gain in found[1]] == pytest.approx([gain for _, gain in found[0]], abs=1e-6)
 
@@ -161,41 +161,41 @@ def test_rows_do_not_depend_on_what_is_looked_at(make_log_probs, monkeypatch, ob
 @pytest.mark.parametrize("C", [4, 30])
 def test_no_bound_is_below_its_gain(make_log_probs, objective, C):
     log_probs = make_log_probs(400, 8, C, dtype=torch.float32)
-    candidates = over([log_probs], objective)
+    space = over([log_probs], objective)
     exact = over([log_probs.double()], objective)
     for _ in range(40):
-        row = candidates.best()
-        bounds = candidates._shards._shards[0]._gain_n.cpu()
+        row = space.best()
+        bounds = space._shards._shards[0]._gain_n.cpu()
         assert (bounds >= exact.gains() - 1e-12).all()
-        candidates.choose(row)
+        space.choose(row)
         exact.choose(row)
 
 
 def test_only_what_a_search_is_restricted_to_can_win(make_log_probs):
     log_probs = make_log_probs(40)
-    candidates = over(log_probs.split(15), tn.LargeBatchBALD())
+    space = over(log_probs.split(15), tn.LargeBatchBALD())
     allowed = torch.tensor([33, 2, 17, 16])
-    candidates.restrict(allowed)
-    assert candidates.gains().isfinite().nonzero()[:, 0].tolist() == [2, 16, 17, 33]
-    chosen = [row for row, _ in candidates.picks(3)]
+    space.restrict(allowed)
+    assert space.gains().isfinite().nonzero()[:, 0].tolist() == [2, 16, 17, 33]
+    chosen = [row for row, _ in space.picks(3)]
     assert set(chosen) < set(allowed.tolist())
-    candidates.restrict(None)
-    assert candidates.gains().isfinite().sum() == 37
+    space.restrict(None)
+    assert space.gains().isfinite().sum() == 37
     expected = tn.select(log_probs, tn.LargeBatchBALD(), 3, candidates=allowed).rows.tolist()
     assert chosen == expected
 
 
 def test_ties_go_to_the_lowest_of_the_rows_that_can_win(make_log_probs):
-    candidates = over([make_log_probs(12)[:1].repeat(12, 1, 1)], tn.LargeBatchBALD())
-    candidates.restrict(torch.tensor([9, 4, 7]))
-    assert candidates.best() == 4
+    space = over([make_log_probs(12)[:1].repeat(12, 1, 1)], tn.LargeBatchBALD())
+    space.restrict(torch.tensor([9, 4, 7]))
+    assert space.best() == 4
 
 
 def test_a_pool_without_candidates_left(make_log_probs):
-    candidates = over([make_log_probs(12)], tn.LargeBatchBALD())
-    assert sorted(row for row, _ in candidates.picks(12)) == list(range(12))
+    space = over([make_log_probs(12)], tn.LargeBatchBALD())
+    assert sorted(row for row, _ in space.picks(12)) == list(range(12))
     with pytest.raises(AssertionError, match="every row has been chosen"):
-        candidates.best()
+        space.best()
 
 
 class Stored(tn.Objective):
@@ -219,5 +219,5 @@ def test_a_tie_is_called_only_when_it_is_certain():
     """Row 2, not looked at in the second step, is larger by less than a tie, and row 0 no longer ties with it."""
     gain_N = torch.tensor([1 - 0.7e-6, 1.0, 1 + 0.4e-6, 2.0], dtype=torch.float64)
     log_probs = torch.stack([-gain_N, (-(-gain_N).exp()).log1p()], -1)[:, None]
-    candidates = over(log_probs.split(2), Stored())
-    assert [row for row, _ in candidates.picks(2)] == [3, 1]
+    space = over(log_probs.split(2), Stored())
+    assert [row for row, _ in space.picks(2)] == [3, 1]

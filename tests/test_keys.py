@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from tonsure.search.ranking import TIE, largest, less
+from tonsure.search.ranking import TIE, largest, lowest_tie
 
 
 def chosen_one_by_one(key_N, k):
@@ -11,7 +11,7 @@ def chosen_one_by_one(key_N, k):
     left = dict(enumerate(key_N.tolist()))
     chosen = []
     for _ in range(k):
-        least = less(max(left.values()))
+        least = lowest_tie(max(left.values()))
         chosen.append(min(row for row, key in left.items() if key >= least))
         del left[chosen[-1]]
     return chosen
@@ -34,7 +34,7 @@ def test_the_largest_keys_of_many_that_tie(seed):
 
 
 def test_large_keys_tie_relative_to_their_size():
-    assert less(5.0) == 5 - 5 * TIE
-    assert less(-5.0) == -5 - 5 * TIE
-    assert less(0.1) == 0.1 - TIE
-    assert less(-torch.inf) == -torch.inf
+    assert lowest_tie(5.0) == 5 - 5 * TIE
+    assert lowest_tie(-5.0) == -5 - 5 * TIE
+    assert lowest_tie(0.1) == 0.1 - TIE
+    assert lowest_tie(-torch.inf) == -torch.inf

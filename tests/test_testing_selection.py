@@ -155,29 +155,29 @@ def test_a_broken_objective_is_caught(make_log_probs, broken, message):
 class Greedy(tn.Optimizer):
     """Sound, to be broken."""
 
-    def search(self, candidates, k, generator):
+    def search(self, space, k, generator):
         for _ in range(k):
-            row = candidates.best()
-            yield row, candidates.choose(row)
+            row = space.best()
+            yield row, space.choose(row)
 
 
 class SameRowTwice(Greedy):
-    def search(self, candidates, k, generator):
-        for row, gain in super().search(candidates, k, generator):
+    def search(self, space, k, generator):
+        for row, gain in super().search(space, k, generator):
             yield row // 2, gain
 
 
 class AnotherDrawEachTime(Greedy):
-    def search(self, candidates, k, generator):
-        candidates.rank_by(lambda gain_n, noise_n: gain_n + noise_n, torch.randn(len(candidates)).double())
-        yield from super().search(candidates, k, generator)
+    def search(self, space, k, generator):
+        space.rank_by(lambda gain_n, noise_n: gain_n + noise_n, torch.randn(len(space)).double())
+        yield from super().search(space, k, generator)
 
 
 class LooksAtTheSize(Greedy):
-    def search(self, candidates, k, generator):
-        noise = torch.arange(len(candidates)).double().roll(k)
-        candidates.rank_by(lambda gain_n, noise_n: gain_n + noise_n, noise)
-        yield from super().search(candidates, k, generator)
+    def search(self, space, k, generator):
+        noise = torch.arange(len(space)).double().roll(k)
+        space.rank_by(lambda gain_n, noise_n: gain_n + noise_n, noise)
+        yield from super().search(space, k, generator)
 
 
 @pytest.mark.parametrize(

@@ -71,16 +71,16 @@ class RayBackend(Backend):
                 raise InputError(f"RayBackend: {name} is {getattr(self, name)}, expected at least 0")
 
     @contextmanager
-    def start(self, part: PoolReader, objective: Objective[Any, Any], plan: Plan) -> Iterator[Shards]:
+    def start(self, reader: PoolReader, objective: Objective[Any, Any], plan: Plan) -> Iterator[Shards]:
         """Raises, beside what ``Shard`` does:
 
         BackendError: the cluster does not answer or has no room, or a shard was lost too often.
         MissingExtraError: Ray is not installed.
         """
-        if part.works_on.type != "cpu" and not self.gpus_per_shard:
-            raise InputError(f"the work is to be done on {part.works_on}, expected gpus_per_shard above 0")
-        with connected(self.address, _sent_bytes(part)):
-            shards = RayShards(part, objective, plan, self)
+        if reader.works_on.type != "cpu" and not self.gpus_per_shard:
+            raise InputError(f"the work is to be done on {reader.works_on}, expected gpus_per_shard above 0")
+        with connected(self.address, _sent_bytes(reader)):
+            shards = RayShards(reader, objective, plan, self)
             try:
                 shards.begin()
                 yield shards
@@ -163,16 +163,16 @@ class History:
 class RayShards(Shards):
     """Shards as actors; ``begin`` starts them, ``end`` leaves none."""
 
-    def __init__(self, part: PoolReader, objective: Objective[Any, Any], plan: Plan, backend: RayBackend) -> None:
+    def __init__(self, reader: PoolReader, objective: Objective[Any, Any], plan: Plan, backend: RayBackend) -> None:
         self._backend = backend
         self._what = (objective, plan.block, plan.kept_levels)
         size = (backend.cpus_per_shard, backend.gpus_per_shard)
-        count = backend.shards or min(slots(*size), max(1, len(part) // ROWS))
-        self._starts = list(range(0, len(part), shard_rows(len(part), count)))
-        ends = [*self._starts[1:], len(part)]
+        count = backend.shards or min(slots(*size), max(1, len(reader) // ROWS))
+        self._starts = list(range(0, len(reader), shard_rows(len(reader), count)))
+        ends = [*self._starts[1:], len(reader)]
         self.sizes = [end - start for start, end in zip(self._starts, ends, strict=True)]
         device = torch.device("cuda") if backend.gpus_per_shard else None
-        self._sources = [source(part, start, end, device) for start, end in zip(self._starts, ends, strict=True)]
+        self._sources = [source(reader, start, end, device) for start, end in zip(self._starts, ends, strict=True)]
         self._histories = [History() for _ in self.sizes]
         self._lost = [0] * len(self.sizes)
         self._actors: list[Any] = []
@@ -183,16 +183,16 @@ class RayShards(Shards):
         self._actors = [engage(ShardActor, cpus, gpus) for _ in self.sizes]
         if not have_room(self._actors):
             raise no_room(len(self._actors), cpus, gpus)
-        self._open = [[self._load(place)] for place in range(len(self.sizes))]
+        self._open = [[self._load(index)] for index in range(len(self.sizes))]
 
     def end(self) -> None:
         dismiss(self._actors)
 
     def one(
-        self, place: int, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
+        self, index: int, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
     ) -> Answer:
         assert not keywords  # the messages of a search have none
-        answer: Answer = self._ask([place], method.__name__, arguments)[0]
+        answer: Answer = self._ask([index], method.__name__, arguments)[0]
         return answer
 
     def all(
@@ -204,51 +204,51 @@ class RayShards(Shards):
     def lowest(self, bid: Bid) -> Iterator[tuple[int | None, bool]]:
         return iter(self.all(Shard.lowest, bid))  # all at once: a round trip takes longer than what it may spare
 
-    def _ask(self, places: Sequence[int], method: str, arguments: Sequence[Any]) -> list[Any]:
+    def _ask(self, indices: Sequence[int], method: str, arguments: Sequence[Any]) -> list[Any]:
         arguments = [own(argument) for argument in arguments]
         sent = [share(argument) for argument in arguments]
-        asked = [self._actors[place].ask.remote(method, *sent) for place in places]
+        asked = [self._actors[index].ask.remote(method, *sent) for index in indices]
         if method in SILENT:
-            for place, reference in zip(places, asked, strict=True):
-                self._open[place].append(reference)
-                self._histories[place].add(method, arguments)
-            return [None] * len(places)
-        return [self._answer(*each, method, arguments) for each in zip(places, asked, strict=True)]
+            for index, reference in zip(indices, asked, strict=True):
+                self._open[index].append(reference)
+                self._histories[index].add(method, arguments)
+            return [None] * len(indices)
+        return [self._answer(*each, method, arguments) for each in zip(indices, asked, strict=True)]
 
-    def _answer(self, place: int, asked: Any, method: str, arguments: Sequence[Any]) -> Any:
+    def _answer(self, index: int, asked: Any, method: str, arguments: Sequence[Any]) -> Any:
         while True:
             try:
-                *_, answer = get([*self._open[place], asked])
+                *_, answer = get([*self._open[index], asked])
             except LostError as error:
-                self._replace(place, error)
-                asked = self._actors[place].ask.remote(method, *arguments)
+                self._replace(index, error)
+                asked = self._actors[index].ask.remote(method, *arguments)
             except TonsureError as error:
-                error.add_note(f"row 0 of shard {place} is row {self._starts[place]} of the pool")
+                error.add_note(f"row 0 of shard {index} is row {self._starts[index]} of the pool")
                 raise
             else:
-                self._open[place] = []
-                self._histories[place].add(method, arguments)
+                self._open[index] = []
+                self._histories[index].add(method, arguments)
                 return answer
 
-    def _replace(self, place: int, error: LostError) -> None:
-        self._lost[place] += 1
-        if self._lost[place] > self._backend.retries:
-            start, last = self._starts[place], self._starts[place] + self.sizes[place] - 1
+    def _replace(self, index: int, error: LostError) -> None:
+        self._lost[index] += 1
+        if self._lost[index] > self._backend.retries:
+            start, last = self._starts[index], self._starts[index] + self.sizes[index] - 1
             raise BackendError(
-                f"shard {place}, rows {start} to {last}, was lost {self._lost[place]} times; at last: {error}"
+                f"shard {index}, rows {start} to {last}, was lost {self._lost[index]} times; at last: {error}"
             ) from error
         cpus, gpus = self._backend.cpus_per_shard, self._backend.gpus_per_shard
         # The CPUs of a machine that is gone may be missing for long: then two shards share one.
         for those in (cpus, 0.0):
-            dismiss([self._actors[place]])
-            self._actors[place] = engage(ShardActor, those, gpus)
-            if have_room([self._actors[place]]):
-                self._open[place] = [self._load(place)]
+            dismiss([self._actors[index]])
+            self._actors[index] = engage(ShardActor, those, gpus)
+            if have_room([self._actors[index]]):
+                self._open[index] = [self._load(index)]
                 return
         raise no_room(1, 0.0, gpus) from error
 
-    def _load(self, place: int) -> Any:
-        return self._actors[place].load.remote(self._sources[place], *self._what, self._histories[place].calls())
+    def _load(self, index: int) -> Any:
+        return self._actors[index].load.remote(self._sources[index], *self._what, self._histories[index].calls())
 
 
 def shard_rows(rows: int, shards: int) -> int:

@@ -62,18 +62,18 @@ class SentRows:
         return PoolReader([as_tensor(piece).view(self.dtype) for piece in get(self.references)], self.device)
 
 
-def source(part: PoolReader, start: int, stop: int, device: torch.device | None) -> StoredRows | SentRows:
+def source(reader: PoolReader, start: int, stop: int, device: torch.device | None) -> StoredRows | SentRows:
     """The rows from ``start`` up to ``stop``, in a form that can be sent to an actor."""
-    if part.path is not None:
-        rows = None if part.rows is None else own(part.rows[start:stop])
-        path = Path(part.path).absolute()
-        return StoredRows(path, manifest_crc32(path), start, stop, rows, own(part.samples), device, part.of)
-    here = replace(part, device=None)
-    at_once = max(1, PIECE_BYTES // part.stored(torch.tensor([start])).nbytes)
+    if reader.path is not None:
+        rows = None if reader.rows is None else own(reader.rows[start:stop])
+        path = Path(reader.path).absolute()
+        return StoredRows(path, manifest_crc32(path), start, stop, rows, own(reader.samples), device, reader.of)
+    here = replace(reader, device=None)
+    at_once = max(1, PIECE_BYTES // reader.stored(torch.tensor([start])).nbytes)
     references = [put_rows(here.stored(rows)) for rows in torch.arange(start, stop).split(at_once)]
-    if part.release is not None:
-        part.release()
-    return SentRows(references, part.dtype, device)
+    if reader.release is not None:
+        reader.release()
+    return SentRows(references, reader.dtype, device)
 
 
 def put_rows(stored: Tensor) -> Any:

@@ -23,7 +23,7 @@ LABELINGS = 2**13
 DRAWS = 2**14
 """About how many labelings of a larger batch are drawn: a standard error of less than 0.01 nats."""
 
-TOLD = 1e-3
+RESOLVED = 1e-3
 """Nats: when less is left to learn of θ, the rest of a batch is not looked at."""
 
 PAIRS = 200_000
@@ -55,22 +55,22 @@ class Averages:
     classes: float
 
 
-def averages(part: PoolReader) -> Averages:
+def averages(reader: PoolReader) -> Averages:
     """In one pass; in float32, unless the predictions are stored in float64."""
-    like = part.stored(torch.zeros(1, dtype=torch.int64))
+    like = reader.stored(torch.zeros(1, dtype=torch.int64))
     dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
     told, uncertain, mean_C = 0.0, 0.0, torch.zeros(like.shape[2], dtype=torch.float64, device=like.device)
-    for span in blocks(len(part), like.numel(), like.device):
-        probs_n_K_C = _items(part, torch.arange(len(part))[span], dtype).exp()
+    for span in blocks(len(reader), like.numel(), like.device):
+        probs_n_K_C = _items(reader, torch.arange(len(reader))[span], dtype).exp()
         mean_n_C = probs_n_K_C.mean(1)
         told += float(bald_of(probs_n_K_C, mean_n_C).sum(dtype=torch.float64))
         uncertain += float(torch.special.entr(mean_n_C).sum(dtype=torch.float64))
         mean_C += mean_n_C.sum(0, dtype=torch.float64)
-    classes = float(torch.special.entr(mean_C / len(part)).sum().exp())
-    return Averages(told / len(part), uncertain / len(part), classes)
+    classes = float(torch.special.entr(mean_C / len(reader)).sum().exp())
+    return Averages(told / len(reader), uncertain / len(reader), classes)
 
 
-def joint_information(part: PoolReader, seed: int = 0) -> tuple[float, float]:
+def joint_information(reader: PoolReader, seed: int = 0) -> tuple[float, float]:
     """I(y_S; θ) = log K − E_{y_S} H[θ | y_S], at most log K: what all labels of a batch tell together; nats.
 
     Exact where the batch has at most 2¹³ labelings: all are gone through. Otherwise 2¹⁴ labelings are drawn, as many
@@ -80,25 +80,25 @@ def joint_information(part: PoolReader, seed: int = 0) -> tuple[float, float]:
     Returns:
         the information, and its standard error, nats: 0 where all labelings were gone through.
     """
-    like = part.stored(torch.zeros(1, dtype=torch.int64))
+    like = reader.stored(torch.zeros(1, dtype=torch.int64))
     _, K, C = like.shape
-    if len(part) * math.log(C) <= math.log(LABELINGS):
-        left = _left_of_all(_items(part, torch.arange(len(part)), torch.float64))
+    if len(reader) * math.log(C) <= math.log(LABELINGS):
+        left = _left_of_all(_items(reader, torch.arange(len(reader)), torch.float64))
         return max(0.0, math.log(K) - left), 0.0
     generator = torch.Generator().manual_seed(seed)
     draws = math.ceil(DRAWS / K)  # of every posterior sample
     log_joint_K_M = torch.zeros(K, K * draws, dtype=torch.float64, device=like.device)
-    for rows in torch.arange(len(part)).split(64):
-        for log_probs_K_C in _items(part, rows, torch.float64):
+    for rows in torch.arange(len(reader)).split(64):
+        for log_probs_K_C in _items(reader, rows, torch.float64):
             uniform_K_m = torch.rand(K, draws, dtype=torch.float64, generator=generator).to(like.device)
             log_joint_K_M += log_probs_K_C[:, _labels(log_probs_K_C, uniform_K_m).flatten()]
         left_M = torch.special.entr(log_joint_K_M.softmax(0)).sum(0)
-        if left_M.mean() < TOLD:
+        if left_M.mean() < RESOLVED:
             break
     return max(0.0, math.log(K) - float(left_M.mean())), float(left_M.std() / math.sqrt(len(left_M)))
 
 
-def redundancy(part: PoolReader, seed: int = 0) -> float:
+def redundancy(reader: PoolReader, seed: int = 0) -> float:
     """mean_{i<j} I(y_i; y_j) / mean_i I(y_i; θ): of what an item tells, the share that another of the batch tells too.
 
     From 0, where no item tells anything of what another does (and for a batch of one, or one that tells nothing), to
@@ -109,10 +109,10 @@ def redundancy(part: PoolReader, seed: int = 0) -> float:
     Otherwise over about so many: the items are shuffled and cut into groups, each is paired with those of the next
     group, and both means are over these pairs.
     """
-    C = part.pieces[0].shape[2]
+    C = reader.pieces[0].shape[2]
     shared = told = 0.0
-    for some, others in _pairs(len(part), max(FEWEST, min(PAIRS, TERMS // C**2)), seed):
-        log_probs_n_K_C, log_probs_m_K_C = (_items(part, rows, torch.float64) for rows in (some, others))
+    for some, others in _pairs(len(reader), max(FEWEST, min(PAIRS, TERMS // C**2)), seed):
+        log_probs_n_K_C, log_probs_m_K_C = (_items(reader, rows, torch.float64) for rows in (some, others))
         shared_n_m = mutual_information(log_probs_n_K_C, log_probs_m_K_C)
         told_n_m = (bald(log_probs_n_K_C)[:, None] + bald(log_probs_m_K_C)) / 2
         if some is others:  # every pair twice, in both means; and no item with itself
@@ -150,5 +150,5 @@ def _labels(log_probs_K_C: Float[Tensor, "K C"], uniform_K_m: Float[Tensor, "K m
     return torch.searchsorted(cumulated_K_C / cumulated_K_C[:, -1:], uniform_K_m, right=True)
 
 
-def _items(part: PoolReader, rows: Rows, dtype: torch.dtype) -> Float[Tensor, "n K C"]:
-    return as_log_probs(part.stored(rows), dtype)
+def _items(reader: PoolReader, rows: Rows, dtype: torch.dtype) -> Float[Tensor, "n K C"]:
+    return as_log_probs(reader.stored(rows), dtype)

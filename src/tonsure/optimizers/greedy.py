@@ -17,8 +17,8 @@ class Greedy(Optimizer):
     Source: Nemhauser, Wolsey & Fisher 1978.
     """
 
-    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+    def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         for _ in range(k):
-            candidates.refresh()
-            row = candidates.best()
-            yield row, candidates.choose(row)
+            space.refresh()
+            row = space.best()
+            yield row, space.choose(row)

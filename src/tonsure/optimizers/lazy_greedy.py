@@ -17,5 +17,5 @@ class LazyGreedy(Optimizer):
     Source: Minoux 1978.
     """
 
-    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
-        yield from candidates.picks(k)
+    def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+        yield from space.picks(k)

@@ -18,12 +18,12 @@ class Optimizer(ABC):
     """Whether a smaller batch is the beginning of a larger one, with the same seed."""
 
     @abstractmethod
-    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+    def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         """Chooses k rows one after the other.
 
         Args:
-            candidates: the rows of the pool, with the gains of the objective.
-            k: the number of rows, at most ``len(candidates)``.
+            space: the rows of the pool, with their gains under the objective.
+            k: the number of rows, at most ``len(space)``.
             generator: of all random numbers.
 
         Returns:

@@ -39,9 +39,9 @@ class Prefilter(Optimizer):
                 f"Prefilter: optimizer is {self.optimizer}, which narrows the pool itself; expected another search"
             )
 
-    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+    def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         if self.first < k:
             raise InputError(f"Prefilter: first is {self.first}, but {k} rows are to be chosen")
-        best = candidates.largest(min(self.first, len(candidates)))
-        candidates.restrict(torch.tensor([row for row, _ in best]))
-        yield from self.optimizer.search(candidates, k, generator)
+        best = space.largest(min(self.first, len(space)))
+        space.restrict(torch.tensor([row for row, _ in best]))
+        yield from self.optimizer.search(space, k, generator)

@@ -32,8 +32,6 @@ class SoftmaxSample(Optimizer):
         if not 0 <= self.beta < float("inf"):
             raise InputError(f"SoftmaxSample: beta is {self.beta}, expected a finite number of at least 0")
 
-    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
-        candidates.rank_by(
-            lambda gain_n, noise_n: self.beta * gain_n + noise_n, gumbel_noise(len(candidates), generator)
-        )
-        yield from candidates.picks(k)
+    def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+        space.rank_by(lambda gain_n, noise_n: self.beta * gain_n + noise_n, gumbel_noise(len(space), generator))
+        yield from space.picks(k)

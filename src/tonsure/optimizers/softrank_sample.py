@@ -33,13 +33,13 @@ class SoftrankSample(Optimizer):
         if not 0 <= self.beta < float("inf"):
             raise InputError(f"SoftrankSample: beta is {self.beta}, expected a finite number of at least 0")
 
-    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
-        gain_N = candidates.gains()
+    def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+        gain_N = space.gains()
         rank_N = torch.empty_like(gain_N)
         order = gain_N.sort(descending=True, stable=True).indices
         rank_N[order] = torch.arange(1, len(order) + 1, dtype=rank_N.dtype)
-        key_N = gumbel_noise(len(candidates), generator) - self.beta * rank_N.log()
+        key_N = gumbel_noise(len(space), generator) - self.beta * rank_N.log()
         key_N[gain_N.isneginf()] = -torch.inf  # not a candidate
         for row in largest(key_N, k):
-            candidates.choose(row)
+            space.choose(row)
             yield row, float(gain_N[row])

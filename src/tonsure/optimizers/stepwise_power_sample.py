@@ -33,8 +33,8 @@ class StepwisePowerSample(Optimizer):
         if not 0 <= self.beta < float("inf"):
             raise InputError(f"StepwisePowerSample: beta is {self.beta}, expected a finite number of at least 0")
 
-    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+    def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         for _ in range(k):
-            candidates.rank_by(partial(power_key, beta=self.beta), gumbel_noise(len(candidates), generator))
-            row = candidates.best()
-            yield row, candidates.choose(row)
+            space.rank_by(partial(power_key, beta=self.beta), gumbel_noise(len(space), generator))
+            row = space.best()
+            yield row, space.choose(row)

@@ -35,8 +35,8 @@ class StochasticGreedy(Optimizer):
         if not 0 < self.epsilon < 1:
             raise InputError(f"StochasticGreedy: epsilon is {self.epsilon}, expected a number between 0 and 1")
 
-    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
-        N = len(candidates)
+    def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+        N = len(space)
         size = math.ceil(N / k * math.log(1 / self.epsilon))
         left_N = torch.ones(N, dtype=torch.bool)
         for _ in range(k):
@@ -44,7 +44,7 @@ class StochasticGreedy(Optimizer):
             while len(rows) == 0:
                 drawn = torch.arange(N) if size >= N else torch.randint(N, (size,), generator=generator).unique()
                 rows = drawn[left_N[drawn]]
-            candidates.restrict(rows)
-            row = candidates.best()
+            space.restrict(rows)
+            row = space.best()
             left_N[row] = False
-            yield row, candidates.choose(row)
+            yield row, space.choose(row)

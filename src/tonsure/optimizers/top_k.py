@@ -16,7 +16,7 @@ class TopK(Optimizer):
     The gains it returns are those of the items alone. Costs one pass over the pool.
     """
 
-    def search(self, candidates: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
-        for row, gain in candidates.largest(k):
-            candidates.choose(row)
+    def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
+        for row, gain in space.largest(k):
+            space.choose(row)
             yield row, gain

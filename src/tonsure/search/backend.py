@@ -25,9 +25,9 @@ class Shards(ABC):
 
     @abstractmethod
     def one(
-        self, place: int, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
+        self, index: int, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
     ) -> Answer:
-        """The answer of the shard at this place."""
+        """The answer of the shard at this index."""
 
     @abstractmethod
     def all(
@@ -35,13 +35,13 @@ class Shards(ABC):
     ) -> list[Answer]:
         """The answers of all shards."""
 
-    def bids(self, apart: float) -> list[Bid]:
+    def bids(self, slack: float) -> list[Bid]:
         """What each shard knows of its largest key."""
-        return self.all(Shard.bid, -torch.inf, apart)
+        return self.all(Shard.bid, -torch.inf, slack)
 
     def lowest(self, bid: Bid) -> Iterator[tuple[int | None, bool]]:
         """The lowest row of each shard that may tie with the largest key; the caller stops at the first."""
-        return (self.one(place, Shard.lowest, bid) for place in range(len(self.sizes)))
+        return (self.one(index, Shard.lowest, bid) for index in range(len(self.sizes)))
 
 
 class Backend(ABC):
@@ -72,19 +72,19 @@ class LocalShards(Shards):
         self.sizes = list(map(len, readers))
 
     def one(
-        self, place: int, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
+        self, index: int, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
     ) -> Answer:
-        return method(self._shards[place], *arguments, **keywords)
+        return method(self._shards[index], *arguments, **keywords)
 
     def all(
         self, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
     ) -> list[Answer]:
         return [method(shard, *arguments, **keywords) for shard in self._shards]
 
-    def bids(self, apart: float) -> list[Bid]:
+    def bids(self, slack: float) -> list[Bid]:
         bids: list[Bid] = []
         for shard in self._shards:  # a bid of one shard saves work in the next
-            bids.append(shard.bid(max((bid.known for bid in bids), default=-torch.inf), apart))
+            bids.append(shard.bid(max((bid.known for bid in bids), default=-torch.inf), slack))
         return bids
 
 

@@ -17,22 +17,22 @@ LAG = 8
 """A bound is worth another look when it has missed an eighth as many chosen items as it knows of."""
 
 
-class Level:
+class Bounds:
     """What is known of rows at one precision: notes, and with how many of the chosen items they are up to date."""
 
     def __init__(
-        self, part: PoolReader, objective: Objective[Any, Any], dtype: torch.dtype, block: int, coarse: bool = False
+        self, reader: PoolReader, objective: Objective[Any, Any], dtype: torch.dtype, block: int, coarse: bool = False
     ):
-        self._part, self._objective, self.dtype, self._block, self._coarse = part, objective, dtype, block, coarse
+        self._reader, self._objective, self.dtype, self._block, self._coarse = reader, objective, dtype, block, coarse
         like = self.items(torch.zeros(1, dtype=torch.int64))
         self.shape = like.shape[1:]
         self.state = objective.init_state(like)
         self.joined = 0
-        self.seen_n = torch.full((len(part),), -1, dtype=torch.int32, device=like.device)
+        self.seen_n = torch.full((len(reader),), -1, dtype=torch.int32, device=like.device)
         self._chosen: list[Tensor] = []
-        self.remembers = objective.updates_notes
+        self.updates_notes = objective.updates_notes
         # Notes that know of some of the chosen items only give a bound where nothing else is known of the others.
-        self.stops = self.remembers and not objective.uses_state
+        self.stops = self.updates_notes and not objective.uses_state
         self._make_notes: Any = None
         self._columns: list[Tensor] = []
         self._kept: Tensor | None = None
@@ -40,10 +40,10 @@ class Level:
     def keep(self) -> None:
         """From now on items stay in memory once they are prepared; rows that never are take none."""
         like = self.items(torch.zeros(1, dtype=torch.int64))
-        self._kept = like.new_empty((len(self._part), *like.shape[1:]))
+        self._kept = like.new_empty((len(self._reader), *like.shape[1:]))
 
     def items(self, rows: Tensor) -> Tensor:
-        return self.prepared(self._part.stored(rows))
+        return self.prepared(self._reader.stored(rows))
 
     def kept(self, row: int) -> Tensor | None:
         """The prepared item at a row that is up to date, [1, …], where items are kept."""
@@ -59,7 +59,7 @@ class Level:
             return
         self.state = self._objective.update_state(self.state, chosen_1)
         self.joined += 1
-        if self.remembers:
+        if self.updates_notes:
             self._chosen.append(chosen_1)
 
     def start(self, rows: Rows | slice, items: Tensor) -> Float64[Tensor, " n"]:
@@ -67,7 +67,7 @@ class Level:
         notes = self._objective.init_notes(items)
         if self._make_notes is None:
             self._make_notes = type(notes)
-            self._columns = [column.new_zeros((len(self._part), *column.shape[1:])) for column in notes]
+            self._columns = [column.new_zeros((len(self._reader), *column.shape[1:])) for column in notes]
         if self._kept is not None:
             self._kept[rows] = items
         self._write(rows, notes)
@@ -101,7 +101,7 @@ class Level:
         items = self.items(rows) if self._kept is None or len(new) else self._kept[rows]
         if len(new):
             self.start(rows[new], items[new])
-        if self.remembers:
+        if self.updates_notes:
             seen_n = seen_n.clamp_min(0)
             for seen in seen_n.unique().tolist():
                 upto = self.joined if all_the_way else self._next_stop(seen)

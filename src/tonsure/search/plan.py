@@ -69,7 +69,7 @@ class Plan:
 
 
 def plan(
-    part: PoolReader, objective: Objective[Any, Any], k: int, memory: int | None = None, block: int | None = None
+    reader: PoolReader, objective: Objective[Any, Any], k: int, memory: int | None = None, block: int | None = None
 ) -> Plan:
     """The fastest way to select from a part of the pool within a budget.
 
@@ -81,8 +81,8 @@ def plan(
     Raises:
         InputError: the budget is too small; the message says how much is needed.
     """
-    rows = len(part)
-    stored = part.stored(torch.zeros(1, dtype=torch.int64))
+    rows = len(reader)
+    stored = reader.stored(torch.zeros(1, dtype=torch.int64))
     low, high = (as_log_probs(stored, dtype) for dtype in (torch.float32, torch.float64))
     quick, exact = objective.prepare(objective.coarse(low)), objective.prepare(high)
     notes = [*objective.init_notes(quick), *objective.init_notes(exact)]

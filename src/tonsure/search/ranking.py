@@ -18,7 +18,7 @@ def by_gain(gain_n: Float64[Tensor, " n"], noise_n: Float64[Tensor, " n"]) -> Fl
     return gain_n
 
 
-def less(key: float) -> float:
+def lowest_tie(key: float) -> float:
     """The least key that ties with this one."""
     return key - TIE * max(1.0, abs(key))
 
@@ -26,7 +26,7 @@ def less(key: float) -> float:
 def largest(key_N: Float64[Tensor, " N"], k: int) -> list[int]:
     """The rows of the k largest keys, from the largest down, ties to the lowest."""
     least = float(key_N.topk(k).values[-1])
-    rows = (key_N >= less(least)).nonzero()[:, 0]
+    rows = (key_N >= lowest_tie(least)).nonzero()[:, 0]
     order = rows[key_N[rows].sort(descending=True, stable=True).indices]
     keys, rows_by_key = key_N[order].tolist(), order.tolist()
     first = reached = 0
@@ -35,7 +35,7 @@ def largest(key_N: Float64[Tensor, " N"], k: int) -> list[int]:
     while len(chosen) < k:
         while rows_by_key[first] in chosen:
             first += 1
-        while reached < len(keys) and keys[reached] >= less(keys[first]):
+        while reached < len(keys) and keys[reached] >= lowest_tie(keys[first]):
             heapq.heappush(tied, rows_by_key[reached])
             reached += 1
         chosen[heapq.heappop(tied)] = None

@@ -10,8 +10,8 @@ from torch import Tensor
 from tonsure.errors import InputError
 from tonsure.objectives.base import Objective, Structure
 from tonsure.predictions.reader import PoolReader, as_log_probs
-from tonsure.search.bounds import Level
-from tonsure.search.ranking import Key, by_gain, less
+from tonsure.search.bounds import Bounds
+from tonsure.search.ranking import Key, by_gain, lowest_tie
 from tonsure.shapes import Rows
 
 ACTIVE = 2**14
@@ -45,37 +45,37 @@ class Shard:
     first in single precision, on coarse items where the objective has them, a few chosen items at a time until the
     row is out of the race; what is left is settled in double precision, and only such keys win.
 
-    Rows are numbered within the shard. Shards share only bids and the chosen items: they may live apart.
+    Rows are numbered within the shard. Shards share only bids and the chosen items: they may run on different machines.
 
     Args:
-        part: where the predictions lie.
+        reader: where the predictions lie.
         objective: what a chosen row is worth.
         block: rows that are read at a time.
         keep: at how many precisions prepared items stay in memory: 0, 1 (single) or 2.
     """
 
-    def __init__(self, part: PoolReader, objective: Objective[Any, Any], *, block: int, keep: int = 0) -> None:
-        self._part, self._objective, self._block = part, objective, block
-        fixed = objective.structure in (Structure.MODULAR, Structure.CONSTANT)
-        free = objective.structure is Structure.GENERAL
-        low = torch.float64 if part.dtype == torch.float64 else torch.float32
-        high = low if free else torch.float64
-        self._exact = Level(part, objective, high, block)
+    def __init__(self, reader: PoolReader, objective: Objective[Any, Any], *, block: int, keep: int = 0) -> None:
+        self._reader, self._objective, self._block = reader, objective, block
+        modular = objective.structure in (Structure.MODULAR, Structure.CONSTANT)
+        general = objective.structure is Structure.GENERAL
+        low = torch.float64 if reader.dtype == torch.float64 else torch.float32
+        high = low if general else torch.float64
+        self._exact = Bounds(reader, objective, high, block)
         self._quick = self._exact
-        small = keep > 1 and len(part) * self._exact.shape.numel() <= ALONE
-        if not free and not small:
-            self._quick = Level(part, objective, low, block, coarse=not fixed)
+        small = keep > 1 and len(reader) * self._exact.shape.numel() <= ALONE
+        if not general and not small:
+            self._quick = Bounds(reader, objective, low, block, coarse=not modular)
         if keep > 0:
             self._quick.keep()
         if keep > 1:
             self._exact.keep()
         # Of items that are vectors a gain is about one product, and one product for all of a small pool is quicker
         # than to find out which rows need it.
-        self._at_once = small and not fixed and not self._exact.remembers and len(self._exact.shape) == 1
-        device = part.works_on
-        self._open_n = torch.ones(len(part), dtype=torch.bool, device=device)
-        self._gain_n = torch.empty(len(part), dtype=torch.float64, device=device)  # bounds, unless up to date
-        self._first_n, self._offset_n = torch.zeros(2, len(part), dtype=torch.float32, device=device)
+        self._at_once = small and not modular and not self._exact.updates_notes and len(self._exact.shape) == 1
+        device = reader.works_on
+        self._open_n = torch.ones(len(reader), dtype=torch.bool, device=device)
+        self._gain_n = torch.empty(len(reader), dtype=torch.float64, device=device)  # bounds, unless up to date
+        self._first_n, self._offset_n = torch.zeros(2, len(reader), dtype=torch.float32, device=device)
         self._first_pass()
         self._key: Key = by_gain
         self._restricted = False
@@ -83,7 +83,7 @@ class Shard:
         self.rank_by(by_gain, self._gain_n[:0])
 
     def __len__(self) -> int:
-        return len(self._part)
+        return len(self._reader)
 
     def rank_by(self, key: Key, noise_n: Float64[Tensor, " n"]) -> None:
         """From now on rows win by this key."""
@@ -105,33 +105,33 @@ class Shard:
 
     def refresh(self) -> None:
         """Brings every row that can win up to date."""
-        self._settle(self._candidates())
+        self._settle(self._eligible())
 
     def gains(self) -> Float64[Tensor, " n"]:
         """The gain of every row, up to date, on the CPU; −inf where it cannot win."""
         self.refresh()
-        rows = self._candidates()
+        rows = self._eligible()
         gain_n = torch.full_like(self._gain_n, -torch.inf)
         gain_n[rows] = self._gain_n[rows]
         return gain_n.cpu()
 
     def top(self, k: int) -> tuple[Rows, Float64[Tensor, " n"]]:
         """All rows that may be among the k with the largest keys, or tie with one of them; and their keys."""
-        rows = self._candidates()
+        rows = self._eligible()
         if k < len(rows):
             first = rows[self._key_n[rows].topk(k).indices]
             self._settle(first.sort().values)
-            least = less(float(self._key_n[first].min()))
+            least = lowest_tie(float(self._key_n[first].min()))
             rows = rows[self._key_n[rows] >= least]
         self._settle(rows)
         return rows.cpu(), self._key_n[rows].cpu()
 
-    def bid(self, at_least: float, apart: float) -> Bid:
+    def bid(self, at_least: float, slack: float) -> Bid:
         """The largest key, up to date, or some bound below ``at_least``.
 
         Args:
             at_least: smaller keys are of no interest.
-            apart: how far the bound may stay above what is known.
+            slack: how far the bound may stay above what is known.
         """
         if self._objective.structure is Structure.GENERAL:
             self.refresh()
@@ -142,11 +142,11 @@ class Shard:
         while True:
             key_n, fresh_n = self._key_n[self._active], self._fresh(self._active)
             known = max(known, _max(key_n[fresh_n]))
-            least = max(known + apart, self._floor)
+            least = max(known + slack, self._floor)
             may_win = ~fresh_n & (key_n > least)
             rows, key_n = self._active[may_win], key_n[may_win]
             if len(rows) == 0:
-                if self._floor <= known + apart:
+                if self._floor <= known + slack:
                     return Bid(known, max(_max(self._key_n[self._active]), self._floor))
                 self._look_further(known)
                 continue
@@ -154,11 +154,11 @@ class Shard:
             if len(rows) > most:
                 top = key_n.topk(most + 1)
                 rows, left = rows[top.indices[:most]], float(top.values[most])
-            self._try(rows, known + apart, most if self._quick is self._exact else most // 8)
+            self._try(rows, known + slack, most if self._quick is self._exact else most // 8)
             # Often that was all: then there is no need to look at all rows again.
             known = max(known, _max(self._key_n[rows[self._fresh(rows)]]))
             bound = max(_max(self._key_n[rows]), left, least)
-            if bound <= known + apart:
+            if bound <= known + slack:
                 return Bid(known, bound)
             most *= 2
 
@@ -168,10 +168,10 @@ class Shard:
         Args:
             bid: the largest key of the whole pool lies between ``known`` and ``bound``.
         """
-        least, most = less(bid.known), FIRST
+        least, most = lowest_tie(bid.known), FIRST
         if self._all_known:
             tied = ((self._key_n >= least) & (self._key_n > -torch.inf)).nonzero()[:1, 0].tolist()
-            return (tied[0], bool(self._key_n[tied[0]] >= less(bid.bound))) if tied else (None, True)
+            return (tied[0], bool(self._key_n[tied[0]] >= lowest_tie(bid.bound))) if tied else (None, True)
         if self._floor > least:
             self._look_at(least)
         while True:
@@ -181,13 +181,13 @@ class Shard:
                 return None, True
             fresh_n = self._fresh(rows)
             if fresh_n[0]:
-                return int(rows[0]), bool(self._key_n[rows[0]] >= less(bid.bound))
+                return int(rows[0]), bool(self._key_n[rows[0]] >= lowest_tie(bid.bound))
             self._settle(self._approach(rows[~fresh_n], least)[: most // 8])
             most *= 2
 
     def item(self, row: int) -> Tensor:
         """The item at a row as it is stored, [1, K, C]."""
-        return self._part.stored(torch.tensor([row]))
+        return self._reader.stored(torch.tensor([row]))
 
     def close(self, row: int) -> float:
         """Marks the row as chosen: it cannot win again. Gives its gain."""
@@ -200,7 +200,7 @@ class Shard:
 
     def join(self, stored_1: Tensor) -> None:
         """An item, of this shard or another, has joined the chosen set."""
-        stored_1 = stored_1.to(self._part.works_on)
+        stored_1 = stored_1.to(self._reader.works_on)
         chosen_1 = self._exact.prepared(stored_1) if self._closed_1 is None else self._closed_1
         self._closed_1 = None
         self._exact.join(chosen_1)
@@ -222,7 +222,7 @@ class Shard:
         """Whether every row can win, and its key is up to date."""
         return self._at_once and not self._restricted
 
-    def _candidates(self) -> Rows:
+    def _eligible(self) -> Rows:
         """The rows that can win."""
         return self._active[self._open_n[self._active]] if self._restricted else self._open_n.nonzero()[:, 0]
 
@@ -232,7 +232,7 @@ class Shard:
             if self._quick is self._exact:
                 gain_n = self._exact.start(at, self._exact.items(rows))
             else:
-                stored_n_K_C = self._part.stored(rows)
+                stored_n_K_C = self._reader.stored(rows)
                 gain_n = first_n = self._quick.start(at, self._quick.prepared(stored_n_K_C))
                 if self._quick.shape != self._exact.shape:
                     items = self._objective.prepare(as_log_probs(stored_n_K_C, self._quick.dtype))
@@ -247,13 +247,13 @@ class Shard:
     def _check(self, gain_n: Tensor, rows: Rows | slice) -> None:
         if gain_n.isnan().any():
             row = int(torch.arange(len(self))[rows][gain_n.isnan().cpu()][0])
-            row = row if self._part.rows is None else int(self._part.rows[row])
+            row = row if self._reader.rows is None else int(self._reader.rows[row])
             raise InputError(f"{self._objective}: the gain of row {row} is nan")
 
     def _bound(self, gain_n: Tensor, rows: Rows | slice) -> Tensor:
         """What a gain is at most, of which the quick level has found this."""
         # Sums over chosen items gather an error from each; what a state sums up has one, in proportion to the fall.
-        fall_n = self._quick.seen_n[rows] if self._quick.remembers else self._first_n[rows] - gain_n
+        fall_n = self._quick.seen_n[rows] if self._quick.updates_notes else self._first_n[rows] - gain_n
         return gain_n + self._objective.rounding * (1 + fall_n) * gain_n.abs().clamp_min(1)
 
     def _fresh(self, rows: Rows) -> Bool[Tensor, " n"]:
@@ -271,7 +271,7 @@ class Shard:
         if self._quick is self._exact:
             return rows
         behind_n = self._quick.behind(rows)
-        if self._quick.remembers:
+        if self._quick.updates_notes:
             behind_n &= self._exact.seen_n[rows] <= self._quick.seen_n[rows]
         behind = rows[behind_n].sort().values
         while len(behind):
@@ -314,7 +314,7 @@ class Shard:
         """Looks at more rows than until now, since what is looked at has no larger key."""
         self._look_at()
         if _max(self._key_n) <= self._floor:  # more rows tie than are looked at
-            self._look_at(less(known))
+            self._look_at(lowest_tie(known))
 
 
 def _max(key_n: Tensor) -> float:

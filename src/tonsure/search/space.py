@@ -33,14 +33,14 @@ class SearchSpace:
 
     def rank_by(self, key: Key, noise_N: Float64[Tensor, " N"]) -> None:
         """From now on rows win by ``key(gain_n, noise_n)`` and not by the gain alone."""
-        for place, noise_n in enumerate(noise_N.split(self._sizes)):
-            self._shards.one(place, Shard.rank_by, key, noise_n)
+        for index, noise_n in enumerate(noise_N.split(self._sizes)):
+            self._shards.one(index, Shard.rank_by, key, noise_n)
 
     def restrict(self, rows: Rows | None) -> None:
         """Only these rows can win until further notice; None is all of them again."""
-        for place, (size, end) in enumerate(zip(self._sizes, self._ends, strict=True)):
+        for index, (size, end) in enumerate(zip(self._sizes, self._ends, strict=True)):
             within = None if rows is None else rows[(rows >= end - size) & (rows < end)] - (end - size)
-            self._shards.one(place, Shard.restrict, within)
+            self._shards.one(index, Shard.restrict, within)
 
     def refresh(self) -> None:
         """Brings the gain of every row up to date, also of those that cannot win."""
@@ -61,8 +61,8 @@ class SearchSpace:
     def best(self) -> int:
         """The row with the largest key, ties to the lowest; rows that cannot win are left behind."""
         # Where many rows tie, the lowest of them can be told long before the largest key is known exactly.
-        for apart in (TIE / 2, 0.0):
-            bids = self._shards.bids(apart)
+        for slack in (TIE / 2, 0.0):
+            bids = self._shards.bids(slack)
             row, certain = self._lowest(Bid(max(bid.known for bid in bids), max(bid.bound for bid in bids)))
             if certain:
                 return row
@@ -70,10 +70,10 @@ class SearchSpace:
 
     def choose(self, row: int) -> float:
         """The row joins the batch; gives the gain that it joins with."""
-        place = next(place for place, end in enumerate(self._ends) if row < end)
-        within = row - self._ends[place] + self._sizes[place]
-        chosen_1 = self._shards.one(place, Shard.item, within)
-        gain: float = self._shards.one(place, Shard.close, within)
+        index = next(index for index, end in enumerate(self._ends) if row < end)
+        within = row - self._ends[index] + self._sizes[index]
+        chosen_1 = self._shards.one(index, Shard.item, within)
+        gain: float = self._shards.one(index, Shard.close, within)
         self._shards.all(Shard.join, chosen_1)
         return gain
 

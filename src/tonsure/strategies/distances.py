@@ -7,7 +7,7 @@ from torch import Tensor
 ROUNDING = 1e-12
 """Squared distances below this share of the squared norms are rounding errors of zero."""
 
-TIE = 1e-9
+RELATIVE_TIE = 1e-9
 """Values that differ by less, relative to the largest, are a tie: the order of a sum changes them by as much."""
 
 BLOCK = 1024
@@ -28,7 +28,7 @@ def without_rounding(squared: Tensor, norms: Tensor) -> Tensor:
 def largest(values_n: Float64[Tensor, " n"]) -> int:
     """The position of the largest value; ties go to the first."""
     most = values_n.max()
-    return int((values_n >= most - TIE * most.abs()).nonzero()[0])
+    return int((values_n >= most - RELATIVE_TIE * most.abs()).nonzero()[0])
 
 
 def on_the_sphere(features_n_D: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
