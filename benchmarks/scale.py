@@ -53,7 +53,7 @@ from experiments.released_lbb import ReleasedLBB
 from torch import Tensor
 
 import tonsure as tn
-from tonsure.objectives import large_batch_bald
+from tonsure import information
 from tonsure.predictions.reader import as_log_probs
 from tonsure.predictions.store import Store
 
@@ -174,12 +174,12 @@ def count(path: str, objective: str, k: int) -> Result:
         return str(tensor.dtype).removeprefix("torch.")
 
     read = counting(as_log_probs, lambda rows, dtype: (f"read/{dtype}".replace("torch.", ""), len(rows)))
-    pairs = counting(large_batch_bald.joint_entropy, lambda n, m: (f"pairs/{of(n)}/{n.shape[2]}", len(n) * len(m)))
+    pairs = counting(information.joint_entropy, lambda n, m: (f"pairs/{of(n)}/{n.shape[2]}", len(n) * len(m)))
     gain = counting(second_order.gain, lambda self, state, notes, items: (f"updates/{of(items)}", len(items)))
     with (
         mock.patch("tonsure.search.bounds.as_log_probs", read),
         mock.patch("tonsure.search.shard.as_log_probs", read),
-        mock.patch.object(large_batch_bald, "joint_entropy", pairs),
+        mock.patch.object(information, "joint_entropy", pairs),
         mock.patch.object(second_order, "gain", gain),
     ):
         tn.select(Store.open(path, verify=False), METHODS[objective], k)
