@@ -24,7 +24,7 @@ def test_names_and_annotations_carry_the_same_axes():
     compared = 0
     for file, name, annotation in parameters():
         axes = ANNOTATION.match(annotation)
-        if axes is None:
+        if axes is None or name.endswith("_rows"):  # positions, which all have one axis
             continue
         letters = axes[1].split()
         suffix = NAME.match(name)
