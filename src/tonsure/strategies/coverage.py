@@ -60,7 +60,7 @@ LEAST = 1e-5
 
 
 @dataclass(frozen=True)
-class Sizes:
+class CoveragePlan:
     """How many rows a search looks at, and the bytes that it holds beyond its inputs."""
 
     targets: int
@@ -85,7 +85,7 @@ class Sizes:
         )
 
 
-def sizes(N: int, unlabeled: int, choosable: int, k: int, D: int, *, most: int, labeled: int) -> Sizes:
+def plan_coverage(N: int, unlabeled: int, choosable: int, k: int, D: int, *, most: int, labeled: int) -> CoveragePlan:
     """The plan of a search.
 
     Args:
@@ -100,7 +100,7 @@ def sizes(N: int, unlabeled: int, choosable: int, k: int, D: int, *, most: int, 
     columns, rank = _columns(N, labeled + k)
     reading = READ * D * 24 + ASKED * 4 * (D + 2 * (rank + 1) + 2 * min(columns, READ))
     working = targets * ((4 + 8) * 2 * MANY + 64) + 64 * candidates
-    return Sizes(targets, candidates, FIXED + 24 * N + drawn + features + max(reading, working), 4 * targets)
+    return CoveragePlan(targets, candidates, FIXED + 24 * N + drawn + features + max(reading, working), 4 * targets)
 
 
 def cover(
@@ -111,7 +111,7 @@ def cover(
     choosable_n: Bool[Tensor, " n"],
     k: int,
     generator: torch.Generator,
-    planned: Sizes,
+    planned: CoveragePlan,
     *,
     radius: float = RADIUS,
     memory: int | None = None,
@@ -123,7 +123,7 @@ def cover(
         features: [N, D], read block by block; those of the rows that are looked at are held.
         score_n: of the unlabeled rows, which are ascending.
         choosable_n: which of them may be chosen.
-        planned: what ``sizes`` gives.
+        planned: what ``plan_coverage`` gives.
         memory: bytes beyond the inputs, at least ``planned.least``.
     """
     sphere = _Sphere(features, _mean(features, backend))
@@ -164,7 +164,7 @@ def _similarity(
 
 
 def _looked_at(
-    score_n: Float[Tensor, " n"], choosable_n: Bool[Tensor, " n"], planned: Sizes, generator: torch.Generator
+    score_n: Float[Tensor, " n"], choosable_n: Bool[Tensor, " n"], planned: CoveragePlan, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """The places of targets and candidates, ascending: all of them, or by one draw in proportion to the score."""
     allowed = (torch.ones_like(choosable_n), choosable_n)

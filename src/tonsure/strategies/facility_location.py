@@ -12,7 +12,7 @@ from tonsure.errors import InputError
 from tonsure.scores import margin
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
-from tonsure.strategies.coverage import CANDIDATES, RADIUS, Sizes, cover, sizes
+from tonsure.strategies.coverage import CANDIDATES, RADIUS, CoveragePlan, cover, plan_coverage
 
 logger = logging.getLogger("tonsure")
 
@@ -79,15 +79,15 @@ class FacilityLocation(Strategy):
         return selected(self, state, k, self._picks(state, k, generator))
 
     def memory_needed(self, state: PoolState, k: int) -> int:
-        return self._sizes(state, k).least
+        return self._plan(state, k).least
 
-    def _sizes(self, state: PoolState, k: int) -> Sizes:
+    def _plan(self, state: PoolState, k: int) -> CoveragePlan:
         features, n, c = state.feature_reader(), len(state.unlabeled_rows), len(state.choosable_rows)
         D, m = features.pieces[0].shape[1], len(state.labeled_rows)
-        return sizes(len(state), n, c, k, D, most=self.most, labeled=m)
+        return plan_coverage(len(state), n, c, k, D, most=self.most, labeled=m)
 
     def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
-        planned = self._sizes(state, k)
+        planned = self._plan(state, k)
         logger.info("%s", planned.text(len(state), state.memory))
         yield from cover(
             state.feature_reader(),

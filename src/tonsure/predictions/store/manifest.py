@@ -18,7 +18,7 @@ READ_BYTES = 2**20
 
 
 @dataclass(frozen=True)
-class Shard:
+class ShardFile:
     """A file of numbers: its rows and bytes, and the checksum of each block of rows."""
 
     file: str
@@ -32,7 +32,7 @@ class Features:
     """The file of the features."""
 
     layout: FeatureLayout
-    shard: Shard
+    shard: ShardFile
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Manifest:
     """
 
     layout: Layout
-    shards: tuple[Shard, ...]
+    shards: tuple[ShardFile, ...]
     items: Items | None
     made_by: dict[str, Any]
     about: dict[str, Any]
     created: str
     features: Features | None = None
 
-    def arrays(self) -> list[tuple[ArrayLayout, tuple[Shard, ...]]]:
+    def arrays(self) -> list[tuple[ArrayLayout, tuple[ShardFile, ...]]]:
         """The layout and the shards of the predictions, and of the features if there are any."""
         features = [(self.features.layout, (self.features.shard,))] if self.features else []
         return [(self.layout, self.shards), *features]
@@ -142,8 +142,8 @@ def _features(layout: dict[str, Any], shard: dict[str, Any]) -> Features:
     return Features(FeatureLayout(**_with_dtype(layout)), _shard(**shard))
 
 
-def _shard(crc32: list[int], **others: Any) -> Shard:
-    return Shard(**others, crc32=tuple(crc32))
+def _shard(crc32: list[int], **others: Any) -> ShardFile:
+    return ShardFile(**others, crc32=tuple(crc32))
 
 
 def _with_dtype(layout: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tonsure.durable_files import sync, write_file
 from tonsure.errors import StoreError
 from tonsure.predictions.store.items import write_table
 from tonsure.predictions.store.layout import DATA_OFFSET, ITEMS, MANIFEST, ArrayLayout, FeatureLayout, Layout
-from tonsure.predictions.store.manifest import Features, Items, Manifest, Shard, crc32s, plain
+from tonsure.predictions.store.manifest import Features, Items, Manifest, ShardFile, crc32s, plain
 
 if TYPE_CHECKING:
     import pyarrow
@@ -54,14 +54,14 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _sealed(folder: Path, layout: ArrayLayout) -> tuple[Shard, ...]:
+def _sealed(folder: Path, layout: ArrayLayout) -> tuple[ShardFile, ...]:
     """The shards of an array, on the disk, with their checksums."""
     shards = []
     for span in layout.spans():
         path = folder / span.file
         sync(path)
         crcs = crc32s(path, DATA_OFFSET, span.bytes - DATA_OFFSET, layout.block_rows * layout.row_bytes)
-        shards.append(Shard(span.file, span.rows, span.bytes, tuple(crcs)))
+        shards.append(ShardFile(span.file, span.rows, span.bytes, tuple(crcs)))
     return tuple(shards)
 
 
