@@ -71,5 +71,5 @@ def test_prefilters_that_cannot_be(make_log_probs):
         tn.select(make_log_probs(), LBB, 6, optimizer=tn.Prefilter(first=5))
     with pytest.raises(tn.InputError, match="first is 0, expected at least 1"):
         tn.Prefilter(first=0)
-    with pytest.raises(tn.InputError, match="narrows the pool itself"):
+    with pytest.raises(tn.InputError, match="restricts the pool itself"):
         tn.Prefilter(optimizer=tn.StochasticGreedy())
