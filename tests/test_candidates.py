@@ -9,7 +9,10 @@ from tonsure.search.plan import plan
 from tonsure.search.space import SearchSpace
 from tonsure.selection import search
 
-pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning"),
+    pytest.mark.usefixtures("annotations_unchecked"),  # the contracts check them, of pools as large
+]
 
 
 @pytest.fixture(autouse=True, params=["kept", "read again"])
@@ -40,7 +43,6 @@ class Counting(tn.LargeBatchBALD):
         return super().update_notes(notes, items, chosen_m)
 
 
-@pytest.mark.usefixtures("annotations_unchecked")
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("weight", [0.1, 1.0])
 def test_lazy_is_greedy_over_many_segments(make_log_probs, seed, weight):
@@ -84,7 +86,6 @@ def test_lazy_leaves_rows_behind(make_log_probs):
     assert counts[1] < counts[0] / 3
 
 
-@pytest.mark.usefixtures("annotations_unchecked")
 @pytest.mark.parametrize(("objective", "by"), list(pairs([tn.Greedy(), tn.LazyGreedy(), tn.TopK()], tn.LazyGreedy())))
 def test_ties_go_to_the_lowest_row(make_log_probs, objective, by):
     """Four copies of every item, in different blocks and shards: the first copies are chosen first."""
@@ -126,7 +127,6 @@ def test_a_gain_that_is_nan_is_refused(make_log_probs):
         )
 
 
-@pytest.mark.usefixtures("annotations_unchecked")
 @pytest.mark.parametrize(
     ("objective", "by"),
     list(pairs([tn.LazyGreedy(), tn.TopK(), tn.PowerSample(2.0), tn.SoftrankSample()], tn.LazyGreedy())),
