@@ -1,6 +1,6 @@
 """AG News, four topics: word embeddings and a convolution over them, under dropout; batches of 10 and 100.
 
-Ours: the sizes of the network and the numbers of labels. Small: the fastText kind of network; 4,000 texts.
+Chosen here: the sizes of the network and the numbers of labels. Small: the fastText kind of network; 4,000 texts.
 """
 
 from functools import partial

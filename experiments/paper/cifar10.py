@@ -1,7 +1,7 @@
 """CIFAR-10: the network of four convolutions under dropout and in ensembles.
 
-Ours: first labels and batches, taken from the paper's repeated CIFAR-10. Small: k-means features of all images that are
-at hand, and a dense network on them.
+Chosen here: first labels and batches, taken from the paper's repeated CIFAR-10. Small: k-means features of all
+available images, and a dense network on them.
 """
 
 from functools import partial

@@ -1,6 +1,6 @@
 """MNIST: deep ensembles with batches of 10 and 100 to 10,000 labels, and dropout to 500, as the paper's images.
 
-Ours: the numbers of labels of dropout, taken from the paper's Fashion-MNIST.
+Chosen here: the numbers of labels of dropout, taken from the paper's Fashion-MNIST.
 
 Small: 2,000 images, 1,000 for testing, a quarter of the channels.
 """

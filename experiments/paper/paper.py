@@ -1,9 +1,9 @@
-"""What the experiments of the paper have in common: methods, seeds, posteriors, and how they are made small.
+"""Common settings of the paper's experiments: methods, seeds, posteriors, and their small versions.
 
 Rubashevskii, Kotova, Panov: Scalable Batch Acquisition for Deep Bayesian Active Learning, SDM 2023, arXiv 2301.05490.
-Settings are those of the authors' code as far as it tells them; each file says what is ours.
+Settings are those of the authors' code where it states them; each file lists the settings chosen here.
 
-Every other file here is run at full scale, for which a GPU is wanted, or at a small one, for two cores:
+Every experiment file in this folder runs at full scale, for a GPU, or at a small scale, for two CPU cores:
 
 tonsure run experiments/paper/mnist.py --scale small --seeds 5 --jobs 2
 """

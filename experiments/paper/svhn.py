@@ -1,6 +1,6 @@
 """SVHN, house numbers: the network of four convolutions under dropout and in ensembles, batches of 100.
 
-Ours: first labels and batches. Small: k-means features and a dense network on them; a pool of 4,000.
+Chosen here: first labels and batches. Small: k-means features and a dense network on them; a pool of 4,000.
 """
 
 from functools import partial
