@@ -1,4 +1,4 @@
-"""Optimizers: searches for a batch with a large value. One file each."""
+"""Optimizers: searches for a batch with a large value. One file per optimizer."""
 
 from tonsure.optimizers.greedy import Greedy as Greedy
 from tonsure.optimizers.lazy_greedy import LazyGreedy as LazyGreedy

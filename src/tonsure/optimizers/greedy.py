@@ -13,7 +13,7 @@ from tonsure.search.space import SearchSpace
 class Greedy(Optimizer):
     """x_t = arg max_x f(S_{t−1} + x) − f(S_{t−1}), with all gains computed at every step; ties go to the lowest row.
 
-    For a monotone submodular f its value is at least 1 − 1/e of that of the best batch. Costs N gains a step.
+    For a monotone submodular f the value is at least 1 − 1/e of the value of the best batch. Costs N gains per step.
     Source: Nemhauser, Wolsey & Fisher 1978.
     """
 

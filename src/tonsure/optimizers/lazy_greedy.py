@@ -11,9 +11,9 @@ from tonsure.search.space import SearchSpace
 
 @dataclass(frozen=True)
 class LazyGreedy(Optimizer):
-    """The rows of ``Greedy``; faster for submodular objectives, where an earlier gain is an upper bound.
+    """The rows of ``Greedy``, computed faster: for submodular objectives an earlier gain is an upper bound.
 
-    With other objectives all gains are computed at every step.
+    Modular objectives need one pass. With all other objectives, all gains are computed at every step.
     Source: Minoux 1978.
     """
 

@@ -15,14 +15,14 @@ from tonsure.search.space import SearchSpace
 class PowerSample(Optimizer):
     """x_t = arg max_x β · log max(gain(x), 0) + g_x, with one draw g_x of Gumbel noise for every row.
 
-    With modular gains this draws without replacement with p(x) ∝ gain(x)^β: ``Pointwise(bald)`` with
+    With modular gains, rows are drawn without replacement with p(x) ∝ gain(x)^β: ``Pointwise(bald)`` with
     ``PowerSample()`` is PowerBALD. With gains that depend on the batch, the noise is kept and the gains are updated:
     ``LargeBatchBALD()`` with ``PowerSample(beta=5)`` is Power LBB. Items without a positive gain come last, in random
-    order. Costs what ``LazyGreedy`` costs.
+    order. The cost is that of ``LazyGreedy``.
     Source: Kirsch et al. 2023, arXiv 2106.12059; Rubashevskii et al. 2023, arXiv 2301.05490.
 
     Args:
-        beta: the power, at least 0: 0 is uniform, large values are greedy.
+        beta: the power, at least 0: 0 is uniform; large values approach greedy search.
 
     Raises:
         InputError: ``beta`` is negative or not finite.

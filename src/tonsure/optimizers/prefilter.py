@@ -1,4 +1,4 @@
-"""Prefilter: a search among the rows with the largest gains alone."""
+"""Prefilter: a search among the rows with the largest initial gains."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,18 +14,18 @@ from tonsure.search.space import SearchSpace
 
 @dataclass(frozen=True)
 class Prefilter(Optimizer):
-    """Two stages: the ``first`` rows with the largest gains before anything is chosen; then a search among these.
+    """Two stages: find the ``first`` rows with the largest gains before anything is chosen, then search among them.
 
-    With ``LargeBatchBALD`` the first stage is BALD. It drops rows with a small gain alone that would have the largest
-    gain late in a large batch. An approximation, never used unless it is named.
+    With ``LargeBatchBALD`` the first stage is BALD. An approximation, never used unless requested: a row with a small
+    initial gain is dropped even if it would have the largest gain late in a large batch.
     Source: filtering by uncertainty, as in Wei, Iyer & Bilmes 2015 and Zhdanov 2019, arXiv 1901.05954.
 
     Args:
         first: the number of rows for the second stage; at least k.
-        optimizer: the second stage; not one that restricts the pool itself.
+        optimizer: the optimizer of the second stage; it must not restrict the pool itself.
 
     Raises:
-        InputError: ``first`` is below 1, or in a search below k; or the optimizer restricts the pool.
+        InputError: ``first`` is below 1, or below k in a search; or the optimizer restricts the pool itself.
     """
 
     first: int = 10_000
@@ -36,7 +36,7 @@ class Prefilter(Optimizer):
             raise InputError(f"Prefilter: first is {self.first}, expected at least 1")
         if isinstance(self.optimizer, Prefilter | StochasticGreedy):
             raise InputError(
-                f"Prefilter: optimizer is {self.optimizer}, which narrows the pool itself; expected another search"
+                f"Prefilter: optimizer is {self.optimizer}, which restricts the pool itself; expected another optimizer"
             )
 
     def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:

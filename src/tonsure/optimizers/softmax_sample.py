@@ -14,13 +14,13 @@ from tonsure.search.space import SearchSpace
 class SoftmaxSample(Optimizer):
     """x_t = arg max_x β · gain(x) + g_x, with one draw g_x of Gumbel noise for every row.
 
-    With modular gains this draws without replacement with p(x) ∝ exp(β · gain(x)): on BALD, SoftmaxBALD. With gains
-    that depend on the batch, the noise is kept and the gains are updated. Costs what ``LazyGreedy`` costs.
+    With modular gains, rows are drawn without replacement with p(x) ∝ exp(β · gain(x)): on BALD, SoftmaxBALD. With
+    gains that depend on the batch, the noise is kept and the gains are updated. The cost is that of ``LazyGreedy``.
     Source: Kirsch et al. 2023, arXiv 2106.12059.
 
     Args:
-        beta: the inverse temperature, at least 0, in the inverse of the unit of the gains: 0 is uniform, large values
-            are greedy.
+        beta: the inverse temperature, at least 0, in the inverse of the unit of the gains: 0 is uniform; large values
+            approach greedy search.
 
     Raises:
         InputError: ``beta`` is negative or not finite.

@@ -15,13 +15,13 @@ from tonsure.search.space import SearchSpace
 class SoftrankSample(Optimizer):
     """The k largest −β · log rank(x) + g_x, with one draw g_x of Gumbel noise for every row.
 
-    This draws without replacement with p(x) ∝ rank(x)^−β. The largest gain before anything is chosen has rank 1, and
-    ties rank in the order of the pool. On BALD it is SoftrankBALD. The gains it returns are those of the items alone.
-    Costs one pass over the pool.
+    Rows are drawn without replacement with p(x) ∝ rank(x)^−β. The largest gain before anything is chosen has rank 1;
+    ties are ranked in pool order. On BALD: SoftrankBALD. The gains returned are those before anything is chosen. Costs
+    one pass over the pool.
     Source: Kirsch et al. 2023, arXiv 2106.12059.
 
     Args:
-        beta: the power, at least 0: 0 is uniform, large values are top-k.
+        beta: the power, at least 0: 0 is uniform; large values approach top-k.
 
     Raises:
         InputError: ``beta`` is negative or not finite.
@@ -39,7 +39,7 @@ class SoftrankSample(Optimizer):
         order = gain_N.sort(descending=True, stable=True).indices
         rank_N[order] = torch.arange(1, len(order) + 1, dtype=rank_N.dtype)
         key_N = gumbel_noise(len(space), generator) - self.beta * rank_N.log()
-        key_N[gain_N.isneginf()] = -torch.inf  # not a candidate
+        key_N[gain_N.isneginf()] = -torch.inf  # rows that cannot win
         for row in largest(key_N, k):
             space.choose(row)
             yield row, float(gain_N[row])

@@ -15,13 +15,13 @@ from tonsure.search.space import SearchSpace
 class StepwisePowerSample(Optimizer):
     """x_t ~ p(x) ∝ max(gain(x | S_{t−1}), 0)^β: a new draw at every step, from the current gains.
 
-    ``PowerSample`` draws its noise once and keeps it. With modular gains the distribution is the same; with gains that
-    decrease, an item with a large draw keeps it there. Here new noise costs O(N) a step. Items without a positive gain
-    come last, in random order. β = 1 with ``Spread()`` is the seeding of k-means++ (Arthur & Vassilvitskii 2007).
-    Source: sequential sampling in proportion to a weight; the draw by Gumbel noise (Gumbel 1954).
+    ``PowerSample`` draws noise once for all steps. With modular gains the two distributions are equal; with gains that
+    decrease they differ. The noise of a step costs O(N). Items without a positive gain come last, in random order.
+    β = 1 with ``Spread()`` is the seeding of k-means++ (Arthur & Vassilvitskii 2007).
+    Source: sequential sampling in proportion to a weight, by Gumbel noise (Gumbel 1954).
 
     Args:
-        beta: the power, at least 0: 0 is uniform, large values are greedy.
+        beta: the power, at least 0: 0 is uniform; large values approach greedy search.
 
     Raises:
         InputError: ``beta`` is negative or not finite.

@@ -1,4 +1,4 @@
-"""StochasticGreedy: the largest gain in a random part of the pool, k times."""
+"""StochasticGreedy: the item with the largest gain in a random sample of the pool, k times."""
 
 import math
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from tonsure.search.space import SearchSpace
 
 @dataclass(frozen=True)
 class StochasticGreedy(Optimizer):
-    """x_t = arg max over N/k · log(1/ε) rows, drawn at every step from those that are left.
+    """x_t = arg max over N/k · log(1/ε) rows, drawn at every step from the rows that are not chosen.
 
-    For a monotone submodular f its expected value is at least 1 − 1/e − ε of that of the best batch, with N · log(1/ε)
-    gains in all, for any k. An approximation, never used unless it is named. Another k gives other draws, so a smaller
-    batch is not the beginning of a larger one.
+    For a monotone submodular f the expected value is at least 1 − 1/e − ε of the value of the best batch, with
+    N · log(1/ε) gains in total for any k. An approximation; never used unless requested. The draws depend on k, so a
+    smaller batch is not the beginning of a larger one.
     Source: Mirzasoleiman et al. 2015, arXiv 1409.7938.
 
     Args:

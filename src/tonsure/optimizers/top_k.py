@@ -1,4 +1,4 @@
-"""TopK: the k items with the largest gains alone."""
+"""TopK: the k items with the largest gains before anything is chosen."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from tonsure.search.space import SearchSpace
 
 @dataclass(frozen=True)
 class TopK(Optimizer):
-    """The k largest gains before anything is chosen: exact for modular objectives, blind to redundancy otherwise.
+    """The k largest gains before anything is chosen. Exact for modular objectives; otherwise it ignores redundancy.
 
-    The gains it returns are those of the items alone. Costs one pass over the pool.
+    The gains returned are those before anything is chosen. Costs one pass over the pool.
     """
 
     def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:

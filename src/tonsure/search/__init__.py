@@ -1,1 +1,1 @@
-"""The search for a batch (private): plan, ranking, bounds, shards, candidates."""
+"""The search for a batch (private): memory plan, ranking, bounds, shards, backends, and the space of an optimizer."""

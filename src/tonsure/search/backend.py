@@ -1,4 +1,4 @@
-"""Where the shards of a pool run: in this process, or on a backend."""
+"""Backends: where the shards of a pool run, in this process or elsewhere."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 
 
 class Shards(ABC):
-    """The shards of a pool, in order. A message to them is a method of ``Shard`` with its arguments."""
+    """The shards of a pool, in order. They are called by a method of ``Shard`` and its arguments."""
 
     sizes: list[int]
     """The number of rows of each shard."""
@@ -27,20 +27,20 @@ class Shards(ABC):
     def one(
         self, index: int, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
     ) -> Answer:
-        """The answer of the shard at this index."""
+        """Calls the method on the shard at this index; returns the result."""
 
     @abstractmethod
     def all(
         self, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
     ) -> list[Answer]:
-        """The answers of all shards."""
+        """Calls the method on all shards; returns the results in order."""
 
     def bids(self, slack: float) -> list[Bid]:
-        """What each shard knows of its largest key."""
+        """The bid of each shard; see ``Shard.bid``."""
         return self.all(Shard.bid, -torch.inf, slack)
 
     def lowest(self, bid: Bid) -> Iterator[tuple[int | None, bool]]:
-        """The lowest row of each shard that may tie with the largest key; the caller stops at the first."""
+        """For each shard, the lowest row that may tie with the largest key; the caller stops at the first row."""
         return (self.one(index, Shard.lowest, bid) for index in range(len(self.sizes)))
 
 
@@ -49,7 +49,7 @@ class Backend(ABC):
 
     @abstractmethod
     def start(self, reader: PoolReader, objective: Objective[Any, Any], plan: Plan) -> AbstractContextManager[Shards]:
-        """Starts the shards. The context leaves nothing running when it ends."""
+        """Starts the shards. On exit the context stops everything that it has started."""
 
     def session(self, readers: Sequence[PoolReader]) -> AbstractContextManager[None]:
         """A context in which several passes over these readers share one connection."""
@@ -65,7 +65,7 @@ class Backend(ABC):
 
 
 class LocalShards(Shards):
-    """Shards in this process, one after the other."""
+    """Shards in this process, run one after the other."""
 
     def __init__(self, readers: Sequence[PoolReader], objective: Objective[Any, Any], plan: Plan) -> None:
         self._shards = [Shard(reader, objective, block=plan.block, keep=plan.kept_levels) for reader in readers]
@@ -83,14 +83,14 @@ class LocalShards(Shards):
 
     def bids(self, slack: float) -> list[Bid]:
         bids: list[Bid] = []
-        for shard in self._shards:  # a bid of one shard saves work in the next
+        for shard in self._shards:  # the bid of one shard saves work in the next
             bids.append(shard.bid(max((bid.known for bid in bids), default=-torch.inf), slack))
         return bids
 
 
 @dataclass(frozen=True)
 class LocalBackend(Backend):
-    """This process."""
+    """Runs the whole pool as one shard in this process."""
 
     @contextmanager
     def start(self, reader: PoolReader, objective: Objective[Any, Any], plan: Plan) -> Iterator[Shards]:

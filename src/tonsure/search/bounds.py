@@ -1,4 +1,4 @@
-"""What is known of the rows of a shard at one precision."""
+"""Bounds: the notes of all rows of a shard at one precision, and the gains computed from them."""
 
 from typing import Any
 
@@ -11,14 +11,22 @@ from tonsure.predictions.reader import PoolReader, as_log_probs
 from tonsure.shapes import Rows
 
 AHEAD = 8
-"""Chosen items that a row catches up with before it is asked for the first time whether it can still win."""
+"""The number of chosen items in the first partial update of a row, after which its bound is compared again."""
 
 LAG = 8
-"""A bound is worth another look when it has missed an eighth as many chosen items as it knows of."""
+"""A bound is updated again when the number of missed chosen items is at least 1/LAG of the number it includes."""
 
 
 class Bounds:
-    """What is known of rows at one precision: notes, and with how many of the chosen items they are up to date."""
+    """The notes of rows at one precision, and for each row the number of chosen items that its notes include.
+
+    Args:
+        reader: reads the predictions of the rows.
+        objective: the objective that is searched.
+        dtype: the precision, float32 or float64.
+        block: the number of rows read at a time.
+        coarse: whether gains are computed on coarse items.
+    """
 
     def __init__(
         self, reader: PoolReader, objective: Objective[Any, Any], dtype: torch.dtype, block: int, coarse: bool = False
@@ -31,14 +39,15 @@ class Bounds:
         self.seen_n = torch.full((len(reader),), -1, dtype=torch.int32, device=like.device)
         self._chosen: list[Tensor] = []
         self.updates_notes = objective.updates_notes
-        # Notes that know of some of the chosen items only give a bound where nothing else is known of the others.
+        # Notes that include only some of the chosen items give a bound only if the gain does not depend on a state,
+        # which includes all of them.
         self.stops = self.updates_notes and not objective.uses_state
         self._make_notes: Any = None
         self._columns: list[Tensor] = []
         self._kept: Tensor | None = None
 
     def keep(self) -> None:
-        """From now on items stay in memory once they are prepared; rows that never are take none."""
+        """From now on keeps prepared items in memory; rows that are never prepared occupy no pages."""
         like = self.items(torch.zeros(1, dtype=torch.int64))
         self._kept = like.new_empty((len(self._reader), *like.shape[1:]))
 
@@ -46,7 +55,7 @@ class Bounds:
         return self.prepared(self._reader.stored(rows))
 
     def kept(self, row: int) -> Tensor | None:
-        """The prepared item at a row that is up to date, [1, …], where items are kept."""
+        """The prepared item at a row that is up to date, [1, …]; None if items are not kept."""
         return None if self._kept is None else self._kept[row : row + 1]
 
     def prepared(self, stored_n_K_C: Tensor) -> Tensor:
@@ -54,7 +63,7 @@ class Bounds:
         return self._objective.prepare(self._objective.coarse(log_probs_n_K_C) if self._coarse else log_probs_n_K_C)
 
     def join(self, chosen_1: Tensor) -> None:
-        """A prepared item, of this shard or another, has joined the chosen set."""
+        """Adds a prepared item, of this shard or another, to the chosen set."""
         if self._objective.structure in (Structure.MODULAR, Structure.CONSTANT):
             return
         self.state = self._objective.update_state(self.state, chosen_1)
@@ -63,7 +72,7 @@ class Bounds:
             self._chosen.append(chosen_1)
 
     def start(self, rows: Rows | slice, items: Tensor) -> Float64[Tensor, " n"]:
-        """Makes the notes of rows that have none, as if nothing had been chosen; gives their gains."""
+        """Creates the notes of rows that have none, for the empty set; returns the gains of the rows."""
         notes = self._objective.init_notes(items)
         if self._make_notes is None:
             self._make_notes = type(notes)
@@ -75,14 +84,14 @@ class Bounds:
         return self._objective.gain(self.state, notes, items).double()
 
     def behind(self, rows: Rows) -> Bool[Tensor, " n"]:
-        """Which rows have missed enough for another look at their bounds."""
+        """Which rows have missed enough chosen items for another update of their bounds."""
         missed_n = self.joined - self.seen_n[rows]
         return (missed_n > 0) & (LAG * missed_n >= self.seen_n[rows]) if self.stops else missed_n > 0
 
     def update(self, rows: Rows, all_the_way: bool = True) -> Float64[Tensor, " n"]:
-        """Brings rows up to date, with all chosen items or with the next few of them; gives their gains."""
+        """Updates rows with all chosen items, or with the next few of them; returns their gains."""
         gain_n = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
-        # Rows that have seen as much stand together, so that they are few and large groups in a block.
+        # Rows that include the same number of chosen items are adjacent, so that a block has few, large groups.
         order = self.seen_n[rows].sort(stable=True).indices
         for block in order.split(self._block):
             at = block.sort().values  # items are read in ascending order
@@ -90,7 +99,7 @@ class Bounds:
         return gain_n
 
     def update_all(self) -> Float64[Tensor, " n"]:
-        """Brings all rows up to date at once, where items are kept and notes do not change; gives their gains."""
+        """Updates all rows at once; returns their gains. Requires kept items and notes that do not change."""
         assert self._kept is not None
         self.seen_n.fill_(self.joined)
         return self._objective.gain(self.state, self._make_notes(*self._columns), self._kept).double()
@@ -116,7 +125,7 @@ class Bounds:
         return gain_n.double()
 
     def _next_stop(self, seen: int) -> int:
-        """Where to stop on the way: after a half more at 8, 12, 16, 24, 32, …, so that many rows stand at the same."""
+        """The end of a partial update: 8, 12, 16, 24, 32, … chosen items, so that many rows stop at the same number."""
         power = 1 << (max(AHEAD, seen).bit_length() - 1)
         stop = AHEAD if seen < AHEAD else power * 3 // 2 if seen < power * 3 // 2 else 2 * power
         return min(self.joined, stop)

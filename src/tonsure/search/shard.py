@@ -1,4 +1,4 @@
-"""A part of the pool as a search sees it: keys, bounds on them, and the mask on what has been chosen."""
+"""Shard: a contiguous part of the pool in a search, with keys, upper bounds on them, and a mask of the chosen rows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,22 +15,22 @@ from tonsure.search.ranking import Key, by_gain, lowest_tie
 from tonsure.shapes import Rows
 
 ACTIVE = 2**14
-"""About how many rows with the largest bounds are looked at in a step, as long as no other row can win."""
+"""The approximate number of active rows: those with the largest bounds, which a step examines before all others."""
 
 ALONE = 2**21
-"""Numbers in all prepared items, up to which float64 alone is quicker than bounds in float32 before it."""
+"""The number of elements in all prepared items up to which float64 alone is faster than bounds in float32 first."""
 
 FIRST = 64
-"""Rows that are brought up to date at once at the beginning of a step; twice as many each time that it takes more."""
+"""The number of rows updated at once at the beginning of a step; it doubles until the step is decided."""
 
 
 @dataclass(frozen=True)
 class Bid:
-    """What a shard knows of its largest key.
+    """Lower and upper bound on the largest key of a shard.
 
     Attributes:
-        known: the largest of those that are up to date, or what was asked for where none is larger.
-        bound: no key of the shard is larger.
+        known: the largest key that is up to date, or ``at_least`` of the request if none is larger.
+        bound: an upper bound on all keys of the shard.
     """
 
     known: float
@@ -38,20 +38,21 @@ class Bid:
 
 
 class Shard:
-    """A part of the pool, in pool order, with a bound on the key of each of its rows.
+    """A contiguous part of the pool, with an upper bound on the key of each row.
 
-    Where gains only fall, a gain of long ago is an upper bound (lazy greedy, Minoux 1978). Every row has one, and
-    only the rows whose bound may win are brought up to date, for all the items at once that were chosen meanwhile:
-    first in single precision, on coarse items where the objective has them, a few chosen items at a time until the
-    row is out of the race; what is left is settled in double precision, and only such keys win.
+    If gains never increase, an earlier gain is an upper bound (lazy greedy search, Minoux 1978). Only rows whose bound
+    may be the largest are updated, with all items chosen since their last update. The update has two stages. First in
+    single precision, on coarse items if the objective defines them, with a few chosen items at a time, until the bound
+    shows that the row cannot win. The remaining rows are computed in double precision, and only such keys win.
 
-    Rows are numbered within the shard. Shards share only bids and the chosen items: they may run on different machines.
+    Rows are numbered within the shard. Shards exchange only bids and chosen items, so they may run on different
+    machines.
 
     Args:
-        reader: where the predictions lie.
-        objective: what a chosen row is worth.
-        block: rows that are read at a time.
-        keep: at how many precisions prepared items stay in memory: 0, 1 (single) or 2.
+        reader: reads the predictions of the shard.
+        objective: the objective that is searched.
+        block: the number of rows read at a time.
+        keep: the number of precisions at which prepared items are kept in memory: 0, 1 (single) or 2.
     """
 
     def __init__(self, reader: PoolReader, objective: Objective[Any, Any], *, block: int, keep: int = 0) -> None:
@@ -69,8 +70,8 @@ class Shard:
             self._quick.keep()
         if keep > 1:
             self._exact.keep()
-        # Of items that are vectors a gain is about one product, and one product for all of a small pool is quicker
-        # than to find out which rows need it.
+        # If items are vectors, the gains of all rows are about one matrix product. For a small pool that is faster than
+        # to find the rows that need an update.
         self._at_once = small and not modular and not self._exact.updates_notes and len(self._exact.shape) == 1
         device = reader.works_on
         self._open_n = torch.ones(len(reader), dtype=torch.bool, device=device)
@@ -79,14 +80,14 @@ class Shard:
         self._first_pass()
         self._key: Key = by_gain
         self._restricted = False
-        self._closed_1: Tensor | None = None  # the item that has just been chosen here, which joins next
+        self._closed_1: Tensor | None = None  # the prepared item chosen last in this shard, until it joins
         self.rank_by(by_gain, self._gain_n[:0])
 
     def __len__(self) -> int:
         return len(self._reader)
 
     def rank_by(self, key: Key, noise_n: Float64[Tensor, " n"]) -> None:
-        """From now on rows win by this key."""
+        """From now on ranks rows by this key."""
         self._key, self._noise_n = key, noise_n.to(self._gain_n.device)
         self._key_n = self._gain_n
         if key is not by_gain:
@@ -95,7 +96,7 @@ class Shard:
             self._look_at()
 
     def restrict(self, rows: Rows | None) -> None:
-        """Only these rows can win until further notice; None is all of them again."""
+        """From now on only these rows can win; None removes the restriction."""
         self._restricted = rows is not None
         if rows is None:
             self._look_at()
@@ -108,7 +109,7 @@ class Shard:
         self._settle(self._eligible())
 
     def gains(self) -> Float64[Tensor, " n"]:
-        """The gain of every row, up to date, on the CPU; −inf where it cannot win."""
+        """The gain of every row, up to date, on the CPU; −inf for rows that cannot win."""
         self.refresh()
         rows = self._eligible()
         gain_n = torch.full_like(self._gain_n, -torch.inf)
@@ -116,7 +117,7 @@ class Shard:
         return gain_n.cpu()
 
     def top(self, k: int) -> tuple[Rows, Float64[Tensor, " n"]]:
-        """All rows that may be among the k with the largest keys, or tie with one of them; and their keys."""
+        """All rows that may be among the k with the largest keys, or tie with one of them, with their keys."""
         rows = self._eligible()
         if k < len(rows):
             first = rows[self._key_n[rows].topk(k).indices]
@@ -127,11 +128,11 @@ class Shard:
         return rows.cpu(), self._key_n[rows].cpu()
 
     def bid(self, at_least: float, slack: float) -> Bid:
-        """The largest key, up to date, or some bound below ``at_least``.
+        """Bounds on the largest key, which differ by at most ``slack``.
 
         Args:
-            at_least: smaller keys are of no interest.
-            slack: how far the bound may stay above what is known.
+            at_least: a key known in another shard; smaller keys need not be distinguished.
+            slack: the largest difference between ``bound`` and ``known``.
         """
         if self._objective.structure is Structure.GENERAL:
             self.refresh()
@@ -155,7 +156,7 @@ class Shard:
                 top = key_n.topk(most + 1)
                 rows, left = rows[top.indices[:most]], float(top.values[most])
             self._try(rows, known + slack, most if self._quick is self._exact else most // 8)
-            # Often that was all: then there is no need to look at all rows again.
+            # Often this decides the step, and the remaining rows need not be examined.
             known = max(known, _max(self._key_n[rows[self._fresh(rows)]]))
             bound = max(_max(self._key_n[rows]), left, least)
             if bound <= known + slack:
@@ -163,10 +164,10 @@ class Shard:
             most *= 2
 
     def lowest(self, bid: Bid) -> tuple[int | None, bool]:
-        """The lowest row that ties with the largest key of the pool, if there is any, and whether it does for certain.
+        """The lowest row that may tie with the largest key of the pool, or None; and whether the tie is certain.
 
         Args:
-            bid: the largest key of the whole pool lies between ``known`` and ``bound``.
+            bid: bounds on the largest key of the whole pool.
         """
         least, most = lowest_tie(bid.known), FIRST
         if self._all_known:
@@ -190,7 +191,7 @@ class Shard:
         return self._reader.stored(torch.tensor([row]))
 
     def close(self, row: int) -> float:
-        """Marks the row as chosen: it cannot win again. Gives its gain."""
+        """Marks the row as chosen, so that it cannot win again; returns its gain."""
         self._settle(torch.tensor([row], device=self._gain_n.device))
         gain = float(self._gain_n[row])
         self._closed_1 = self._exact.kept(row)
@@ -199,7 +200,7 @@ class Shard:
         return gain
 
     def join(self, stored_1: Tensor) -> None:
-        """An item, of this shard or another, has joined the chosen set."""
+        """Adds an item, of this shard or another, to the chosen set."""
         stored_1 = stored_1.to(self._reader.works_on)
         chosen_1 = self._exact.prepared(stored_1) if self._closed_1 is None else self._closed_1
         self._closed_1 = None
@@ -214,7 +215,7 @@ class Shard:
             self._look_at()
 
     def standard_error(self) -> float:
-        """Of the worth of the chosen set."""
+        """The sampling error of the value of the chosen set."""
         return self._objective.standard_error(self._exact.state)
 
     @property
@@ -228,7 +229,7 @@ class Shard:
 
     def _first_pass(self) -> None:
         for rows in torch.arange(len(self)).split(self._block):
-            at = slice(int(rows[0]), int(rows[-1]) + 1)  # a slice is written in half the time
+            at = slice(int(rows[0]), int(rows[-1]) + 1)  # writing to a slice takes half the time
             if self._quick is self._exact:
                 gain_n = self._exact.start(at, self._exact.items(rows))
             else:
@@ -251,8 +252,8 @@ class Shard:
             raise InputError(f"{self._objective}: the gain of row {row} is nan")
 
     def _bound(self, gain_n: Tensor, rows: Rows | slice) -> Tensor:
-        """What a gain is at most, of which the quick level has found this."""
-        # Sums over chosen items gather an error from each; what a state sums up has one, in proportion to the fall.
+        """An upper bound on exact gains, given the gains in single precision."""
+        # A sum over chosen items adds an error for each of them. The error of a state is proportional to the decrease.
         fall_n = self._quick.seen_n[rows] if self._quick.updates_notes else self._first_n[rows] - gain_n
         return gain_n + self._objective.rounding * (1 + fall_n) * gain_n.abs().clamp_min(1)
 
@@ -260,14 +261,14 @@ class Shard:
         return self._exact.seen_n[rows] == self._exact.joined
 
     def _try(self, rows: Rows, least: float, few: int) -> None:
-        """Brings rows nearer to being up to date, and ``few`` of those that still reach ``least`` there."""
+        """Updates the bounds of rows, and brings the ``few`` largest that still reach ``least`` up to date."""
         left = self._approach(rows, least)
         if len(left) > few:
             left = left[self._key_n[left].topk(few).indices]
         self._settle(left)
 
     def _approach(self, rows: Tensor, least: float) -> Tensor:
-        """Brings bounds up to date where that is quicker than an exact key; gives the rows that reach ``least``."""
+        """Updates bounds in single precision where they differ; returns the rows that still reach ``least``."""
         if self._quick is self._exact:
             return rows
         behind_n = self._quick.behind(rows)
@@ -281,7 +282,7 @@ class Shard:
         return rows[self._key_n[rows] >= least]
 
     def _settle(self, rows: Rows) -> None:
-        """Brings rows up to date."""
+        """Brings rows up to date with all chosen items, at the exact precision."""
         rows = rows[self._open_n[rows] & ~self._fresh(rows)].sort().values
         if len(rows):
             gain_n = self._exact.update(rows)
@@ -301,22 +302,22 @@ class Shard:
             self._key_n[rows] = self._key(gain_n, self._noise_n[rows])
 
     def _look_at(self, least: float = torch.inf) -> None:
-        """From now on looks at the rows with the largest bounds, and at all down to ``least``."""
+        """Makes the rows with the largest bounds active, and all rows with a key of at least ``least``."""
         self._floor = -torch.inf
         if len(self) > ACTIVE:
-            # The largest of every so many keys tell well enough where to cut: it is a matter of time, not of rows.
+            # A sample of the keys is enough for the threshold: it affects the time, not the rows chosen.
             every = max(1, len(self) // (8 * ACTIVE))
             cut = float(self._key_n[::every].topk(max(1, ACTIVE // every)).values.min())
             self._floor = min(cut, least)
         self._active = (self._open_n & (self._key_n >= self._floor)).nonzero()[:, 0]
 
     def _look_further(self, known: float) -> None:
-        """Looks at more rows than until now, since what is looked at has no larger key."""
+        """Makes other rows active, since no active row has a key above ``known``."""
         self._look_at()
-        if _max(self._key_n) <= self._floor:  # more rows tie than are looked at
+        if _max(self._key_n) <= self._floor:  # more rows tie than are active
             self._look_at(lowest_tie(known))
 
 
 def _max(key_n: Tensor) -> float:
-    """The largest key, −inf where there is none."""
+    """The largest key; −inf if there is none."""
     return float(key_n.max()) if len(key_n) else -torch.inf
