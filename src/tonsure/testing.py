@@ -1,6 +1,6 @@
-"""The contracts that objectives, optimizers, strategies and models keep, to be run on your own as on ours.
+"""Checks of the contracts of objectives, optimizers, strategies and models, for your own classes and for the library's.
 
-Each raises an ``AssertionError`` that says what was broken and by how much.
+Each check raises an ``AssertionError`` that states the violation and its size.
 """
 
 import pickle
@@ -26,25 +26,26 @@ from tonsure.selection import Selection, search
 from tonsure.strategies import PoolState, Strategy
 
 ROUNDING = 1e-5
-"""What the order of a sum may do to a gain, relative to the largest or in nats."""
+"""The error of a gain due to the order of a sum, relative to the largest gain or in nats."""
 
 
 SEEN = ("labeled_rows", "labels_m", "unlabeled_rows", "features_N_D", "log_probs_n_K_C", "labeled_log_probs_m_K_C")
-"""What a strategy may look at, of a pool state."""
+"""The attributes of a pool state that a strategy may read."""
 
 
 def check_objective(objective: Objective[Any, Any], log_probs_n_K_C: Float[Tensor, "n K C"]) -> None:
-    """The objective is a set function of items that can be run in blocks, on any order of them, and lazily.
+    """Checks that an objective is a set function of items that can be computed in blocks, in any order, and lazily.
 
     Args:
-        objective: yours.
-        log_probs_n_K_C: some items in float64, at least 12; with impossible classes (−inf), if it shall bear them.
+        objective: the objective to check.
+        log_probs_n_K_C: at least 12 items in float64; with impossible classes (−inf) if the objective supports them.
 
     Raises:
-        AssertionError: it changes what it is given, its notes are no NamedTuple of one row per item, a gain is nan
-            or depends on the block or the order of the pool, m chosen items at once are not m one by one, gains do
-            not move as promised, on coarse items they fall faster, a total passes the ceiling, float32 changes a gain
-            by more than ``rounding``, or lazy greedy differs from greedy.
+        AssertionError: the objective modifies its arguments; its notes are not a NamedTuple of tensors with one row per
+            item; a gain is nan, or depends on the block or the order of the pool; updating with m chosen items at once
+            differs from updating one by one; gains change against the declared structure; gains of coarse items
+            decrease faster; a value exceeds the ceiling; float32 changes a gain by more than ``rounding``; or lazy
+            greedy search differs from greedy search.
     """
     n = len(log_probs_n_K_C)
     assert n >= 12, f"check_objective needs at least 12 items, got {n}"
@@ -56,7 +57,7 @@ def check_objective(objective: Objective[Any, Any], log_probs_n_K_C: Float[Tenso
     _check_notes(objective, items)
     gains = _gains_while_choosing(objective, items, items[: n // 3])
     assert torch.equal(items, before), "the items were changed"
-    _check_promise(objective.structure, gains)
+    _check_structure(objective.structure, gains)
     _check_declarations(objective, items)
     _check_cuts(objective, items, items[: n // 3], gains[-1])
     _check_rounding(objective, log_probs_n_K_C, gains)
@@ -69,16 +70,17 @@ def check_objective(objective: Objective[Any, Any], log_probs_n_K_C: Float[Tenso
 def check_optimizer(
     optimizer: Optimizer, objective: Objective[Any, Any], log_probs_n_K_C: Float[Tensor, "n K C"]
 ) -> None:
-    """The optimizer chooses distinct rows, and the same ones however the pool is cut, stored or asked again.
+    """Checks that an optimizer chooses distinct rows, which do not depend on blocks, shards or the storage type.
 
     Args:
-        optimizer: yours.
-        objective: what it searches for.
-        log_probs_n_K_C: some items in float32, at least 12.
+        optimizer: the optimizer to check.
+        objective: the objective to search.
+        log_probs_n_K_C: at least 12 items in float32.
 
     Raises:
-        AssertionError: a row is chosen twice, the input is changed, the same seed gives other rows, the rows depend
-            on the block size, on shards or on the storage type, or the gains (of greedy ones) on the pool's order.
+        AssertionError: a row is chosen twice; the input is modified; the same seed gives other rows; the rows depend on
+            the block size, the shards or the storage type; or, for greedy optimizers, the gains depend on the order of
+            the pool.
     """
     items, n = log_probs_n_K_C, len(log_probs_n_K_C)
     assert n >= 12, f"check_optimizer needs at least 12 items, got {n}"
@@ -109,17 +111,17 @@ def check_optimizer(
 
 
 def check_strategy(strategy: Strategy, state: PoolState) -> None:
-    """The strategy chooses distinct unlabeled rows, as many as asked for, and the generator alone decides which.
+    """Checks that a strategy chooses k distinct unlabeled rows, and draws random numbers from its generator only.
 
     Args:
-        strategy: yours.
-        state: some labeled rows, and at least 12 unlabeled ones, with all that a state may hold.
+        strategy: the strategy to check.
+        state: a state with some labeled and at least 12 unlabeled rows, and with features and predictions.
 
     Raises:
-        AssertionError: a row is chosen twice, is labeled or is not of the pool, there are not k of them, a gain is not
-            finite, the state is changed, the same seed gives other rows or another generator has an influence or is
-            disturbed, what the strategy does not say that it needs has an influence, or a k that is out of range, or
-            a state without what is needed, is no InputError.
+        AssertionError: a row is chosen twice, is labeled or is not in the pool; the number of rows is not k; a gain is
+            not finite; the state is modified; the same seed gives other rows; a global generator has an influence or is
+            used; an input that the strategy does not declare has an influence; or a k out of range or a missing input
+            raises no InputError.
     """
     n = len(state.unlabeled_rows)
     assert n >= 12, f"check_strategy needs at least 12 unlabeled rows, got {n}"
@@ -166,17 +168,17 @@ def check_strategy(strategy: Strategy, state: PoolState) -> None:
 
 
 def check_model(model: BayesianModel, inputs: Tensor, *, tolerance: float = 1e-5) -> None:
-    """Each of the model's K samples is one function of an item, whatever stands beside it.
+    """Checks that each of the K samples of a model is one function of an item, independent of the other items.
 
     Args:
-        model: yours, fitted.
-        inputs: some items [n, ...], at least 3; a few dozen are a thorough check.
-        tolerance: what another block size may do to a log probability, in nats or relative to it; TF32 does
-            more than the default allows.
+        model: the fitted model to check.
+        inputs: at least 3 items [n, ...]; a few dozen make a thorough check.
+        tolerance: the largest allowed change of a log-probability with the block size, in nats or relative to it; the
+            errors of TF32 exceed the default.
 
     Raises:
-        AssertionError: it changes its inputs, its log_probs are not [n, K, C], not constants or no
-            distributions, or what it says of an item depends on the other items, their order or the block.
+        AssertionError: the model modifies its inputs; its log_probs are not [n, K, C], require gradients or are no
+            distributions; or the log_probs of an item depend on the other items, their order or the block.
     """
     n = len(inputs)
     assert n >= 3, f"check_model needs at least 3 items, got {n}"
@@ -190,7 +192,7 @@ def check_model(model: BayesianModel, inputs: Tensor, *, tolerance: float = 1e-5
             f"{what}: log_probs have shape {tuple(found.shape)}, not {tuple(expected.shape)}"
         )
         near = (found - expected).abs() <= tolerance * expected.abs().clamp(min=1.0)
-        # Two −inf are equal, though their difference is nan; beside one, every number is "near".
+        # Two −inf are equal, but their difference is nan; and the tolerance relative to −inf is infinite.
         far = ~((found == expected) | (near & expected.isfinite()))
         if far.any():
             at = tuple(int(index) for index in far.nonzero()[0])
@@ -247,7 +249,7 @@ def _check_notes(objective: Objective[Any, Any], items: Tensor) -> None:
 
 
 def _gains_while_choosing(objective: Objective[Any, Any], items: Tensor, chosen: Tensor) -> list[Tensor]:
-    """The gains of all items before anything is chosen, and after each item of ``chosen``."""
+    """The gains of all items before anything is chosen, and after each item of ``chosen``, in order."""
     state, notes = objective.init_state(items[:1]), objective.init_notes(items)
     gains = [objective.gain(state, notes, items)]
     for item in chosen.split(1):
@@ -258,19 +260,19 @@ def _gains_while_choosing(objective: Objective[Any, Any], items: Tensor, chosen:
     return gains
 
 
-def _check_promise(promise: Structure, gains: list[Tensor]) -> None:
+def _check_structure(structure: Structure, gains: list[Tensor]) -> None:
     rise = max(float((after - before).max()) for before, after in pairwise(gains))
     move = max(float((after - gains[0]).abs().max()) for after in gains)
-    if promise is Structure.SUBMODULAR:
-        assert rise <= ROUNDING, f"gains are promised to fall, but one rose by {rise:.3g}"
-    if promise in (Structure.MODULAR, Structure.CONSTANT):
-        assert move <= ROUNDING, f"gains are promised to be fixed, but one moved by {move:.3g}"
-    if promise is Structure.CONSTANT:
-        assert gains[0].unique().numel() == 1, f"gains are promised to be equal, but are {gains[0].unique().tolist()}"
+    if structure is Structure.SUBMODULAR:
+        assert rise <= ROUNDING, f"structure is SUBMODULAR, but a gain increased by {rise:.3g}"
+    if structure in (Structure.MODULAR, Structure.CONSTANT):
+        assert move <= ROUNDING, f"structure is {structure.name}, but a gain changed by {move:.3g}"
+    if structure is Structure.CONSTANT:
+        assert gains[0].unique().numel() == 1, f"structure is CONSTANT, but gains differ: {gains[0].unique().tolist()}"
 
 
 def _check_declarations(objective: Objective[Any, Any], items: Tensor) -> None:
-    """What the objective declares not to change does not change."""
+    """Checks that a state or notes declared as constant do not change."""
     state, notes = objective.init_state(items[:1]), objective.init_notes(items)
     if not objective.uses_state:
         gain_n = objective.gain(objective.update_state(state, items[:1]), notes, items)
@@ -281,7 +283,7 @@ def _check_declarations(objective: Objective[Any, Any], items: Tensor) -> None:
 
 
 def _check_cuts(objective: Objective[Any, Any], items: Tensor, chosen: Tensor, expected_n: Tensor) -> None:
-    """Gains after ``chosen``, all of them at once: of the whole pool, of two blocks, of the pool turned round."""
+    """Checks gains after an update with all of ``chosen`` at once: of the pool, in two blocks, and in reverse order."""
     state = objective.init_state(items[:1])
     for item in chosen.split(1):
         state = objective.update_state(state, item)
@@ -292,11 +294,11 @@ def _check_cuts(objective: Objective[Any, Any], items: Tensor, chosen: Tensor, e
     half = len(items) // 2
     _close(expected_n, gain(items), f"gains after {len(chosen)} chosen items one by one, and at once")
     _close(expected_n, torch.cat([gain(items[:half]), gain(items[half:])]), "gains of the pool, and in two blocks")
-    _close(expected_n, gain(items.flip(0)).flip(0), "gains of the pool, and turned round")
+    _close(expected_n, gain(items.flip(0)).flip(0), "gains of the pool, and in reverse order")
 
 
 def _check_rounding(objective: Objective[Any, Any], log_probs_n_K_C: Tensor, expected: list[Tensor]) -> None:
-    """float32 moves no gain by more than is allowed for, at any step: bounds in float32 rest on that."""
+    """Checks that float32 changes no gain by more than ``rounding`` allows: bounds in float32 rely on it."""
     items = objective.prepare(log_probs_n_K_C.float())
     found = _gains_while_choosing(objective, items, items[: len(expected) - 1])
     for step, (double_n, single_n) in enumerate(zip(expected, found, strict=True)):
@@ -306,7 +308,7 @@ def _check_rounding(objective: Objective[Any, Any], log_probs_n_K_C: Tensor, exp
 
 
 def _check_coarse(objective: Objective[Any, Any], log_probs_n_K_C: Tensor, expected: list[Tensor]) -> None:
-    """On coarse items no gain falls faster."""
+    """Checks that gains of coarse items decrease no faster than gains of the items."""
     items = objective.prepare(objective.coarse(log_probs_n_K_C))
     found = _gains_while_choosing(objective, items, items[: len(expected) - 1])
     for gain_n, coarse_n in zip(expected, found, strict=True):
