@@ -50,7 +50,7 @@ def test_an_address_that_does_not_answer(make_log_probs, silent, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed = f"ray://127.0.0.1:{server.getsockname()[1]}"
     for address, message in (
-        (silent, f"what listens at '{silent}' did not answer as Ray does within 1 s"),
+        (silent, f"the server at '{silent}' did not answer as Ray within 1 s"),
         (closed, f"there is no Ray at '{closed}': .*refused"),
         ("head", "the address of Ray is 'head', expected host:6379"),
         ("head:port", "the address of Ray is 'head:port', expected host:6379"),
@@ -252,7 +252,8 @@ def test_a_shard_that_dies(cluster, make_log_probs, monkeypatch, objective, by, 
 
 def test_a_shard_that_dies_too_often(cluster, make_log_probs, monkeypatch):
     left = disturb(monkeypatch, "bid", (1,), kill)
-    with pytest.raises(BackendError, match=r"shard 1, rows 12 to 23, was lost 1 times; at last: .*killed by") as caught:
+    message = r"shard 1, rows 12 to 23, was lost 1 times; the last error: .*killed by"
+    with pytest.raises(BackendError, match=message) as caught:
         tn.select(make_log_probs(24), LBB, 4, backend=RayBackend(shards=2, retries=0))
     assert not left
     assert isinstance(caught.value.__cause__, ray_cluster.LostError)

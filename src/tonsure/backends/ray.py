@@ -1,4 +1,4 @@
-"""Selection on Ray: every shard of the pool is an actor, somewhere in a cluster."""
+"""Selection on a Ray cluster: every shard of the pool is an actor."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -28,30 +28,32 @@ from tonsure.search.plan import Plan
 from tonsure.search.shard import Bid, Shard
 
 ROWS = 10_000
-"""A shard has so many rows at least, unless the number of shards is given: below, messages cost more than work."""
+"""The smallest number of rows per shard if the number of shards is not given. In smaller shards messages cost more than
+the computation."""
 
 IN_MESSAGE = 100 * 2**10
-"""Bytes up to which Ray sends an argument within the message; what is larger is shared by all that need it."""
+"""The size in bytes up to which an argument is sent in the message; larger arguments go to the object store once."""
 
 SILENT = ("rank_by", "restrict", "refresh", "join")
-"""Nobody waits for these: a shard does one thing after the other, and its next answer says what went wrong."""
+"""The calls whose results are not awaited: a shard runs its calls in order, so the next answer raises their errors."""
 
 
 @dataclass(frozen=True)
 class RayBackend(Backend):
-    """Actors of a Ray cluster, each with contiguous rows of the pool; the same rows are chosen as in one process.
+    """Runs shards as actors of a Ray cluster, each with contiguous rows; the same rows are chosen as in one process.
 
-    From a store each actor reads its rows where they lie, so all machines must see its folder at the same path, and
-    have tonsure installed. Predictions in memory are sent once, through Ray's object store. A step exchanges a bid
-    of each shard and one chosen item. A shard that is lost is started again and told what has been chosen.
+    All machines must have tonsure installed. Each actor reads its rows of a store from disk, so all machines must see
+    the folder of the store at the same path. Predictions in memory are sent once, through Ray's object store. A step
+    exchanges one bid per shard and one chosen item. A lost shard is restarted, and the calls that changed it are
+    repeated.
 
     Args:
-        address: of a running cluster: host:6379, ray://host:10001 or auto. None is the Ray of this process, or else
-            a new one on this machine, which ends with the selection.
-        shards: how many; None is one for each free CPU (or GPU), and at most one for each 10,000 rows.
-        cpus_per_shard: CPUs that Ray reserves for each, and its threads.
-        gpus_per_shard: GPUs that Ray reserves for each; with any, the work is done there.
-        retries: how often the same shard may be lost.
+        address: the address of a running cluster: host:6379, ray://host:10001 or auto. None uses the Ray connection of
+            this process, or starts Ray on this machine for the time of the selection.
+        shards: the number of shards; None is one per free CPU (or GPU), and at most one per 10,000 rows.
+        cpus_per_shard: the number of CPUs reserved for each shard, and of its threads.
+        gpus_per_shard: the number of GPUs reserved for each shard; above 0, the work is done on the GPU.
+        retries: the number of times that one shard may be lost.
 
     Raises:
         InputError: a number is out of range.
@@ -72,10 +74,12 @@ class RayBackend(Backend):
 
     @contextmanager
     def start(self, reader: PoolReader, objective: Objective[Any, Any], plan: Plan) -> Iterator[Shards]:
-        """Raises, beside what ``Shard`` does:
+        """Starts the shards.
 
-        BackendError: the cluster does not answer or has no room, or a shard was lost too often.
-        MissingExtraError: Ray is not installed.
+        Raises:
+            BackendError: the cluster does not answer or has no free resources, or a shard was lost too often.
+            MissingExtraError: Ray is not installed.
+            TonsureError: raised by ``Shard``.
         """
         if reader.works_on.type != "cpu" and not self.gpus_per_shard:
             raise InputError(f"the work is to be done on {reader.works_on}, expected gpus_per_shard above 0")
@@ -91,7 +95,7 @@ class RayBackend(Backend):
         return connected(self.address, sum(map(_sent_bytes, readers)))
 
     def map(self, reader: PoolReader, function: Callable[[PoolReader], Answer]) -> list[Answer]:
-        """Raises as ``start`` does; a part whose worker is lost is done again, ``retries`` times."""
+        """As ``Backend.map``; a part whose worker is lost is repeated up to ``retries`` times. Raises as ``start``."""
         with connected(self.address, _sent_bytes(reader)):
             count = self.shards or min(slots(self.cpus_per_shard, self.gpus_per_shard), max(1, len(reader) // ROWS))
             starts = list(range(0, len(reader), shard_rows(len(reader), count)))
@@ -105,12 +109,14 @@ class RayBackend(Backend):
             try:
                 answers: list[Answer] = get([task.remote(each, function, self.cpus_per_shard) for each in sources])
             except LostError as error:
-                raise BackendError(f"a part of the pool was lost {self.retries + 1} times; at last: {error}") from error
+                raise BackendError(
+                    f"a part of the pool was lost {self.retries + 1} times; the last error: {error}"
+                ) from error
             return answers
 
 
 def _sent_bytes(reader: PoolReader) -> int:
-    """The bytes that are put into the object store: none of what every machine reads from a store by itself."""
+    """The bytes put into the object store; zero for predictions that the machines read from a store on disk."""
     return 0 if reader.path else len(reader) * reader.stored(torch.tensor([0])).nbytes
 
 
@@ -120,7 +126,7 @@ def _on_part(source: StoredRows | SentRows, function: Callable[[PoolReader], Any
 
 
 class ShardActor:
-    """A shard in a process of its own."""
+    """A shard in its own process."""
 
     def __init__(self, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -133,7 +139,7 @@ class ShardActor:
         keep: int,
         calls: list[tuple[str, Sequence[Any]]],
     ) -> None:
-        """Makes the shard, and repeats what had been called to change it."""
+        """Creates the shard, and repeats the calls that changed an earlier one."""
         self._shard = Shard(source.open(), objective, block=block, keep=keep)
         for method, arguments in calls:
             self.ask(method, *arguments)
@@ -144,7 +150,7 @@ class ShardActor:
 
 @dataclass
 class History:
-    """The calls that made a shard what it is."""
+    """The calls that determine the present state of a shard."""
 
     last: dict[str, Sequence[Any]] = field(default_factory=dict)
     chosen: list[tuple[str, Sequence[Any]]] = field(default_factory=list)
@@ -161,7 +167,7 @@ class History:
 
 
 class RayShards(Shards):
-    """Shards as actors; ``begin`` starts them, ``end`` leaves none."""
+    """Shards as actors; ``begin`` starts them, ``end`` stops all of them."""
 
     def __init__(self, reader: PoolReader, objective: Objective[Any, Any], plan: Plan, backend: RayBackend) -> None:
         self._backend = backend
@@ -176,7 +182,7 @@ class RayShards(Shards):
         self._histories = [History() for _ in self.sizes]
         self._lost = [0] * len(self.sizes)
         self._actors: list[Any] = []
-        self._open: list[list[Any]] = []  # what was sent and not answered yet
+        self._open: list[list[Any]] = []  # calls without an answer yet, per shard
 
     def begin(self) -> None:
         cpus, gpus = self._backend.cpus_per_shard, self._backend.gpus_per_shard
@@ -191,7 +197,7 @@ class RayShards(Shards):
     def one(
         self, index: int, method: Callable[Concatenate[Shard, P], Answer], *arguments: P.args, **keywords: P.kwargs
     ) -> Answer:
-        assert not keywords  # the messages of a search have none
+        assert not keywords  # the calls of a search have none
         answer: Answer = self._ask([index], method.__name__, arguments)[0]
         return answer
 
@@ -202,7 +208,7 @@ class RayShards(Shards):
         return self._ask(range(len(self.sizes)), method.__name__, arguments)
 
     def lowest(self, bid: Bid) -> Iterator[tuple[int | None, bool]]:
-        return iter(self.all(Shard.lowest, bid))  # all at once: a round trip takes longer than what it may spare
+        return iter(self.all(Shard.lowest, bid))  # all at once: a round trip costs more than the work it could save
 
     def _ask(self, indices: Sequence[int], method: str, arguments: Sequence[Any]) -> list[Any]:
         arguments = [own(argument) for argument in arguments]
@@ -235,13 +241,13 @@ class RayShards(Shards):
         if self._lost[index] > self._backend.retries:
             start, last = self._starts[index], self._starts[index] + self.sizes[index] - 1
             raise BackendError(
-                f"shard {index}, rows {start} to {last}, was lost {self._lost[index]} times; at last: {error}"
+                f"shard {index}, rows {start} to {last}, was lost {self._lost[index]} times; the last error: {error}"
             ) from error
         cpus, gpus = self._backend.cpus_per_shard, self._backend.gpus_per_shard
-        # The CPUs of a machine that is gone may be missing for long: then two shards share one.
-        for those in (cpus, 0.0):
+        # The CPUs of a lost machine may be missing for long: then the shard starts without a reserved CPU.
+        for reserved in (cpus, 0.0):
             dismiss([self._actors[index]])
-            self._actors[index] = engage(ShardActor, those, gpus)
+            self._actors[index] = engage(ShardActor, reserved, gpus)
             if have_room([self._actors[index]]):
                 self._open[index] = [self._load(index)]
                 return
@@ -252,10 +258,10 @@ class RayShards(Shards):
 
 
 def shard_rows(rows: int, shards: int) -> int:
-    """How many rows each shard has; the last one may have fewer."""
+    """The number of rows of each shard; the last shard may have fewer."""
     return -(-rows // shards)
 
 
 def share(argument: Any) -> Any:
-    """The argument as it is sent, to one or all: a large tensor is put where all find it."""
+    """The argument in the form that is sent: a reference to the object store for a large tensor."""
     return ray_library().put(argument) if isinstance(argument, Tensor) and argument.nbytes > IN_MESSAGE else argument

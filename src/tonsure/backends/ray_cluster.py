@@ -1,4 +1,4 @@
-"""A Ray cluster, running or started for the purpose: workers on it, and what they answer."""
+"""The connection to a Ray cluster: connects or starts it, starts and stops workers, and waits for results."""
 
 import logging
 import os
@@ -13,26 +13,26 @@ from urllib.parse import urlsplit
 from tonsure.errors import BackendError, MissingExtraError
 
 ANSWER = 30.0
-"""Seconds that a cluster has to answer."""
+"""The time limit in seconds for a cluster to answer."""
 
 ROOM = 60.0
-"""Seconds that a cluster has to find room for workers."""
+"""The time limit in seconds for a cluster to place workers."""
 
 OBJECT_STORE_BYTES = 100 * 2**20
-"""Of a Ray that is started here, beside what is put into it; Ray wants 75 MiB at least."""
+"""The size of the object store of a Ray started here, in addition to the data put into it; Ray requires 75 MiB."""
 
-# Ray takes 127.0.0.1 for "the address that others see" on Linux, and would listen there.
+# On Linux, Ray replaces 127.0.0.1 by the address that other machines see, and would listen there.
 LOOPBACK = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 
 CONNECT = "import sys, ray; ray.init(sys.argv[1], log_to_driver=False)"
 
 
 class LostError(Exception):
-    """A worker, its machine, or something that it needs is gone."""
+    """A worker, its machine, or an object that it needs was lost."""
 
 
 def ray_library() -> Any:
-    """Ray.
+    """The module ``ray``.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -47,15 +47,15 @@ def ray_library() -> Any:
 
 @contextmanager
 def connected(address: str | None, object_bytes: int = 0) -> Iterator[None]:
-    """A context in which Ray can be used; what it connects or starts ends with it, what was there before does not.
+    """A context with a connection to Ray. On exit it closes a connection that it has opened, and keeps an earlier one.
 
     Args:
-        address: of a running cluster, as Ray writes it; None is the Ray of this process, or else a new one on this
-            machine alone.
-        object_bytes: what will be put into the object store; a new Ray has room for so much.
+        address: the address of a running cluster, in Ray's form. None uses the connection of this process, or starts
+            Ray on this machine.
+        object_bytes: the size of the data that will be put into the object store; used if Ray is started here.
 
     Raises:
-        BackendError: the cluster does not answer, or this process is connected to another one.
+        BackendError: the cluster does not answer, or this process is connected to another cluster.
         MissingExtraError: Ray is not installed.
     """
     ray = ray_library()
@@ -77,7 +77,7 @@ def connected(address: str | None, object_bytes: int = 0) -> Iterator[None]:
 
 def _start(object_bytes: int) -> None:
     before = os.environ.get("RAY_USAGE_STATS_ENABLED")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # what is started here tells nobody
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # a Ray started here reports no usage statistics
     try:
         ray_library().init(
             address="local",
@@ -104,10 +104,10 @@ def _connect(address: str) -> None:
 
 
 def _try(address: str) -> None:
-    """Connects from another process first: Ray waits for minutes, and then ends its process."""
-    place = urlsplit(address if "//" in address else f"//{address}")
+    """Connects from another process first: if Ray cannot connect, it waits for minutes and then ends its process."""
+    parts = urlsplit(address if "//" in address else f"//{address}")
     try:
-        host, port = place.hostname, place.port
+        host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
     if not host or not port:
@@ -118,27 +118,27 @@ def _try(address: str) -> None:
     except OSError as error:
         raise BackendError(f"there is no Ray at {address!r}: {error}") from error
     except subprocess.TimeoutExpired as error:
-        raise BackendError(f"what listens at {address!r} did not answer as Ray does within {ANSWER:g} s") from error
+        raise BackendError(f"the server at {address!r} did not answer as Ray within {ANSWER:g} s") from error
     if trial.returncode:
         last = (trial.stderr.strip() or "no reason given").splitlines()[-1]
         raise BackendError(f"the Ray at {address!r} cannot be used: {last}")
 
 
 def slots(cpus: float, gpus: float) -> int:
-    """How many workers of this size the cluster has room for now; at least one."""
+    """The number of workers of this size that the free resources of the cluster allow; at least one."""
     free = ray_library().available_resources()
     counts = [int(free.get(kind, 0) // each) for kind, each in (("CPU", cpus), ("GPU", gpus)) if each]
     return max(1, min(counts, default=1))
 
 
 def engage(kind: type, cpus: float, gpus: float) -> Any:
-    """A new worker of this class, on whatever machine has room; it is given its number of threads."""
+    """Starts a worker of this class on any machine with free resources; its argument is the number of threads."""
     options = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
     return ray_library().remote(kind).options(**options).remote(max(1, int(cpus)))
 
 
 def have_room(workers: Sequence[Any]) -> bool:
-    """Whether all of them have found a machine, or do so in time."""
+    """Whether all workers are placed on a machine within the time limit."""
     ready = [worker.__ray_ready__.remote() for worker in workers]
     _, waiting = ray_library().wait(ready, num_returns=len(ready), timeout=ROOM)
     return not waiting
@@ -147,17 +147,17 @@ def have_room(workers: Sequence[Any]) -> bool:
 def no_room(count: int, cpus: float, gpus: float) -> BackendError:
     has = ray_library().cluster_resources()
     return BackendError(
-        f"Ray found no room for {count} workers of {cpus:g} CPUs and {gpus:g} GPUs each within {ROOM:g} s: in all it "
-        f"has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs. Ask for fewer workers, or smaller ones"
+        f"Ray found no room for {count} workers of {cpus:g} CPUs and {gpus:g} GPUs each within {ROOM:g} s: in total it "
+        f"has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs. Use fewer or smaller workers"
     )
 
 
 def get(reference: Any) -> Any:
-    """What a worker answers, or each of several.
+    """The result of a call, or the results of several calls.
 
     Raises:
-        LostError: the worker is gone.
-        Exception: what the worker raised.
+        LostError: the worker was lost.
+        Exception: the exception that the worker raised.
     """
     errors = ray_library().exceptions
     gone = (errors.RayActorError, errors.ObjectLostError, errors.NodeDiedError, errors.WorkerCrashedError)
@@ -176,6 +176,6 @@ def _one_line(error: Exception) -> str:
 
 
 def dismiss(workers: Sequence[Any]) -> None:
-    """Ends workers at once, those that are gone already too."""
+    """Stops workers immediately; workers that are already lost are accepted."""
     for worker in workers:
         ray_library().kill(worker)
