@@ -175,7 +175,7 @@ def test_features_choose_by_facility_location(typed, log_probs, npy, features, t
     assert rows_of(typed("select", npy, "-k", 3, "--features", tmp_path / "features.npy")) == expected.rows.tolist()
     np.savez(tmp_path / "two.npz", a=features, b=features)
     done = typed("select", npy, "-k", 3, "--features", tmp_path / "two.npz")
-    assert "two.npz holds 2 arrays (a (30, 3), b (30, 3)); expected one alone" in done.stderr
+    assert "two.npz holds 2 arrays (a (30, 3), b (30, 3)); expected only one" in done.stderr
 
 
 def test_probabilities_that_storage_has_rounded(typed, log_probs, tmp_path):
@@ -259,7 +259,7 @@ BAD = [
     (["-k", "2", "--ids", "29.txt"], "29.txt names 29 items, but the predictions have 30 rows"),
     (["-k", "2", "--ids", "twice.txt"], "twice.txt names 'x' twice, as items 3 and 29"),
     (["-k", "2", "--ids", "none.txt"], "none.txt cannot be read"),
-    (["-k", "2", "--ids", "two.csv"], "two.csv has the columns a, b; --ids-column says which"),
+    (["-k", "2", "--ids", "two.csv"], "two.csv has the columns a, b; choose one with --ids-column"),
     (["-k", "2", "--ids", "two.csv", "--ids-column", "c"], "none is named 'c'"),
     (["-k", "2", "--out", "rows.xlsx"], "rows are written to files that end in .csv or .jsonl"),
     (["-k", "2", "--out", "nowhere/rows.csv"], "there is no folder nowhere"),
@@ -300,17 +300,17 @@ def damaged(folder, log_probs):
     np.save(folder / "int.npy", np.zeros((3, 4, 5), int))
     (folder / "table.parquet").write_bytes(b"x")
     return {
-        "short.npy": "cannot be read, it may be cut short or damaged",
+        "short.npy": "cannot be read; it may be truncated or damaged",
         "empty.npy": "cannot be read",
         "text.npy": "cannot be read",
         "objects.npy": "cannot be read",
         "short.pt": "cannot be read",
-        "two.pt": "holds 2 arrays (a (30, 20, 4), b (30, 20, 4)); --key says which",
+        "two.pt": "holds 2 arrays (a (30, 20, 4), b (30, 20, 4)); choose one with --key",
         "code.pt": "cannot be read",
         "short.safetensors": "cannot be read",
         "flat.npy": "shape (30, 4), expected three axes [N, K, C]",
         "one.npy": "needs at least 2, but the predictions have shape (30, 1, 4)",
-        "probs.npy": "look like probabilities: give their logarithm (--values probs on the command line)",
+        "probs.npy": "look like probabilities: pass their logarithm (--values probs on the command line)",
         "int.npy": "the predictions are int64, expected float16",
         "table.parquet": "predictions are read from files that end in .npy",
         "absent.npy": "there is no such file",

@@ -112,7 +112,7 @@ def test_values_that_are_no_log_probabilities(make_log_probs, value, message, dt
 
 
 def test_probabilities_are_told_from_log_probabilities(make_log_probs):
-    with pytest.raises(tn.InputError, match="look like probabilities: give their logarithm"):
+    with pytest.raises(tn.InputError, match="look like probabilities: pass their logarithm"):
         tn.select(make_log_probs().exp(), LBB, 3)
 
 

@@ -97,10 +97,10 @@ def changed(**changes):
     ("change", "message"),
     [
         ({"features_N_D": torch.ones(9, 2)}, r"features_N_D has the shape \[9, 2\], expected 10 rows: 3 rows"),
-        ({"features_N_D": torch.ones(10, 0)}, r"features_N_D are .* \[10, 0\], expected floating-point numbers"),
+        ({"features_N_D": torch.ones(10, 0)}, r"features are .* \[10, 0\], expected floating-point numbers"),
         (
             {"features_N_D": torch.eye(10).where(torch.eye(10) < 1, torch.nan)[[1, 1]].repeat(5, 1)},
-            r"features_N_D are torch.float32 of shape \[10, 10\]; row 0 holds nan or infinity",
+            r"features are torch.float32 of shape \[10, 10\]; row 0 holds nan or infinity",
         ),
         ({"log_probs_n_K_C": torch.zeros(8, 1, 3)}, r"log_probs_n_K_C has the shape \[8, 1, 3\], expected 7 rows"),
         ({"labeled_log_probs_m_K_C": torch.zeros(2, 1, 3)}, "labeled_log_probs_m_K_C has .* expected 3 rows"),

@@ -1,4 +1,4 @@
-"""tonsure compare: what each of several methods would choose."""
+"""tonsure compare: the batches that several methods would choose."""
 
 import sys
 from collections.abc import Iterator
@@ -42,13 +42,13 @@ EPILOG = (
 )
 
 ALL = "all"
-"""Stands for the methods that are compared by default."""
+"""The name that stands for the methods compared by default."""
 
 WIDTH = 120
-"""Columns of text that is not written to a terminal."""
+"""The width in columns of text that is not written to a terminal."""
 
 ENOUGH = 10_000
-"""Columns that no table needs."""
+"""A width in columns that is larger than any table."""
 
 UNKNOWN = "–"
 
@@ -64,8 +64,8 @@ def compare(
     methods: Annotated[
         str,
         typer.Option(
-            help="The methods, separated by commas, by the names that tonsure select knows; all stands for those that "
-            "are compared by default: 'all,BADGE,margin@TopK'."
+            help="The methods, separated by commas, in the form of tonsure select --method; all stands for the methods "
+            "compared by default. Example: 'all,BADGE,margin@TopK'."
         ),
     ] = ALL,
     features: Features = None,
@@ -77,7 +77,7 @@ def compare(
     ids: PoolIds = None,
     ids_column: IdsColumn = None,
     out: Annotated[
-        Path | None, typer.Option(help="A .csv or .jsonl file for the rows and measures of every method.")
+        Path | None, typer.Option(help="Write the rows and measures of every method to this .csv or .jsonl file.")
     ] = None,
     seed: Seed = 0,
     samples: Samples = None,
@@ -86,9 +86,9 @@ def compare(
     ray: Ray = None,
     verify: Verify = True,
 ) -> None:
-    """Show what each method would choose of your predictions: information, redundancy, classes, seconds.
+    """Compare the batches of several methods: information, redundancy, classes, seconds.
 
-    Which method learns most is not known before there are labels (see tonsure run).
+    No labels are used, so the comparison does not show which method gives the best model (see tonsure run).
     """
     if out is not None:
         row_files.check_ending(out)
@@ -127,7 +127,7 @@ def compare(
 
 
 def _show(comparison: Comparison, count: int) -> None:
-    """On a terminal as wide as that is; elsewhere no table is squeezed, and text is ``WIDTH`` columns wide."""
+    """Prints tables and explanations at the width of the terminal; elsewhere tables in full, and text in ``WIDTH``."""
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else ENOUGH, highlight=False, markup=False, emoji=False)
     for table in (_batches(comparison, count), _overlaps(comparison, count)):
@@ -179,25 +179,25 @@ def _table(title: str, first: str, *numbers: str) -> Table:
 
 
 def _explanations(comparison: Comparison) -> Iterator[str]:
-    """How to read the tables, and what has to be said with them."""
+    """Explanations of the columns, and notes on saturation, on methods left out, and warnings."""
     K = comparison.shape[1]
     if K > 1:
         yield (
-            f"information: what the labels of a batch, together, tell of the model, in nats; at most log {K} = "
-            f"{comparison.ceiling:.3f}. BALD: what one label tells, on average."
+            f"information: the joint information of all labels of a batch about the model, in nats; at most log {K} = "
+            f"{comparison.ceiling:.3f}. BALD: the information of one label, on average, in nats."
         )
-        yield "redundancy: how much of what an item tells another one of the batch tells too, on average over pairs."
+        yield "redundancy: the share of a label's information that another label carries too, averaged over pairs."
     yield (
-        "entropy: how uncertain a prediction is, on average, in nats. classes: the labels that the model expects of a "
-        "batch are as mixed as of so many equally frequent classes."
+        "entropy: the uncertainty of a prediction, on average, in nats. classes: the effective number of classes, "
+        "exp of the entropy of the mean prediction."
     )
     full = [
         name for name, batch in comparison.batches.items() if batch.information >= SATURATED * comparison.ceiling > 0
     ]
     if len(full) > 1:
         yield (
-            f"Nearly all that {K} samples can be told apart by is told by {', '.join(full)}: their information does "
-            "not tell them apart. More posterior samples would, or fewer rows."
+            f"The batches of {', '.join(full)} carry nearly all information that {K} posterior samples can carry "
+            f"(log {K} nats). Use more posterior samples, or fewer rows, to compare them."
         )
     for name, reason in comparison.left_out.items():
         yield f"Left out: {name}; {reason}."

@@ -1,4 +1,4 @@
-"""Files of other people that hold arrays: predictions and inputs."""
+"""Array files: reads predictions, features and model inputs."""
 
 import warnings
 from collections.abc import Mapping
@@ -21,19 +21,19 @@ READABLE = (".npy", ".npz", ".pt", ".safetensors")
 def read_predictions(
     path: Path, values: str = "log-probs", key: str | None = None, *, verify: bool = True
 ) -> Tensor | Store:
-    """The predictions in a file as log-probabilities, [N, K, C] if the file is right; ``select`` checks that.
+    """Reads predictions as log-probabilities. The shape [N, K, C] is not checked here but by ``select``.
 
     Args:
-        path: .npy (mapped, not read whole), .npz, .pt (a tensor or a dict of them) or .safetensors; or the folder of a
-            store.
-        values: what the numbers are: "log-probs", "probs" or "logits".
-        key: which array, where there are several.
+        path: a .npy file (memory-mapped), .npz, .pt (a tensor or a dict of tensors) or .safetensors; or the folder of
+            a store.
+        values: the type of the numbers: "log-probs", "probs" or "logits".
+        key: the name of the array, if the file holds several.
         verify: whether the checksums of a store are compared.
 
     Raises:
-        InputError: the file is absent, cut short, damaged or of another kind; holds several arrays and ``key`` names
-            none of them; or its numbers are not what ``values`` says.
-        StoreError: the store was not finished, or is damaged.
+        InputError: the file does not exist, is truncated, damaged or of another type; it holds several arrays and
+            ``key`` names none of them; or its numbers do not match ``values``.
+        StoreError: the store is unfinished or damaged.
     """
     if not path.is_dir():
         return as_log_probs(read_numbers(path, key), values)
@@ -43,31 +43,31 @@ def read_predictions(
 
 
 def read_numbers(path: Path, key: str | None = None) -> Tensor:
-    """The predictions in a file, as they are there; arguments and errors as of ``read_predictions``."""
+    """Reads predictions without conversion; arguments and errors as for ``read_predictions``."""
     return as_tensor(_read_array(path, key, "predictions"))
 
 
 def read_features(path: Path) -> Array:
-    """The features in a file, [N, D] if the file is right; ``select`` checks that. Errors as of ``read_predictions``.
+    """Reads features. The shape [N, D] is not checked here but by ``select``. Errors as for ``read_predictions``.
 
-    A .npy is mapped, not read whole, and stays an array, so that its pages can be let go again.
+    A .npy file is memory-mapped and stays an array, so that its pages can be released.
     """
     array: Array = _read_array(path, None, "features")
     return array
 
 
 def read_inputs(path: Path, key: str | None = None) -> Tensor:
-    """The inputs of a model, [N, ...]; mapped, not read whole, where the file allows it.
+    """Reads the inputs of a model, [N, ...]; memory-mapped if the file format allows it.
 
-    What NumPy made float64 becomes torch's default type, for networks are float32.
+    float64 is converted to torch's default type: NumPy makes float64 by default, but networks are float32.
 
     Raises:
-        InputError: as ``read_predictions``, or these are no numbers that torch knows.
+        InputError: as for ``read_predictions``, or torch does not support the type of the numbers.
     """
     array = _read_array(path, key, "inputs")
     try:
         with warnings.catch_warnings():
-            # A read-only memory map is welcome here: nothing is written to it.
+            # A read-only memory map is safe here: nothing is written to it.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             inputs = torch.from_numpy(array) if isinstance(array, np.ndarray) else array
     except TypeError as error:
@@ -84,9 +84,9 @@ def _read_array(path: Path, key: str | None, what: str) -> Any:
         raise InputError(f"{path}: there is no such file")
     try:
         arrays = _read(path)
-    except Exception as error:  # every reader has its own ways to say that a file is damaged
+    except Exception as error:  # each format raises other errors for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read, it may be cut short or damaged: {reason}") from error
+        raise InputError(f"{path} cannot be read; it may be truncated or damaged: {reason}") from error
     if isinstance(arrays, Mapping):
         arrays = _one_of(path, arrays, key, what)
     if not isinstance(arrays, Tensor | np.ndarray):
@@ -112,20 +112,21 @@ def _one_of(path: Path, arrays: Mapping[str, Any], key: str | None, what: str) -
     if key is None and len(arrays) == 1:
         return next(iter(arrays.values()))
     if key is None or key not in arrays:
-        which = "expected one alone" if what == "features" else "--key says which"
+        which = "expected only one" if what == "features" else "choose one with --key"
         wanted = which if key is None else f"none is named {key!r}"
         raise InputError(f"{path} holds {len(arrays)} arrays ({shapes}); {wanted}")
     return arrays[key]
 
 
 def as_log_probs(numbers: Tensor, values: str, first_row: int = 0) -> Tensor:
-    """Log-probabilities of what ``values`` says that the numbers are: "log-probs", "probs" or "logits".
+    """Converts numbers to log-probabilities.
 
     Args:
-        first_row: the row of the pool at which these numbers begin, for the message.
+        values: the type of the numbers: "log-probs", "probs" or "logits".
+        first_row: the row of the pool at which the numbers begin, for the error message.
 
     Raises:
-        InputError: the numbers are not that.
+        InputError: the numbers do not match ``values``.
     """
     if values == "log-probs" or numbers.ndim != 3 or not numbers.is_floating_point():
         return numbers
@@ -138,7 +139,7 @@ def as_log_probs(numbers: Tensor, values: str, first_row: int = 0) -> Tensor:
     outside = ~((numbers >= 0) & (numbers <= 1 + tolerance))
     _refuse(outside, numbers, "probabilities, from 0 to 1, with --values probs", first_row)
     sums = numbers.to(work_type).sum(-1, keepdim=True)
-    # What storage in half precision has rounded becomes a distribution again; the rest is refused by ``select``.
+    # Distributions rounded by storage in half precision are renormalized; others are refused by ``select``.
     rounded = (sums - 1).abs() <= tolerance
     return (numbers.to(work_type) / sums.where(rounded, 1)).log()
 

@@ -1,4 +1,4 @@
-"""Files of other people that hold lines: names and rows that come in, rows that go out."""
+"""Text files: reads ids, rows and labels; writes selections and comparisons."""
 
 import csv
 import io
@@ -18,11 +18,11 @@ WRITABLE = (".csv", ".jsonl")
 
 
 def read_ids(path: Path, column: str | None, rows: int) -> list[str]:
-    """One name for each row: the lines of a text file, or a column of a CSV file with a header.
+    """Reads one id for each row: the lines of a text file, or a column of a CSV file with a header.
 
     Raises:
-        InputError: the file cannot be read, there is no such column, their number differs from ``rows``, or a name
-            stands twice.
+        InputError: the file cannot be read, the column does not exist, the number of ids is not ``rows``, or an id
+            appears twice.
     """
     text = _text(path)
     ids = _column(path, text, column) if path.suffix == ".csv" else text.splitlines()
@@ -37,13 +37,13 @@ def read_ids(path: Path, column: str | None, rows: int) -> list[str]:
 
 
 def read_rows(path: Path, ids: list[str] | None, rows: int) -> list[int]:
-    """The rows that a file names, in its order, each once.
+    """Reads row numbers, in the order of the file, without duplicates.
 
-    A text file has a name on each line, if the items have names, or else a row. A CSV file, as ``write_selection``
-    writes it, has them in its column ``id``, if it has one and the items have names, or else in ``row``.
+    A text file has one id per line if the pool has ids, or one row number per line. A CSV file, such as the output of
+    ``write_selection``, has a column ``id``, which is used if the pool has ids, or a column ``row``.
 
     Raises:
-        InputError: the file cannot be read, has neither column, or a line names none of the items.
+        InputError: the file cannot be read, has neither column, or a line names no row of the pool.
     """
     text = _text(path)
     lines, named = text.splitlines(), ids is not None
@@ -63,10 +63,10 @@ def read_rows(path: Path, ids: list[str] | None, rows: int) -> list[int]:
 
 
 def read_labels(path: Path, ids: list[str] | None, rows: int) -> tuple[list[int], list[int] | None]:
-    """The labeled rows that a file names, as ``read_rows``, and their classes, if it has a column ``label``.
+    """Reads labeled rows, as ``read_rows``, and their classes if the file has a column ``label``, otherwise None.
 
     Raises:
-        InputError: as ``read_rows``, or a label is no whole number of at least 0.
+        InputError: as ``read_rows``; or a row appears twice, or a label is not a whole number of at least 0.
     """
     found = read_rows(path, ids, rows)
     text = _text(path)
@@ -102,13 +102,13 @@ def _column(path: Path, text: str, column: str | None) -> list[str]:
     if column is None and len(header) == 1:
         column = header[0]
     if column not in header:
-        wanted = "--ids-column says which" if column is None else f"none is named {column!r}"
+        wanted = "choose one with --ids-column" if column is None else f"none is named {column!r}"
         raise InputError(f"{path} has the columns {', '.join(header) or '(none)'}; {wanted}")
     return [row[column] for row in rows]
 
 
 def check_ending(path: Path) -> None:
-    """Raises InputError if rows cannot be written to such a file."""
+    """Raises InputError if the name does not end in .csv or .jsonl, or its folder does not exist."""
     if path.suffix not in WRITABLE:
         raise InputError(f"{path}: rows are written to files that end in {' or '.join(WRITABLE)}")
     if not path.parent.is_dir():
@@ -116,9 +116,13 @@ def check_ending(path: Path) -> None:
 
 
 def write_selection(selection: Selection, ids: list[str] | None, path: Path | None) -> None:
-    """Rank (from 1), row, id if there are any, and gain, in the order chosen: CSV, or JSON lines if so named.
+    """Writes rank (from 1), row, id (if the pool has ids) and gain, in the order chosen.
 
-    A file is written beside and renamed, so that there is never half of one. None is the standard output.
+    The format is JSON lines if the file is named .jsonl, otherwise CSV. The file is complete or absent: it is written
+    under a temporary name, then renamed.
+
+    Args:
+        path: the file; None is the standard output.
     """
     lines = _ranked(selection, ids)
     if path is None:
@@ -128,10 +132,10 @@ def write_selection(selection: Selection, ids: list[str] | None, path: Path | No
 
 
 def write_comparison(comparison: Comparison, ids: list[str] | None, path: Path) -> None:
-    """What every method chose, with its numbers, in the units of ``Batch``; written as ``write_selection`` does.
+    """Writes the rows and measures of every method, in the units of ``Batch``, to a file, as ``write_selection`` does.
 
-    CSV: a line for every row chosen, with the method's name before it and its numbers, the same on all its lines,
-    after it. JSON lines: one for every method, with what it shares of its rows with each of them, and its rows.
+    CSV: one line per chosen row, with the name of the method first and the measures of the method last. JSON lines:
+    one line per method, with its measures, its overlap with every method, and its rows.
     """
     lines: list[dict[str, Any]] = []
     for name, batch in comparison.batches.items():
@@ -144,9 +148,9 @@ def write_comparison(comparison: Comparison, ids: list[str] | None, path: Path) 
             "optimizer": repr(batch.method.optimizer) if batch.method.optimizer else None,
         }
         overlap = {other: comparison.overlap(name, other) for other in comparison.batches}
-        told = {"ceiling": comparison.ceiling, "overlap": overlap, "warnings": batch.warnings}
+        context = {"ceiling": comparison.ceiling, "overlap": overlap, "warnings": batch.warnings}
         columns = {f"{key}s": [line[key] for line in chosen] for key in chosen[0] if key != "rank"}
-        lines.append({"method": name} | made_by | _numbers(batch) | told | columns)
+        lines.append({"method": name} | made_by | _numbers(batch) | context | columns)
     _write(path, lines)
 
 

@@ -1,1 +1,1 @@
-"""Several methods on the same predictions, measured alike."""
+"""Comparison: several methods on the same predictions, with the same measures of their batches."""

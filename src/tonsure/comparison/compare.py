@@ -1,4 +1,4 @@
-"""Several methods on the same predictions, measured alike."""
+"""compare: batches of several methods from the same predictions, with the same measures."""
 
 import math
 import time
@@ -21,7 +21,7 @@ from tonsure.predictions.store import Store
 from tonsure.search.backend import Backend
 from tonsure.search.plan import as_bytes
 
-# One door: what select refuses, and how, is the same here.
+# The same checks and error messages as in select.
 from tonsure.select import check_fits, checked_device, choose, open_pool
 from tonsure.selection import Selection
 from tonsure.strategies import Strategy
@@ -40,29 +40,31 @@ BY_DEFAULT = (
     "log-det",
     "discounted-margin",
 )
-"""The methods that are compared if none are named, by the names of ``METHODS``."""
+"""The methods compared by default; names from ``METHODS``."""
 
 WITH_FEATURES = ("facility-location",)
-"""Those that are compared in addition if there are features."""
+"""The methods compared in addition by default if there are features."""
 
 LIMITS: Mapping[str, tuple[int, int, int]] = {"BatchBALD": (50, 20, 3 * 10**8)}
-"""k, C and k·N·K·C up to which a slow method is compared by default: beyond, it may take minutes on a CPU."""
+"""Limits on k, C and k·N·K·C for slow methods. Above them a method may take minutes on a CPU, and is compared only if
+it is named."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What a method has chosen, and measures that are the same for all methods.
+    """The batch of one method, with measures that are the same for all methods.
 
     Attributes:
-        method: what chose it.
+        method: the method that chose the batch.
         selection: the rows, and their gains in the unit of the method's objective.
-        seed: of the optimizer's draws: with it ``select`` chooses the same rows.
-        seconds: of ``select``, the check of the predictions included; the measures are not.
-        information: I(y_S; θ) of all its labels together, nats; see ``joint_information``.
-        standard_error: of the information, nats; 0 where it is exact.
-        redundancy: of what an item tells, the share that another of the batch tells too; see ``redundancy``.
-        averages: BALD and entropy of an item, and the number of classes.
-        warnings: what ``select`` had to say.
+        seed: the seed of the random choices; ``select`` chooses the same rows with it.
+        seconds: the time of the selection, without the measures.
+        information: I(y_S; θ), the joint information of all labels of the batch, in nats; see ``joint_information``.
+        standard_error: the standard error of ``information``, in nats; 0 if it is exact.
+        redundancy: the average share of the information of a label that another label of the batch carries too; see
+            ``redundancy``.
+        averages: mean BALD, mean entropy and the effective number of classes.
+        warnings: the messages of the ``SelectionWarning``s of the selection.
     """
 
     method: Method
@@ -81,9 +83,9 @@ class Comparison:
     """The batches of several methods.
 
     Attributes:
-        batches: by name, in the order that the methods were given in.
-        pool: the averages of all rows that may be chosen.
-        shape: (N, K, C): how many rows may be chosen, posterior samples, classes.
+        batches: the batch of each method by name, in the order of the methods.
+        pool: the averages over all candidates.
+        shape: (N, K, C): the number of candidates, of posterior samples and of classes.
         left_out: the methods that were not compared, each with the reason.
     """
 
@@ -94,11 +96,11 @@ class Comparison:
 
     @property
     def ceiling(self) -> float:
-        """log K, nats: the most that any batch can tell of K posterior samples."""
+        """log K, nats: the maximum of ``information`` with K posterior samples."""
         return math.log(self.shape[1])
 
     def overlap(self, one: str, other: str) -> float:
-        """|A ∩ B| / k: the share of the rows that two methods have both chosen."""
+        """|A ∩ B| / k: the share of the rows that both methods have chosen."""
         rows, others = (set(self.batches[name].selection.rows.tolist()) for name in (one, other))
         return len(rows & others) / len(rows)
 
@@ -121,28 +123,29 @@ def compare(
 ) -> Comparison:
     """Selects k rows by each method, and measures the batches.
 
-    A method that needs more posterior samples than there are is left out, and named with the reason. Shows progress on
-    a terminal only.
+    A method that needs more posterior samples than there are is left out; ``Comparison.left_out`` states the reason.
+    Progress is shown on a terminal only.
 
     Args:
-        predictions: as for ``select``, [N, K, C].
+        predictions: log-probabilities [N, K, C], as for ``select``.
         k: the number of rows that each method selects.
-        methods: names as ``select`` knows them, or methods by names of your own. None is ``BY_DEFAULT``, without those
-            that would be slow (``LIMITS``), and with features ``WITH_FEATURES``.
-        more: methods to compare in addition.
+        methods: a list of names as for ``select``, or a dict of methods by names of your own. None is ``BY_DEFAULT``
+            without methods that would be slow (``LIMITS``), and ``WITH_FEATURES`` if there are features.
+        more: methods to compare in addition, in the same form.
         features, labeled, labels, candidates: as for ``select``.
-        seed: of the random choices. Each method has its own seed, derived from this one and its name: common random
-            numbers would make the batches of two methods look alike.
+        seed: the seed of all random choices. Each method has its own seed, derived from this one and its name: with
+            common random numbers the batches of two methods would overlap too much.
         samples, memory, device, backend: as for ``select``.
 
+    Returns:
+        The batches of all methods, with their measures.
+
     Raises:
-        InputError: as ``select``, before anything is selected; or no method is left.
+        InputError: an input is invalid, as for ``select``, checked before anything is selected; or no method is left.
     """
     pool = open_pool(predictions, features, labeled, labels, candidates, samples, checked_device(device))
     if pool.predictions is None:
-        raise InputError(
-            "compare measures batches by predictions, log-probabilities [N, K, C]: expected them, not scores"
-        )
+        raise InputError("compare measures batches by predictions: expected log-probabilities [N, K, C], not scores")
     seed = whole_number("seed", seed, 0, 2**63 - 1)
     k = whole_number("k", k, 1, len(pool.candidate_rows), ", the number of rows that may be chosen")
     reader = pool.predictions.at(pool.candidate_rows) if len(pool.candidate_rows) < pool.N else pool.predictions
@@ -160,7 +163,7 @@ def compare(
     for method in compared.values():
         check_fits(pool, method, k, budget, backend)
 
-    # Before the first method, so that all of them find the file in the cache of the operating system.
+    # Computed before the first method, so that a file is in the cache of the operating system for all methods.
     whole = averages(reader)
     batches = {}
     progress = tqdm(compared.items(), desc="compare", unit="method", disable=None, leave=False)
@@ -168,7 +171,7 @@ def compare(
         progress.set_postfix_str(name)
         own_seed = seed + zlib.crc32(name.encode())
         chosen_by = partial(choose, pool, method, k, seed=own_seed, memory=budget, backend=backend)
-        selection, seconds, noted = _watched(chosen_by)
+        selection, seconds, noted = _timed(chosen_by)
         chosen = pool.predictions.at(selection.rows.sort().values)
         information = joint_information(chosen, seed)
         batches[name] = Batch(
@@ -190,7 +193,7 @@ def _named(methods: Mapping[str, Any] | Sequence[str]) -> dict[str, Method]:
 
 
 def _reason(name: str, method: Method, limited: set[str], k: int, N: int, K: int, C: int) -> str | None:
-    """Why a method is not compared; None where it is."""
+    """The reason why a method is left out; None if it is compared."""
     needed = 1 if isinstance(method.method, Strategy) else method.method.samples_needed
     if needed > K:
         return f"it compares posterior samples with each other and needs at least {needed}, but K = {K}"
@@ -198,18 +201,18 @@ def _reason(name: str, method: Method, limited: set[str], k: int, N: int, K: int
         number <= most for number, most in zip((k, C, k * N * K * C), LIMITS[name], strict=True)
     ):
         return None
-    return f"it would take long with k = {k:,} and predictions of shape {(N, K, C)}, and is compared if it is asked for"
+    return f"it would take long with k = {k:,} and predictions of shape {(N, K, C)}; name it to compare it anyway"
 
 
-def _watched(choose: Callable[[], Selection]) -> tuple[Selection, float, tuple[str, ...]]:
-    """What was chosen, in how many seconds, and what ``select`` said of it; other warnings are passed on."""
+def _timed(choose: Callable[[], Selection]) -> tuple[Selection, float, tuple[str, ...]]:
+    """The selection, its time in seconds, and its selection warnings; other warnings are passed on."""
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SelectionWarning)
         selection = choose()
     seconds = time.perf_counter() - start
-    told = [warning for warning in caught if issubclass(warning.category, SelectionWarning)]
+    noted = [warning for warning in caught if issubclass(warning.category, SelectionWarning)]
     for warning in caught:
-        if warning not in told:
+        if warning not in noted:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return selection, seconds, tuple(str(warning.message) for warning in told)
+    return selection, seconds, tuple(str(warning.message) for warning in noted)

@@ -1,7 +1,7 @@
-"""What a batch is, whatever chose it: measures of its items, and of the labels that they may get.
+"""Measures of a batch that do not depend on the method that chose it.
 
-All take a ``PoolReader`` whose rows are the batch, and read it in blocks: they depend on the set of rows alone.
-θ is uniform over the K posterior samples; informations and entropies are in nats.
+All functions take a ``PoolReader`` of the batch, read it in blocks, and depend only on the set of rows. θ is uniform
+over the K posterior samples; informations and entropies are in nats.
 """
 
 import math
@@ -18,36 +18,36 @@ from tonsure.predictions.reader import PoolReader, as_log_probs
 from tonsure.shapes import Rows
 
 LABELINGS = 2**13
-"""Labelings of a batch up to which all of them are gone through."""
+"""The number of labelings of a batch up to which the information is exact, by enumeration."""
 
 DRAWS = 2**14
-"""About how many labelings of a larger batch are drawn: a standard error of less than 0.01 nats."""
+"""The approximate number of labelings drawn for a larger batch: a standard error below 0.01 nats."""
 
 RESOLVED = 1e-3
-"""Nats: when less is left to learn of θ, the rest of a batch is not looked at."""
+"""Nats: if the remaining entropy of θ is below this, the remaining items are skipped."""
 
 PAIRS = 200_000
-"""Pairs of items up to which all of them are gone through."""
+"""The number of pairs of items up to which all pairs are used."""
 
 TERMS = 2**27
-"""Terms p log p that may be summed over the pairs of a batch, of which each has C²."""
+"""The largest number of terms p log p that are summed over the pairs of a batch; a pair has C² terms."""
 
 FEWEST = 256
-"""Pairs that are gone through however many classes there are."""
+"""The smallest number of pairs used, for any number of classes."""
 
 NOTHING = 1e-9
-"""Nats: if all items together tell less than this, it is rounding."""
+"""Nats: a smaller sum of informations is a rounding error."""
 
 
 @dataclass(frozen=True)
 class Averages:
-    """What the items of a set are on average, each by itself.
+    """Averages over the items of a set.
 
     Attributes:
-        bald: mean_i I(y_i; θ), nats: what a label tells of the model.
-        entropy: mean_i H[y_i], nats: how uncertain the predictions are.
-        classes: exp H[mean_i m_i] with m_ic = mean_k p_ikc, from 1 to C: so many classes, were they equally frequent,
-            would be as mixed as the labels that the model expects of this set.
+        bald: mean_i I(y_i; θ), nats: the mean information of a label about the model.
+        entropy: mean_i H[y_i], nats: the mean uncertainty of the predictions.
+        classes: exp H[mean_i m_i] with m_ic = mean_k p_ikc: the effective number of classes, from 1 to C. It is the
+            number of equally frequent classes with the same entropy as the mean prediction.
     """
 
     bald: float
@@ -56,29 +56,30 @@ class Averages:
 
 
 def averages(reader: PoolReader) -> Averages:
-    """In one pass; in float32, unless the predictions are stored in float64."""
+    """The averages over a set, in one pass; in float32, unless the predictions are stored in float64."""
     like = reader.stored(torch.zeros(1, dtype=torch.int64))
     dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-    told, uncertain, mean_C = 0.0, 0.0, torch.zeros(like.shape[2], dtype=torch.float64, device=like.device)
+    bald_sum, entropy_sum, mean_C = 0.0, 0.0, torch.zeros(like.shape[2], dtype=torch.float64, device=like.device)
     for span in blocks(len(reader), like.numel(), like.device):
         probs_n_K_C = _items(reader, torch.arange(len(reader))[span], dtype).exp()
         mean_n_C = probs_n_K_C.mean(1)
-        told += float(bald_of(probs_n_K_C, mean_n_C).sum(dtype=torch.float64))
-        uncertain += float(torch.special.entr(mean_n_C).sum(dtype=torch.float64))
+        bald_sum += float(bald_of(probs_n_K_C, mean_n_C).sum(dtype=torch.float64))
+        entropy_sum += float(torch.special.entr(mean_n_C).sum(dtype=torch.float64))
         mean_C += mean_n_C.sum(0, dtype=torch.float64)
     classes = float(torch.special.entr(mean_C / len(reader)).sum().exp())
-    return Averages(told / len(reader), uncertain / len(reader), classes)
+    return Averages(bald_sum / len(reader), entropy_sum / len(reader), classes)
 
 
 def joint_information(reader: PoolReader, seed: int = 0) -> tuple[float, float]:
-    """I(y_S; θ) = log K − E_{y_S} H[θ | y_S], at most log K: what all labels of a batch tell together; nats.
+    """I(y_S; θ) = log K − E_{y_S} H[θ | y_S] ≤ log K: the joint information of all labels of a batch, in nats.
 
-    Exact where the batch has at most 2¹³ labelings: all are gone through. Otherwise 2¹⁴ labelings are drawn, as many
-    from every p(y_S | θ_k), and H[θ | y_S] is exact for each; that costs the same however many classes there are.
-    Once less than 1e-3 nats of log K are left, the remaining items are not looked at: so much it may be too small.
+    Exact, by enumeration, if the batch has at most 2¹³ labelings. Otherwise about 2¹⁴ labelings are drawn, the same
+    number from every p(y_S | θ_k), with the exact H[θ | y_S] for each; the cost does not depend on the number of
+    classes. If less than 1e-3 nats of log K remain, the remaining items are skipped: the result may be too small by
+    that amount.
 
     Returns:
-        the information, and its standard error, nats: 0 where all labelings were gone through.
+        The information and its standard error, in nats; the standard error is 0 if the information is exact.
     """
     like = reader.stored(torch.zeros(1, dtype=torch.int64))
     _, K, C = like.shape
@@ -86,7 +87,7 @@ def joint_information(reader: PoolReader, seed: int = 0) -> tuple[float, float]:
         left = _left_of_all(_items(reader, torch.arange(len(reader)), torch.float64))
         return max(0.0, math.log(K) - left), 0.0
     generator = torch.Generator().manual_seed(seed)
-    draws = math.ceil(DRAWS / K)  # of every posterior sample
+    draws = math.ceil(DRAWS / K)  # per posterior sample
     log_joint_K_M = torch.zeros(K, K * draws, dtype=torch.float64, device=like.device)
     for rows in torch.arange(len(reader)).split(64):
         for log_probs_K_C in _items(reader, rows, torch.float64):
@@ -99,32 +100,32 @@ def joint_information(reader: PoolReader, seed: int = 0) -> tuple[float, float]:
 
 
 def redundancy(reader: PoolReader, seed: int = 0) -> float:
-    """mean_{i<j} I(y_i; y_j) / mean_i I(y_i; θ): of what an item tells, the share that another of the batch tells too.
+    """mean_{i<j} I(y_i; y_j) / mean_i I(y_i; θ): the average share of a label's information that another label carries.
 
-    From 0, where no item tells anything of what another does (and for a batch of one, or one that tells nothing), to
-    1, where every label is a function of any other one; for I(y_i; y_j) ≤ min(I(y_i; θ), I(y_j; θ)). It is the mean
-    over pairs, so it does not grow with the batch by itself.
+    It is 0 if labels are independent of each other, for a batch of one, and for a batch without information. It is 1 if
+    every label is a function of any other one, since I(y_i; y_j) ≤ min(I(y_i; θ), I(y_j; θ)). As a mean over pairs it
+    does not increase with the size of the batch by itself.
 
-    Over all pairs where they are few: 200,000, or fewer with more than 25 classes, since a pair costs C² logarithms.
-    Otherwise over about so many: the items are shuffled and cut into groups, each is paired with those of the next
-    group, and both means are over these pairs.
+    All pairs are used up to 200,000, or fewer with more than 25 classes, since a pair costs C² logarithms. For larger
+    batches about that number of pairs is used: the items are shuffled and split into groups, the items of each group
+    are paired with those of the next group, and both means are over these pairs.
     """
     C = reader.pieces[0].shape[2]
-    shared = told = 0.0
+    shared = single = 0.0
     for some, others in _pairs(len(reader), max(FEWEST, min(PAIRS, TERMS // C**2)), seed):
         log_probs_n_K_C, log_probs_m_K_C = (_items(reader, rows, torch.float64) for rows in (some, others))
         shared_n_m = mutual_information(log_probs_n_K_C, log_probs_m_K_C)
-        told_n_m = (bald(log_probs_n_K_C)[:, None] + bald(log_probs_m_K_C)) / 2
-        if some is others:  # every pair twice, in both means; and no item with itself
+        single_n_m = (bald(log_probs_n_K_C)[:, None] + bald(log_probs_m_K_C)) / 2
+        if some is others:  # every pair counts twice in both means; an item is not paired with itself
             shared_n_m.fill_diagonal_(0)
-            told_n_m.fill_diagonal_(0)
+            single_n_m.fill_diagonal_(0)
         shared += float(shared_n_m.sum())
-        told += float(told_n_m.sum())
-    return min(1.0, shared / told) if told > NOTHING else 0.0
+        single += float(single_n_m.sum())
+    return min(1.0, shared / single) if single > NOTHING else 0.0
 
 
 def _pairs(b: int, most: int, seed: int) -> Iterator[tuple[Rows, Rows]]:
-    """Groups of rows, ascending, that are to be paired with each other: the same one twice where it holds all rows."""
+    """Pairs of groups of rows, ascending. If all pairs are used: one group of all rows, paired with itself."""
     rows = torch.arange(b)
     if b * (b - 1) // 2 <= most:
         return iter([(rows, rows)])
@@ -135,7 +136,7 @@ def _pairs(b: int, most: int, seed: int) -> Iterator[tuple[Rows, Rows]]:
 
 
 def _left_of_all(log_probs_b_K_C: Float[Tensor, "b K C"]) -> float:
-    """E_{y_S} H[θ | y_S] over all C^b labelings."""
+    """E_{y_S} H[θ | y_S], over all C^b labelings."""
     log_joint_K_M = torch.zeros_like(log_probs_b_K_C[0, :, :1])
     for log_probs_K_C in log_probs_b_K_C:
         log_joint_K_M = (log_joint_K_M[:, :, None] + log_probs_K_C[:, None]).flatten(1)
@@ -145,7 +146,7 @@ def _left_of_all(log_probs_b_K_C: Float[Tensor, "b K C"]) -> float:
 
 
 def _labels(log_probs_K_C: Float[Tensor, "K C"], uniform_K_m: Float[Tensor, "K m"]) -> Tensor:
-    """One label for every uniform draw, by the inverse of the cumulated probabilities; never an impossible one."""
+    """One label for every uniform draw, by the inverse cumulative distribution; never an impossible class."""
     cumulated_K_C = log_probs_K_C.exp().cumsum(1)
     return torch.searchsorted(cumulated_K_C / cumulated_K_C[:, -1:], uniform_K_m, right=True)
 

@@ -1,4 +1,4 @@
-"""NumPy arrays of other people, as tensors on the same memory."""
+"""Conversion of NumPy arrays to tensors that share their memory."""
 
 import mmap
 import warnings
@@ -16,16 +16,16 @@ Array = Tensor | NDArray[Any]
 
 
 def as_tensor(predictions: Array, what: str = "predictions") -> Tensor:
-    """A tensor on the same memory; NumPy has no bfloat16 of its own, but knows that of ``ml_dtypes`` by name.
+    """A tensor that shares the memory of the array. NumPy has no bfloat16; the type of ``ml_dtypes`` is accepted.
 
     Raises:
-        InputError: these are no floating-point numbers.
+        InputError: the array does not hold floating-point numbers.
     """
     if isinstance(predictions, Tensor):
         return predictions.detach()
     array = np.asarray(predictions)
     with warnings.catch_warnings():
-        # A read-only memory map is welcome here: nothing is written to it.
+        # A read-only memory map is safe here: nothing is written to it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         if array.dtype.name == "bfloat16":
             return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
@@ -35,9 +35,9 @@ def as_tensor(predictions: Array, what: str = "predictions") -> Tensor:
 
 
 def release_mapped(arrays: Sequence[Array]) -> None:
-    """Tells the operating system that the pages of memory-mapped arrays need not be held any longer.
+    """Tells the operating system that it may release the pages of memory-mapped arrays.
 
-    Read-only maps alone: what was written to a private one would be lost.
+    Only read-only maps are released: data written to a private map would be lost.
     """
     for array in arrays:
         pages = getattr(array, "_mmap", None)
@@ -46,12 +46,12 @@ def release_mapped(arrays: Sequence[Array]) -> None:
 
 
 def as_inputs(inputs: Tensor | NDArray[Any]) -> Tensor:
-    """A tensor as it is; an array as a tensor, of torch's default dtype where it is float64.
+    """Converts an array to a tensor; float64 becomes torch's default type. A tensor is returned unchanged.
 
-    NumPy makes float64 of everything, and networks are float32.
+    NumPy makes float64 by default, but networks are float32.
     """
     if isinstance(inputs, Tensor):
         return inputs
-    # torch warns of an array that is read-only, such as one mapped from a file: a tensor could write to it.
+    # torch warns about read-only arrays, such as files mapped for reading, because a tensor could write to them.
     tensor = torch.from_numpy(inputs if inputs.flags.writeable else np.array(inputs))
     return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor

@@ -1,4 +1,4 @@
-"""What predictions must be, checked at the door; nothing behind it checks again."""
+"""Checks of predictions, features and scores on input. They are not repeated elsewhere."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,16 +8,19 @@ from torch import Tensor
 from tonsure.errors import InputError
 
 SUM_TOLERANCE = {torch.float16: 1e-2, torch.bfloat16: 5e-2, torch.float32: 1e-3, torch.float64: 1e-3}
-"""How far from one the probabilities of a row may sum: what rounding to the type can do, and a sum in float32."""
+"""The largest allowed difference of a sum of probabilities from one: the error of rounding to the type, and of a sum in
+float32."""
 
 ROWS = 4096
+"""The number of rows checked at a time."""
 
 
 def check_log_probs(shards: Sequence[Tensor]) -> None:
-    """Every shard is [n, K, C], of the same K, C, type and device; every row over C is a distribution, in logarithms.
+    """Checks that all parts are [n, K, C] with the same K, C, type and device, and every row over C a distribution.
 
     Raises:
-        InputError: with the shape, the first offending row (of the pool) and sample, and what was expected.
+        InputError: a check failed; the message states the shape, the first offending row of the pool and sample, and
+            what was expected.
     """
     if not shards:
         raise InputError("the pool is empty: expected log-probabilities of shape [N, K, C], found no parts")
@@ -37,15 +40,15 @@ def check_log_probs(shards: Sequence[Tensor]) -> None:
 
 
 def check_features(features_N_D: Tensor, release: Callable[[], None] = lambda: None) -> None:
-    """Features are finite floating-point numbers [N, D].
+    """Checks that features are finite floating-point numbers [N, D].
 
     Args:
-        release: called now and then, to let go the pages of a mapped file.
+        release: called after every block of rows, to release the pages of a mapped file.
 
     Raises:
-        InputError: they are not; the message names the first row with nan or infinity.
+        InputError: they are not; the message states the first row with nan or infinity.
     """
-    found = f"features_N_D are {features_N_D.dtype} of shape {list(features_N_D.shape)}"
+    found = f"features are {features_N_D.dtype} of shape {list(features_N_D.shape)}"
     if features_N_D.ndim != 2 or features_N_D.shape[1] == 0 or not features_N_D.is_floating_point():
         raise InputError(f"{found}, expected floating-point numbers [N, D]")
     for start in range(0, len(features_N_D), ROWS):
@@ -56,10 +59,10 @@ def check_features(features_N_D: Tensor, release: Callable[[], None] = lambda: N
 
 
 def check_scores(scores_N: Tensor) -> None:
-    """Scores are finite numbers, one for each row.
+    """Checks that scores are finite numbers, one for each row.
 
     Raises:
-        InputError: there are none, or one is nan or infinite; the message names its row.
+        InputError: there are no scores, or one is nan or infinite; the message states its row.
     """
     if len(scores_N) == 0:
         raise InputError("the pool is empty: the scores have shape (0,)")
@@ -99,7 +102,7 @@ def _check_shape(shard: Tensor) -> None:
 def _check_values(log_probs_n_K_C: Tensor, first_row: int, shape: tuple[int, ...]) -> None:
     work_type = torch.float64 if log_probs_n_K_C.dtype == torch.float64 else torch.float32
     sum_n_K = log_probs_n_K_C.to(work_type).exp().sum(-1)
-    # nan and +inf stay so in the sum, and make the comparison false.
+    # nan and +inf propagate to the sum, and make the comparison false.
     wrong_n_K = ~((sum_n_K - 1).abs() <= SUM_TOLERANCE[log_probs_n_K_C.dtype])
     if not wrong_n_K.any():
         return
@@ -115,12 +118,12 @@ def _check_values(log_probs_n_K_C: Tensor, first_row: int, shape: tuple[int, ...
         )
     total = float(sum_n_K[row, sample])
     raise InputError(
-        f"{where} is no distribution: its probabilities, exp of what is given, sum to {total:.6g}, off by "
+        f"{where} is no distribution: its probabilities, exp of the given values, sum to {total:.6g}, off by "
         f"{total - 1:+.3g}{_guess(values)}; the row begins {[round(v, 4) for v in values[:4].tolist()]}"
     )
 
 
 def _guess(values: Tensor) -> str:
     if (values >= 0).all() and abs(float(values.sum()) - 1) < 0.05:
-        return ". These look like probabilities: give their logarithm (--values probs on the command line)"
-    return ". If these are logits, give log_softmax of them (--values logits on the command line)"
+        return ". These look like probabilities: pass their logarithm (--values probs on the command line)"
+    return ". If these are logits, pass log_softmax of them (--values logits on the command line)"
