@@ -171,7 +171,7 @@ class RayShards(Shards):
 
     def __init__(self, reader: PoolReader, objective: Objective[Any, Any], plan: Plan, backend: RayBackend) -> None:
         self._backend = backend
-        self._what = (objective, plan.block, plan.kept_levels)
+        self._what = (objective, plan.block, plan.kept_precisions)
         size = (backend.cpus_per_shard, backend.gpus_per_shard)
         count = backend.shards or min(slots(*size), max(1, len(reader) // ROWS))
         self._starts = list(range(0, len(reader), shard_rows(len(reader), count)))

@@ -68,7 +68,7 @@ class LocalShards(Shards):
     """Shards in this process, run one after the other."""
 
     def __init__(self, readers: Sequence[PoolReader], objective: Objective[Any, Any], plan: Plan) -> None:
-        self._shards = [Shard(reader, objective, block=plan.block, keep=plan.kept_levels) for reader in readers]
+        self._shards = [Shard(reader, objective, block=plan.block, keep=plan.kept_precisions) for reader in readers]
         self.sizes = list(map(len, readers))
 
     def one(

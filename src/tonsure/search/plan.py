@@ -38,7 +38,7 @@ class Plan:
         rows: the number of rows of the pool.
         notes: bytes of the notes of all rows, and of the chosen items that rows are compared with.
         kept: bytes of prepared items kept in memory; 0 if they are read and prepared again.
-        kept_levels: the number of precisions, of two, at which prepared items are kept.
+        kept_precisions: the number of precisions, of two, at which prepared items are kept.
         working: bytes of the intermediate tensors of one block of rows.
         block: the number of rows read at a time.
         least: the smallest budget that is accepted, in bytes.
@@ -48,7 +48,7 @@ class Plan:
     rows: int
     notes: int
     kept: int
-    kept_levels: int
+    kept_precisions: int
     working: int
     block: int
     least: int
