@@ -4,8 +4,8 @@ python -m benchmarks.coverage --copies 8 --k 100,1000,10000 --most 16384,32768,6
 
 The pool is MNIST and Fashion-MNIST, 120,000 images, projected on their 64 leading directions, each in ``--copies``
 noisy copies. 1,000 of them are labeled; the score is the margin of a logistic regression on these. ``gain`` is
-f(S) − f(∅), a sum over all unlabeled rows, and ``share`` its ratio to the first line with the same k. A uniform draw of k
-rows is last. ``most`` is that of ``FacilityLocation``: so many rows are looked at, or 8 k if that is more.
+f(S) − f(∅), a sum over all unlabeled rows, and ``share`` its ratio to the first line with the same k. A uniform draw
+of k rows is last. ``most`` is that of ``FacilityLocation``: so many rows are looked at, or 8 k if that is more.
 """
 
 import argparse

@@ -105,7 +105,10 @@ def test_of_many_rows_some_are_drawn_by_their_score():
     probs = torch.tensor([[1.0, 0.0]] * 150 + [[0.9, 0.1]] * 50 + [[0.6, 0.4]] * 50)
     state = random_state(250, 0, D=4, log_probs_N_K_C=probs.log()[:, None])
     score_n, everywhere = state.scores(tn.margin), torch.ones(250, dtype=torch.bool)
-    generator, planned = torch.Generator().manual_seed(0), coverage.CoveragePlan(targets=16, candidates=4, least=0, row=64)
+    generator, planned = (
+        torch.Generator().manual_seed(0),
+        coverage.CoveragePlan(targets=16, candidates=4, least=0, row=64),
+    )
     looked_at = [coverage._looked_at(score_n, everywhere, planned, generator) for _ in range(200)]
     assert all(
         len(candidates) == 4 and set(candidates.tolist()) < set(targets.tolist()) for targets, candidates in looked_at
