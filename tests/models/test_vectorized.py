@@ -45,7 +45,7 @@ def weights(make, inputs: torch.Tensor, training: Training, **settings) -> torch
     return torch.stack(parameters).detach()
 
 
-@pytest.mark.parametrize("optimizer", [*vectorized._ELEMENTWISE, MOMENTUM], ids=str)
+@pytest.mark.parametrize("optimizer", [*sorted(vectorized._ELEMENTWISE, key=str), MOMENTUM], ids=str)
 def test_together_as_alone_for_every_optimizer(optimizer):
     training = Training(optimizer, 0.01, weight_decay=0.01, schedule=cosine, iterations=60, batch_size=16)
     alone = weights(dense, items(70, 4), training, vectorized=False)
