@@ -48,3 +48,8 @@ def data_folder() -> Path:
     if not folder:
         pytest.skip("TONSURE_DATA names no folder of datasets")
     return Path(folder)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: compressed ones hold the time, and two processes must name tests alike."""
+    return argname if isinstance(val, bytes) else None
