@@ -165,6 +165,14 @@ def test_strategies_whose_passes_run_on_a_cluster(backend, make_log_probs, metho
     same(found, expected)
 
 
+def test_features_of_a_store_are_read_where_they_are(make_log_probs, backend, tmp_path):
+    pool = make_log_probs(100, dtype=torch.float32)
+    features = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
+    store = tn.write_store(tmp_path / "store", pool, features=features, dtype=torch.float32)
+    on_ray, here = (tn.select(store, k=6, labeled=range(10), backend=where) for where in (backend, None))
+    assert torch.equal(on_ray.rows, here.rows)
+
+
 def test_the_rows_of_a_store(backend, make_log_probs, tmp_path, monkeypatch):
     """Read where they lie: what travels is small, and only these rows and samples are used."""
     sent = []

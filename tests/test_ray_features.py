@@ -15,7 +15,7 @@ from tonsure.predictions.store import Store, sealing
 
 ray = pytest.importorskip("ray")
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
 INPUTS = torch.arange(10)
 MORE = {"rows": [9, 1, *range(8)], "block_size": 3, "ids": list(range(10))}

@@ -185,7 +185,7 @@ def test_settings_out_of_range_are_refused(setting):
 def test_a_training_prints_no_address():
     training = Training(functools.partial(torch.optim.SGD, momentum=0.9), schedule=cosine, epochs=2)
     assert "0x" not in repr(training)
-    assert "schedule=tonsure.training.cosine, iterations=None, epochs=2" in repr(training)
+    assert "schedule=tonsure.cosine, iterations=None, epochs=2" in repr(training)
     assert "momentum=0.9" in repr(training)
     assert training != Training(epochs=2)
     assert Training() == Training(iterations=1000)

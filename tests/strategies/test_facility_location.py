@@ -149,21 +149,27 @@ def test_the_memory_does_not_change_the_rows(copies, labeled):
 
 
 MEASURED = """
-import resource, sys, torch, tonsure as tn
+import sys, torch, tonsure as tn
+
+def peak():
+    with open("/proc/self/status") as status:
+        return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
+
 generator = torch.Generator().manual_seed(0)
 features = torch.randn(9000, 16, generator=generator)
 predictions = torch.randn(9000, 2, 10, generator=generator).log_softmax(-1)
 tn.select(predictions[:500], k=5, features=features[:500])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 tn.select(predictions, k=5, features=features, memory=sys.argv[1])
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print(peak() - before)
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_a_budget_is_kept():
     """9,000 rows have similarities of 309 MiB."""
     grown = subprocess.run([sys.executable, "-c", MEASURED, "120MiB"], capture_output=True, text=True, check=True)
-    assert float(grown.stdout) < 120
+    assert 60 < float(grown.stdout) < 120
 
 
 def test_decisions_do_not_depend_on_how_features_are_stored():
@@ -241,17 +247,3 @@ def test_features_and_predictions_of_a_store(tmp_path):
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
     assert torch.equal(tn.select(predictions, k=40, features=mapped, labeled=labeled).rows, expected.rows)
     assert tn.select(store, tn.BADGE(), 5, labeled=labeled).rows.unique().numel() == 5
-
-
-@pytest.mark.ray
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_passes_over_the_pool_run_on_ray(tmp_path):
-    from tonsure.backends import RayBackend
-
-    features, predictions, labeled = pool()
-    store = tn.write_store(tmp_path / "store", predictions, features=features, dtype=torch.float32)
-    expected = tn.select(store, k=40, labeled=labeled)
-    found = tn.select(store, k=40, labeled=labeled, backend=RayBackend(shards=2))
-    assert torch.equal(found.rows, expected.rows)
-    sent = tn.select(predictions, k=40, features=features, labeled=labeled, backend=RayBackend(shards=3))
-    assert torch.equal(sent.rows, expected.rows)
