@@ -1,7 +1,7 @@
 # Each command sets up .venv by itself; when it exists and pyproject.toml has not changed, that takes no time.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-JOBS ?= 2
+JOBS ?= 3
 SETUP := .venv/.installed
 
 .PHONY: demo test product check style types bench bench-scale bench-complexity gpu clean

@@ -140,13 +140,15 @@ def read_results(place: Path) -> Results:
         RecordError: a record is damaged or lacks a key.
     """
     runs: dict[tuple[str, int], RecordedRun] = {}
+    firsts: dict[str | None, RecordedRun] = {}
     for path, records in _recorded(place).items():
         for number, record in enumerate(records):
             _check(path, number, record)
         if not records:
             continue
         run = RecordedRun(path, up_to_date(records[0]), records[1:])
-        for other in runs.values():
+        # The first run of all, and the first of the same method, speak for the others.
+        for other in (firsts.setdefault(None, run), firsts.setdefault(run.method, run)):
             _check_same_experiment(run, other)
         other = runs.setdefault((run.method, run.seed), run)
         if other is not run:

@@ -70,7 +70,9 @@ class BAIT(Strategy):
         at = sizes(state)
         C = 1 if self.binary else at.C
         features = at.copied + (at.N + 2 * at.n + 2 * at.m) * at.D * DOUBLE
-        information = (14 * at.n + 6 * at.m) * C**2 * DOUBLE + 10 * (C * at.D) ** 2 * DOUBLE
+        # Of n · C² numbers 14 are in use at once, each; the allocator was seen to hold up to 60, as every step frees
+        # tensors of this size and asks for others.
+        information = (60 * at.n + 6 * at.m) * C**2 * DOUBLE + 10 * (C * at.D) ** 2 * DOUBLE
         return at.rows + features + at.means(at.N) + information + 2 * max(BLOCK, C) * C * at.D * DOUBLE
 
     def _picks(self, state: PoolState, k: int) -> Iterator[tuple[int, float]]:
