@@ -53,3 +53,8 @@ def data_folder() -> Path:
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes are named by their argument: compressed ones hold the time, and two processes must name tests alike."""
     return argname if isinstance(val, bytes) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on Ray first: they are one group, which waits more than it computes, while other processes run the rest."""
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
