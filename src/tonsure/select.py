@@ -172,7 +172,7 @@ def method_for(pool: PoolInputs, method: object, optimizer: object = None) -> Me
     if optimizer is None:
         return found
     if isinstance(found.method, Strategy):
-        raise InputError(f"the default with features, {found.method}, takes no optimizer: expected a method beside it")
+        raise InputError(f"the default with features, {found.method}, takes no optimizer, found {optimizer!r}")
     return Method(found.method, optimizer)
 
 
@@ -218,6 +218,7 @@ def choose_from(state: PoolState, method: Method, k: int, *, seed: int) -> Selec
         _check_strategy(method.method, state, k)
         with _session(state):
             return method.method.choose(state, k, torch.Generator().manual_seed(seed))
+    _check_backend(state.backend)
     selection = state.search(method.method, k, method.optimizer, seed=seed)
     warn_of_saturation(selection, method.method, state.predictions()[:1], stacklevel=4)
     return selection
