@@ -21,7 +21,7 @@ from torch import Tensor
 import tonsure as tn
 from tonsure.datasets import MNIST, FashionMNIST
 from tonsure.predictions.reader import PoolReader
-from tonsure.strategies import coverage
+from tonsure.strategies import coverage, similarities
 
 DIRECTIONS, LABELED, NOISE, PART = 64, 1000, 0.1, 65_536
 
@@ -69,7 +69,7 @@ class Coverage:
         for part, before in zip(self.unlabeled.split(PART), covered_n.split(PART), strict=True):
             features_n_D = self.sphere.at(part).float()
             for some in chosen.split(256):
-                found = coverage._similarity(some, features_n_D, self.squared_radius)
+                found = similarities.similarity(some, features_n_D, self.squared_radius)
                 before = before.maximum(found.amax(0))
             parts.append(before)
         return torch.cat(parts)

@@ -24,7 +24,7 @@ from benchmarks.features import write_clustered
 from torch import Tensor
 
 import tonsure as tn
-from tonsure.strategies.coverage import TILE
+from tonsure.strategies.similarities import TILE
 
 N, LABELED, BATCH, K, C, RUNS = 8_000, 120, 100, 5, 10, 7
 

@@ -10,7 +10,7 @@ import torch
 import tonsure as tn
 from pool_states import choose, random_state, state_of
 from tonsure.predictions.reader import PoolReader
-from tonsure.strategies import coverage
+from tonsure.strategies import coverage, similarities
 
 
 def worth_by_hand(state, radius, k):
@@ -53,7 +53,7 @@ def test_batches_are_searched_lazily_and_in_blocks_to_the_same_rows(monkeypatch)
     expected = choose(tn.FacilityLocation(), state, 60)
     for sizes in ((8, 7, 11, 13), (9, 64, 100, 64), (300, 300, 300, 300)):
         for name, size in zip(("MANY", "BLOCK", "TILE", "READ"), sizes, strict=True):
-            monkeypatch.setattr(coverage, name, size)
+            monkeypatch.setattr(similarities if name in ("MANY", "TILE") else coverage, name, size)
         assert choose(tn.FacilityLocation(), state, 60).rows.tolist() == expected.rows.tolist()
 
 
