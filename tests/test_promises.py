@@ -1,8 +1,7 @@
 """What the README promises, for every method that has a name."""
 
 import re
-import subprocess
-import sys
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 import tonsure as tn
+from peak_memory import in_a_process, measured, of_this_process
 from tonsure.search.backend import Backend, LocalBackend, LocalShards
 from tonsure.search.plan import as_bytes
 
@@ -120,44 +120,32 @@ def test_candidates_as_rows_and_as_a_mask(method, inputs):
         assert rows(method, inputs, candidates=given) == expected
 
 
-# How much memory is taken, in a process of its own.
+def select_within_the_least(name, N, m, D, K, C):
+    """Bytes taken where ``memory`` is the least that is accepted, and that number as text."""
+    warnings.simplefilter("ignore")
 
-MEASURED = """
-import sys, warnings
-import torch, tonsure as tn
+    def choose(N, m, **options):
+        generator = torch.Generator().manual_seed(0)
+        log_probs = torch.empty(N, K, C)
+        for block in log_probs.split(500):  # so that nothing else has ever been as large
+            block.copy_(torch.randn(block.shape, generator=generator).log_softmax(-1))
+        features = torch.randn(N, D, generator=generator)
+        before = of_this_process("VmHWM")
+        labeled = list(range(m))
+        options |= {"features": features, "labeled": labeled, "labels": [row % C for row in labeled]}
+        tn.select(log_probs, name, 20, **options)
+        return of_this_process("VmHWM") - before
 
-def peak():  # of this process alone; what resource.getrusage tells may be that of the process that started it
-    with open("/proc/self/status") as status:
-        return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) * 1024
-
-torch.set_num_threads(1)
-warnings.simplefilter("ignore")
-name, N, m, D, K, C = sys.argv[1], *map(int, sys.argv[2:])
-
-def choose(N, m, **options):
-    generator = torch.Generator().manual_seed(0)
-    log_probs = torch.empty(N, K, C)
-    for block in log_probs.split(500):  # so that nothing else has ever been as large
-        block.copy_(torch.randn(block.shape, generator=generator).log_softmax(-1))
-    features = torch.randn(N, D, generator=generator)
-    before = peak()
-    labeled = list(range(m))
-    options |= {"labeled": labeled, "labels": [row % C for row in labeled]}
-    options |= {"samples": None, "features": features}
-    tn.select(log_probs, name, 20, **options)
-    return peak() - before
-
-choose(200, min(m, 50))  # imports and first-time costs
-try:
-    choose(N, m, memory=1)
-except tn.InputError as error:
-    least = str(error).split("at least ")[1].split(" beyond")[0]
-print(choose(N, m, memory=least), least)
-"""
+    choose(200, min(m, 50))  # first-time costs
+    try:
+        choose(N, m, memory=1)
+    except tn.InputError as error:
+        least = str(error).split("at least ")[1].split(" beyond")[0]
+    return choose(N, m, memory=least), least
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="the largest memory of a process is measured in KiB on Linux alone")
+@measured
 @pytest.mark.parametrize(
     ("method", "sizes"),
     [
@@ -173,10 +161,7 @@ print(choose(N, m, memory=least), least)
     ids=lambda case: case if isinstance(case, str) else "",
 )
 def test_the_least_memory_is_enough(method, sizes):
-    command = [sys.executable, "-c", MEASURED, method, *map(str, sizes)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    taken, least = done.stdout.split(" ", 1)
-    assert int(taken) <= as_bytes(least), f"{int(taken) / 2**20:.0f} MiB of {least}"
+    taken, least = in_a_process(select_within_the_least, method, *sizes)
+    assert taken <= as_bytes(least), f"{taken / 2**20:.0f} MiB of {least}"
     if method != "TypiClust":  # which allows for a cluster that holds all rows
-        assert int(taken) > 0.1 * as_bytes(least), f"the bound is loose: {int(taken) / 2**20:.0f} MiB of {least}"
+        assert taken > 0.1 * as_bytes(least), f"the bound is loose: {taken / 2**20:.0f} MiB of {least}"

@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +6,7 @@ import pytest
 import torch
 
 import tonsure as tn
+from peak_memory import in_a_process, measured, of_this_process
 from pool_states import choose, random_state, state_of
 from tonsure.predictions.reader import PoolReader
 from tonsure.strategies import coverage, similarities
@@ -148,28 +147,21 @@ def test_the_memory_does_not_change_the_rows(copies, labeled):
         assert torch.allclose(found.gains, expected.gains, rtol=1e-5)
 
 
-MEASURED = """
-import sys, torch, tonsure as tn
-
-def peak():
-    with open("/proc/self/status") as status:
-        return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
-
-generator = torch.Generator().manual_seed(0)
-features = torch.randn(9000, 16, generator=generator)
-predictions = torch.randn(9000, 2, 10, generator=generator).log_softmax(-1)
-tn.select(predictions[:500], k=5, features=features[:500])
-before = peak()
-tn.select(predictions, k=5, features=features, memory=sys.argv[1])
-print(peak() - before)
-"""
+def select_within(memory):
+    """Bytes taken."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(9000, 16, generator=generator)
+    predictions = torch.randn(9000, 2, 10, generator=generator).log_softmax(-1)
+    tn.select(predictions[:500], k=5, features=features[:500])  # first-time costs
+    before = of_this_process("VmHWM")
+    tn.select(predictions, k=5, features=features, memory=memory)
+    return of_this_process("VmHWM") - before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@measured
 def test_a_budget_is_kept():
     """9,000 rows have similarities of 309 MiB."""
-    grown = subprocess.run([sys.executable, "-c", MEASURED, "120MiB"], capture_output=True, text=True, check=True)
-    assert 60 < float(grown.stdout) < 120
+    assert 60 * 2**20 < in_a_process(select_within, "120MiB") < 120 * 2**20
 
 
 def test_decisions_do_not_depend_on_how_features_are_stored():
