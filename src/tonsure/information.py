@@ -74,21 +74,30 @@ def shared_by_chance(trace_n: Float[Tensor, " n"], trace_m: Float[Tensor, " m"],
 def joint_entropy(probs_n_K_C: Float[Tensor, "n K C"], probs_m_K_C: Float[Tensor, "m K C"]) -> Float[Tensor, "n m"]:
     """H[y_i, y_j] = −Σ_cc' J_cc' log J_cc', with J_cc' = mean_k p_ikc p_jkc', since labels are independent given θ.
 
-    The joint distributions of all pairs are one matrix product, (m·C × K) · (K × n·C), in blocks that fit the cache.
+    The joint distributions of all pairs are one matrix product, (m·C × K) · (K × n·C), in blocks that fit the cache: of
+    rows, of chosen items, and where a single pair is larger, of the classes of the chosen item.
     """
     n, K, C = probs_n_K_C.shape
     m = len(probs_m_K_C)
     device = probs_n_K_C.device
     probs_m_C_K = probs_m_K_C.transpose(1, 2) / K
-    entropy_n_m = probs_n_K_C.new_empty(n, m)
+    entropy_n_m = probs_n_K_C.new_zeros(n, m)
     for rows in blocks(n, C * C * min(m, 32), device):
         probs_K_nC = probs_n_K_C[rows].transpose(0, 1).reshape(K, -1)
         for chosen in blocks(m, C * probs_K_nC.shape[1], device):
-            joint_mC_nC = probs_m_C_K[chosen].reshape(-1, K) @ probs_K_nC
-            terms_m_C_nC = x_log_x(joint_mC_nC).unflatten(0, (-1, C))
-            # First over the axis that leaves whole rows to add: a third of the time of one sum over both.
-            entropy_n_m[rows, chosen] = terms_m_C_nC.sum(1).unflatten(1, (-1, C)).sum(-1).T
+            some_m_C_K = probs_m_C_K[chosen]
+            for classes in blocks(C, len(some_m_C_K) * probs_K_nC.shape[1], device):
+                terms_m_nC = _entropy_terms(some_m_C_K[:, classes], probs_K_nC)
+                entropy_n_m[rows, chosen] += terms_m_nC.unflatten(1, (-1, C)).sum(-1).T
     return entropy_n_m.neg_()
+
+
+def _entropy_terms(probs_m_c_K: Float[Tensor, "m c K"], probs_K_nC: Float[Tensor, "K nC"]) -> Float[Tensor, "m nC"]:
+    """Σ_c J log J over some classes of the first items; a function, so that no block is held beside the next."""
+    c, K = probs_m_c_K.shape[1:]
+    terms_mc_nC = x_log_x(probs_m_c_K.reshape(-1, K) @ probs_K_nC)
+    # First over the axis that leaves whole rows to add: a third of the time of one sum over both.
+    return terms_mc_nC.unflatten(0, (-1, c)).sum(1)
 
 
 def x_log_x(x: Tensor) -> Tensor:
