@@ -96,13 +96,14 @@ class BatchBALD(Objective[Labelings, EntropyNotes]):
             (before_M * state.weight_M).view(groups, -1).sum(1),
         )
 
-        weight_MC = (state.weight_M[:, None] * label_probs_M_C).flatten()
-        kept = weight_MC.nonzero()[:, 0]
-        weight_M = weight_MC[kept]
-        if groups > 1 or len(kept) > self.labelings:
+        weight_MC = label_probs_M_C.mul_(state.weight_M[:, None]).flatten()
+        if groups > 1 or weight_MC.count_nonzero() > self.labelings:
             kept = self._draw(weight_MC.view(groups, -1), state.size)
-            weight_M = weight_M.new_full(kept.shape, 1 / len(kept))
+            weight_M = weight_MC.new_full(kept.shape, 1 / len(kept))
             left_G = left_G.expand(GROUPS)
+        else:
+            kept = weight_MC.nonzero()[:, 0]
+            weight_M = weight_MC[kept]
         C = probs_K_C.shape[1]
         joint_M_K = state.posterior_M_K[kept // C] * probs_K_C.T[kept % C]
         return Labelings(joint_M_K / joint_M_K.sum(1, keepdim=True), weight_M, left, left_G, state.size + 1)
@@ -123,7 +124,9 @@ class BatchBALD(Objective[Labelings, EntropyNotes]):
         value_M, posterior_M_K = value_M.to(items.dtype), posterior_M_K.to(items.dtype)
         for rows in blocks(n, C * len(value_M), items.device):
             probs_K_nC = items[rows].transpose(0, 1).exp().flatten(1)
-            entropy_nC = -(value_M @ x_log_x(posterior_M_K @ probs_K_nC))
+            # Some classes at a time, where those of a single item are too many.
+            some_K = (probs_K_nC[:, some] for some in blocks(probs_K_nC.shape[1], len(value_M), items.device))
+            entropy_nC = -torch.cat([value_M @ x_log_x(posterior_M_K @ probs_K_c) for probs_K_c in some_K])
             gain_n[rows] += entropy_nC.view(-1, C).sum(1)
         return gain_n.clamp_(0, state.left)
 
@@ -142,9 +145,12 @@ class BatchBALD(Objective[Labelings, EntropyNotes]):
         draws = self.labelings // GROUPS
         point_G_m = (torch.arange(draws, device=weight_G_MC.device) + offset_G_1) / draws
         cumulated_G_MC = weight_G_MC.cumsum(1)
-        cumulated_G_MC = (cumulated_G_MC / cumulated_G_MC[:, -1:]).expand(GROUPS, -1).contiguous()
+        cumulated_G_MC /= cumulated_G_MC[:, -1:].clone()
         first = torch.arange(len(weight_G_MC), device=weight_G_MC.device)[:, None] * weight_G_MC.shape[1]
-        return (torch.searchsorted(cumulated_G_MC, point_G_m, right=True) + first).flatten()
+        one = len(weight_G_MC) == 1  # then all groups are drawn from the same, which is not copied for each
+        return (
+            torch.searchsorted(cumulated_G_MC[0] if one else cumulated_G_MC, point_G_m, right=True) + first
+        ).flatten()
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:
