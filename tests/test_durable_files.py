@@ -1,8 +1,11 @@
+import errno
 import os
+import pickle
+import re
 
 import pytest
 
-from tonsure import durable_files
+from tonsure import FileError, durable_files
 from tonsure.durable_files import append_json_line, read_json_lines, remove_partial, write_file
 
 
@@ -38,7 +41,8 @@ def test_file_is_on_disk_before_it_is_renamed_and_folder_after(tmp_path, monkeyp
     monkeypatch.setattr(durable_files, "sync", lambda place: synced.append((place.name, path.exists())))
     write_file(path, lambda partial: partial.write_text("new"))
     folder = [(tmp_path.name, True)] if os.name == "posix" else []
-    assert synced == [(f".partial-{os.getpid()}-table.csv", False), *folder]
+    assert re.fullmatch(r"\.partial-[0-9a-f]{8}-table\.csv", synced[0][0])
+    assert [synced[0][1], *synced[1:]] == [False, *folder]
 
 
 def test_partial_files_of_killed_processes_are_removed(tmp_path):
@@ -48,9 +52,113 @@ def test_partial_files_of_killed_processes_are_removed(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "table.csv"]
 
 
-def test_missing_folder_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        write_file(tmp_path / "none" / "table.csv", lambda partial: partial.write_text("new"))
+def links(folder):
+    """Names that cannot be written, with the reason."""
+    (folder / "loop.csv").symlink_to(folder / "other.csv")
+    (folder / "other.csv").symlink_to(folder / "loop.csv")
+    (folder / "folder.csv").mkdir()
+    (folder / "to_folder.csv").symlink_to(folder / "folder.csv")
+    (folder / "to_nowhere.csv").symlink_to(folder / "none" / "table.csv")
+    (folder / "full.csv").symlink_to("/dev/full")
+    os.mkfifo(folder / "pipe.csv")
+    return {
+        "loop.csv": "Too many levels of symbolic links",
+        "folder.csv": "it is a folder, expected a file",
+        "to_folder.csv": "it is a folder, expected a file",
+        "to_nowhere.csv": "there is no folder ",
+        "none/table.csv": "there is no folder ",
+        "loop.csv/table.csv": "there is no folder ",
+        "full.csv": "it is a device or a pipe, expected a file",
+        "pipe.csv": "it is a device or a pipe, expected a file",
+        "x" * 300 + ".csv": "File name too long",
+    }
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links and pipes")
+def test_what_is_no_file_is_refused_and_stays(tmp_path):
+    cases = links(tmp_path)
+    before = {path: path.lstat()[:7] for path in tmp_path.iterdir()}
+    for name, reason in cases.items():
+        with pytest.raises(FileError, match=f"{re.escape(name)} cannot be written: {reason}"):
+            write_file(tmp_path / name, lambda partial: partial.write_text("new"))
+    assert {path: path.lstat()[:7] for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+@pytest.mark.parametrize("exists", [True, False])
+def test_the_file_behind_a_link_is_written_and_the_link_stays(tmp_path, exists):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.csv").symlink_to("second.csv")
+    (tmp_path / "second.csv").symlink_to("folder/table.csv")
+    if exists:
+        (tmp_path / "folder" / "table.csv").write_text("old")
+    write_file(tmp_path / "link.csv", lambda partial: partial.write_text("new"))
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "second.csv").is_symlink()
+    assert (tmp_path / "folder" / "table.csv").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "link.csv", "second.csv", "table.csv"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs permissions")
+def test_a_private_file_stays_private(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    path.chmod(0o600)
+    write_file(path, lambda partial: partial.write_text("new"))
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path):
+    path = tmp_path / f"{'é' * 125}.csv"
+    write_file(path, lambda partial: partial.write_text("new"))
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("read_only", ["table.csv", ""])
+def test_what_is_read_only_is_not_replaced(tmp_path, monkeypatch, read_only):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    monkeypatch.setattr(os, "access", lambda place, mode: place != tmp_path / read_only)
+    with pytest.raises(FileError, match="is read-only"):
+        write_file(path, lambda partial: partial.write_text("new"))
+    assert path.read_text() == "old"
+
+
+def fail(*arguments, **options):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("broken", ["os.fsync", "pathlib.Path.write_text", "pathlib.Path.replace"])
+def test_on_a_full_disk_the_old_file_stays(tmp_path, monkeypatch, broken):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    monkeypatch.setattr(broken, fail)
+    with pytest.raises(FileError, match=r"table\.csv cannot be written: No space left on device") as caught:
+        write_file(path, lambda partial: partial.write_text("new"))
+    assert caught.value.errno == errno.ENOSPC
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_line_that_does_not_fit_is_an_error_and_the_lines_before_it_stay(tmp_path, monkeypatch):
+    path = tmp_path / "lines.jsonl"
+    append_json_line(path, {"a": 1})
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", fail)
+        with pytest.raises(FileError, match=r"lines\.jsonl cannot be written: No space left on device"):
+            append_json_line(path, {"b": 2})
+    assert read_json_lines(path).objects[0] == {"a": 1}
+    for place in (tmp_path, tmp_path / "none" / "lines.jsonl", tmp_path / ("x" * 300)):
+        with pytest.raises(FileError, match="cannot be written"):
+            append_json_line(place, {"b": 2})
+    for place in (tmp_path, tmp_path / ("x" * 300)):
+        with pytest.raises(FileError, match="cannot be read"):
+            read_json_lines(place)
+
+
+def test_an_error_of_a_file_comes_back_from_another_process():
+    error = pickle.loads(pickle.dumps(FileError("x.csv cannot be written: full", errno.ENOSPC)))
+    assert (str(error), error.errno) == ("x.csv cannot be written: full", errno.ENOSPC)
 
 
 def test_missing_file_has_no_lines(tmp_path):

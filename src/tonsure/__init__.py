@@ -4,6 +4,7 @@ from tonsure.comparison.compare import compare as compare
 from tonsure.errors import BackendError as BackendError
 from tonsure.errors import DownloadError as DownloadError
 from tonsure.errors import ExperimentError as ExperimentError
+from tonsure.errors import FileError as FileError
 from tonsure.errors import InputError as InputError
 from tonsure.errors import MissingExtraError as MissingExtraError
 from tonsure.errors import RecordError as RecordError

@@ -1,32 +1,87 @@
 """Files that survive a crash: written atomically, or as lines of JSON that are appended one at a time."""
 
+import errno
 import json
 import os
-from collections.abc import Callable, Mapping
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tonsure.errors import FileError
+
 PARTIAL = ".partial-"
 """How the names of files begin that are not written completely yet."""
+
+NAME_KEPT = 40
+"""The number of last characters of a name that the name of its temporary file keeps; a whole name may be too long."""
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Writes a file atomically: a reader finds the old file or the new one, also after a crash or a power failure.
 
     The content is written to a temporary file in the same folder, flushed to the disk, and renamed to ``path``. If
-    ``write`` fails, the old file stays and the temporary file is removed.
+    ``write`` fails, the old file stays and the temporary file is removed. A symbolic link stays: the file that it
+    names is written. A new file has the permissions of the old one.
 
     Args:
         write: called with the path of the temporary file, which has the same suffix as ``path``.
+
+    Raises:
+        FileError: the file cannot be written, as ``file_to_write`` says, or because the disk is full or read-only.
     """
-    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    target = file_to_write(path)
+    partial = target.with_name(f"{PARTIAL}{secrets.token_hex(4)}-{target.name[-NAME_KEPT:]}")
+    with file_errors(path, "written"):
+        try:
+            write(partial)
+            if target.exists():
+                shutil.copymode(target, partial)
+            sync(partial)
+            move(partial, target)
+        except BaseException:
+            with suppress(OSError):  # on a broken disk this fails too, and the first error says more
+                partial.unlink(missing_ok=True)
+            raise
+
+
+def file_to_write(path: Path) -> Path:
+    """The file that ``path`` names, behind symbolic links; it need not exist.
+
+    Raises:
+        FileError: it cannot be written: links form a loop, it is a folder or a device, its folder does not exist, or
+            the permissions or a read-only disk forbid it.
+    """
+    with file_errors(path, "written"):
+        target = Path(os.path.realpath(path)) if path.is_symlink() else path
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        if not target.parent.is_dir():
+            raise FileError(f"{path} cannot be written: there is no folder {target.parent}")
+        if target.exists() and not target.is_file():
+            what = "a folder" if target.is_dir() else "a device or a pipe"
+            raise FileError(f"{path} cannot be written: it is {what}, expected a file")
+        for place in (target.parent, *([target] if target.exists() else [])):
+            if not os.access(place, os.W_OK):
+                raise FileError(f"{path} cannot be written: {place} is read-only")
+    return target
+
+
+@contextmanager
+def file_errors(path: Path, done: str) -> Iterator[None]:
+    """A context that turns errors of the operating system into ``FileError``, which names the file.
+
+    Args:
+        done: what cannot be done with the file: "read" or "written".
+    """
     try:
-        write(partial)
-        sync(partial)
-        move(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+        yield
+    except FileError:
         raise
+    except OSError as error:
+        raise FileError(f"{path} cannot be {done}: {error.strerror or error}", error.errno) from error
 
 
 def move(source: Path, target: Path) -> None:
@@ -81,20 +136,24 @@ def read_json_lines(path: Path) -> JsonLines:
     """Reads a file of JSON lines. A file that does not exist has no lines.
 
     A process that is killed while it appends leaves a last line without a newline. Such a torn line is ignored.
+
+    Raises:
+        FileError: the file cannot be read.
     """
     objects: list[dict[str, Any]] = []
     length = 0
-    if not path.exists():
-        return JsonLines(objects, length, None)
-    with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            try:
-                objects.append(parse_json_object(line))
-            except ValueError as error:
-                return JsonLines(objects, length, DamagedLine(len(objects) + 1, str(error)))
-            length += len(line)
+    with file_errors(path, "read"):
+        if not path.exists():
+            return JsonLines(objects, length, None)
+        with path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    objects.append(parse_json_object(line))
+                except ValueError as error:
+                    return JsonLines(objects, length, DamagedLine(len(objects) + 1, str(error)))
+                length += len(line)
     return JsonLines(objects, length, None)
 
 
@@ -106,10 +165,11 @@ def append_json_line(path: Path, fields: Mapping[str, Any], *, wait: bool = True
 
     Raises:
         ValueError: the fields hold a number that JSON does not have, such as nan.
+        FileError: the file cannot be written; what was written of the line is removed by the next call.
     """
     line = json_line(fields)
     # Not append mode: on some systems it cannot read.
-    with path.open("r+b" if path.exists() else "w+b") as file:
+    with file_errors(path, "written"), path.open("r+b" if path.exists() else "w+b") as file:
         file.truncate(_end_of_last_line(file))
         file.seek(0, os.SEEK_END)
         file.write(line)

@@ -9,6 +9,21 @@ class InputError(TonsureError, ValueError):
     """The input cannot be used as it is; the message shows what was found and what was expected."""
 
 
+class FileError(TonsureError, OSError):
+    """A file cannot be read or written; the message names it and the reason.
+
+    Attributes:
+        errno: that of the operating system; None if the refusal is ours.
+    """
+
+    def __init__(self, message: str, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+    def __reduce__(self) -> tuple[type["FileError"], tuple[str, int | None]]:
+        return type(self), (str(self), self.errno)
+
+
 class MissingExtraError(TonsureError, ImportError):
     """A part of tonsure was used whose libraries are not installed; the message names the extra to install."""
 
