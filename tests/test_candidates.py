@@ -89,15 +89,15 @@ def test_lazy_leaves_rows_behind(make_log_probs):
 @pytest.mark.parametrize(("objective", "by"), list(pairs([tn.Greedy(), tn.LazyGreedy(), tn.TopK()], tn.LazyGreedy())))
 def test_ties_go_to_the_lowest_row(make_log_probs, objective, by):
     """Four copies of every item, in different blocks and shards: the first copies are chosen first."""
-    once = make_log_probs(50, dtype=torch.float32)
+    once = make_log_probs(24, dtype=torch.float32)
     pool = once.repeat(4, 1, 1)
     expected = tn.select(once, objective, 1, optimizer=by).rows.tolist()
-    for shards, block in (([pool], 1024), ([pool], 7), ([pool[:70], pool[70:]], 64)):
-        chosen = searched(shards, objective, 30, by, block).rows
+    for shards, block in (([pool], 1024), ([pool], 7), ([pool[:40], pool[40:]], 32)):
+        chosen = searched(shards, objective, 12, by, block).rows
         assert chosen[:1].tolist() == expected
         for copy, row in enumerate(chosen.tolist()):
-            if row >= 50:
-                assert row - 50 in chosen[:copy]
+            if row >= 24:
+                assert row - 24 in chosen[:copy]
 
 
 def test_rows_do_not_depend_on_the_cut_of_a_repeated_pool(make_log_probs):
@@ -136,7 +136,7 @@ def test_several_shards_choose_what_one_does(make_log_probs, objective, by):
     found = []
     for pieces in ([log_probs], log_probs.split([7, 1, 60, 52])):
         space = over(pieces, objective)
-        found.append(list(by.search(space, 25, torch.Generator().manual_seed(4))))
+        found.append(list(by.search(space, 12, torch.Generator().manual_seed(4))))
     assert [row for row, _ in found[1]] == [row for row, _ in found[0]]
     assert [gain for _, gain in found[1]] == pytest.approx([gain for _, gain in found[0]], abs=1e-6)
 
@@ -145,14 +145,14 @@ def test_several_shards_choose_what_one_does(make_log_probs, objective, by):
 @pytest.mark.parametrize("C", [4, 30])
 @pytest.mark.parametrize("by", [tn.LazyGreedy(), tn.PowerSample(3.0)], ids=repr)
 def test_rows_do_not_depend_on_what_is_looked_at(make_log_probs, monkeypatch, objective, C, by):
-    """Most items say almost nothing, so that thousands of keys lie within rounding once the batch is full."""
-    log_probs = make_log_probs(1500, 8, C, dtype=torch.float32)
-    log_probs = torch.cat([log_probs[:500], (log_probs[500:] * 14).log_softmax(-1)])
-    expected = tn.select(log_probs, objective, 120, optimizer=tn.Greedy() if by == tn.LazyGreedy() else by)
-    for active, first in ((16, 8), (300, 16), (2**14, 64)):
+    """Most items say almost nothing, so that hundreds of keys lie within rounding once the batch is full."""
+    log_probs = make_log_probs(600, 8, C, dtype=torch.float32)
+    log_probs = torch.cat([log_probs[:100], (log_probs[100:] * 14).log_softmax(-1)])
+    expected = tn.select(log_probs, objective, 60, optimizer=tn.Greedy() if by == tn.LazyGreedy() else by)
+    for active, first in ((16, 8), (300, 16)):
         monkeypatch.setattr("tonsure.search.shard.ACTIVE", active)
         monkeypatch.setattr("tonsure.search.shard.FIRST", first)
-        found = searched([log_probs], objective, 120, by, 77)
+        found = searched([log_probs], objective, 60, by, 77)
         assert found.rows.tolist() == expected.rows.tolist()
         torch.testing.assert_close(found.gains, expected.gains, atol=1e-9, rtol=0)
 
