@@ -5,13 +5,15 @@ import difflib
 import importlib
 import re
 import sys
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from tonsure import objectives, optimizers, strategies
-from tonsure.errors import InputError
+from tonsure.errors import InputError, TonsureError
 from tonsure.objectives import (
     BatchBALD,
     Discounted,
@@ -172,15 +174,35 @@ def imported(path: str) -> Any:
     """What ``module:attribute`` names; a module of the working directory is found too.
 
     Raises:
-        InputError: it cannot be imported.
+        InputError: it cannot be imported, or the module raises an error, of which the message shows the last line.
     """
-    module_name, _, attribute = path.partition(":")
+    names = re.fullmatch(r"(\w+(?:\.\w+)*):(\w+)", path)
+    if names is None:
+        raise InputError(f"{path!r} names nothing to import; expected my_module:my_name")
     if "" not in sys.path:
         sys.path.insert(0, "")  # modules of the user are where the command is typed
+    with errors_of(path, "imported"):
+        return getattr(importlib.import_module(names[1]), names[2])
+
+
+@contextmanager
+def errors_of(what: object, done: str) -> Iterator[None]:
+    """A context for code of the user, whose errors become an ``InputError`` with their place.
+
+    Args:
+        what: the code, as the user named it.
+        done: what was tried with it: "imported", "called".
+    """
     try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{path} cannot be imported: {error}") from error
+        yield
+    except TonsureError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever it is; a module that exits would end the command as if done
+        kind = "" if isinstance(error, ImportError | AttributeError | TypeError) else f"{type(error).__name__}: "
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        here = last.filename == __file__ or last.filename.startswith("<")  # not in a file of the user
+        place = "" if here else f" ({last.filename}, line {last.lineno})"
+        raise InputError(f"{what} cannot be {done}: {kind}{error}{place}") from error
 
 
 def parsed(kind: str, text: str) -> tuple[str, dict[str, Any] | None]:
@@ -194,11 +216,13 @@ def parsed(kind: str, text: str) -> tuple[str, dict[str, Any] | None]:
         return name.strip(), None
     try:
         call = ast.parse(f"_({rest}", mode="eval").body
-        assert isinstance(call, ast.Call)
-        assert not call.args
-        return name.strip(), {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-    except (SyntaxError, ValueError, AssertionError) as error:
-        raise InputError(f"the {kind} {text!r} cannot be read; expected Name or Name(setting=1.5)") from error
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
+            settings = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
+            if len(settings) == len(call.keywords):  # no ** and no name twice
+                return name.strip(), settings
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):  # the last two of deep parentheses
+        pass
+    raise InputError(f"the {kind} {text!r} cannot be read; expected Name or Name(setting=1.5)")
 
 
 def _made(kind: str, text: str, known: Mapping[str, Any]) -> Any:
@@ -217,10 +241,8 @@ def _made(kind: str, text: str, known: Mapping[str, Any]) -> Any:
         if settings is not None:
             raise InputError(f"{name} takes no settings, found {text!r}")
         return thing
-    try:
+    with errors_of(repr(text), "made"):
         return thing(**(settings or {}))
-    except TypeError as error:
-        raise InputError(f"{text!r} cannot be made: {error}") from error
 
 
 def _methods() -> dict[str, Any]:

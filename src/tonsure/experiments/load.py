@@ -13,7 +13,7 @@ from typing import Any
 
 from tonsure.errors import InputError
 from tonsure.experiments.settings import Experiment
-from tonsure.methods import imported, parsed
+from tonsure.methods import errors_of, imported, parsed
 from tonsure.models import BayesianModel
 
 FULL = "full"
@@ -28,7 +28,8 @@ def experiments(file: Path, scale: str = FULL, network: str | None = None) -> li
         network: replaces the ``network`` of every model, as ``my_module:make_network``.
 
     Raises:
-        InputError: the file does not exist, has no experiment or not this scale, or a model takes no network.
+        InputError: the file does not exist, raises an error, has no experiment or not this scale, or a model takes no
+            network.
     """
     made = _of_scale(file, scale)
     found = list(made) if isinstance(made, Sequence) and not isinstance(made, str) else [made]
@@ -89,7 +90,8 @@ def _run_file(file: Path) -> ModuleType:
     sys.modules[name] = module = importlib.util.module_from_spec(
         spec
     )  # where ``inspect`` looks for the source of a class
-    spec.loader.exec_module(module)
+    with errors_of(file, "run"):
+        spec.loader.exec_module(module)
     return module
 
 
