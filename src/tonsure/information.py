@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tonsure.surroundings import undisturbed
+
 WORKING_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
 """Elements of one intermediate tensor: on a CPU it fits the cache, on a GPU it occupies all processors."""
 
@@ -19,16 +21,19 @@ def blocks(rows: int, elements_per_row: int, device: torch.device) -> Iterator[s
     return (slice(start, start + step) for start in range(0, rows, step))
 
 
+@undisturbed()
 def entropy(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
     """H[y_i] = −Σ_c m_ic log m_ic, with m_ic = mean_k p_ikc: the entropy of the predictive distribution."""
     return torch.special.entr(log_probs_n_K_C.exp().mean(1)).sum(-1)
 
 
+@undisturbed()
 def conditional_entropy(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
     """H[y_i | θ] = −mean_k Σ_c p_ikc log p_ikc: the expected entropy of the label if θ is known."""
     return entropy_of_samples(log_probs_n_K_C).mean(-1)
 
 
+@undisturbed()
 def bald(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
     """I(y_i; θ) = H[y_i] − H[y_i | θ] ≥ 0: the information of a label about θ (Houlsby et al. 2011, 1112.5745)."""
     probs_n_K_C = log_probs_n_K_C.exp()
@@ -43,6 +48,7 @@ def bald_of(probs_n_K_C: Float[Tensor, "n K C"], mean_n_C: Float[Tensor, "n C"])
     return (-x_log_x(mean_n_C).sum(1) - conditional_n).clamp_min_(0)
 
 
+@undisturbed()
 def mutual_information(
     log_probs_n_K_C: Float[Tensor, "n K C"], log_probs_m_K_C: Float[Tensor, "m K C"]
 ) -> Float[Tensor, "n m"]:

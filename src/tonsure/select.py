@@ -21,6 +21,7 @@ from tonsure.search.backend import Backend
 from tonsure.search.plan import as_bytes, as_text, plan
 from tonsure.selection import Selection, search, warn_of_saturation
 from tonsure.strategies.base import WHERE, PoolState, Strategy, as_reader
+from tonsure.surroundings import selecting
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +108,12 @@ def select(
         SelectionWarning: some of the rows have no positive gain, or the batch already carries nearly all information
             that K posterior samples can (log K nats).
     """
-    where = checked_device(device)
-    pool = open_pool(predictions, features, labeled, labels, candidates, samples, where)
-    chosen = method_for(pool, method, optimizer)
-    budget = None if memory is None else as_bytes(memory)
-    return choose(pool, chosen, k, seed=seed, memory=budget, backend=backend)
+    with selecting():
+        where = checked_device(device)
+        pool = open_pool(predictions, features, labeled, labels, candidates, samples, where)
+        chosen = method_for(pool, method, optimizer)
+        budget = None if memory is None else as_bytes(memory)
+        return choose(pool, chosen, k, seed=seed, memory=budget, backend=backend)
 
 
 def open_pool(
@@ -214,14 +216,15 @@ def check_fits(pool: PoolInputs, method: Method, k: int, memory: int | None, bac
 
 def choose_from(state: PoolState, method: Method, k: int, *, seed: int) -> Selection:
     """The rows of a pool that is known as a whole, as ``rounds`` knows it; raises and warns as ``select`` does."""
-    if isinstance(method.method, Strategy):
-        _check_strategy(method.method, state, k)
-        with _session(state):
-            return method.method.choose(state, k, torch.Generator().manual_seed(seed))
-    _check_backend(state.backend)
-    selection = state.search(method.method, k, method.optimizer, seed=seed)
-    warn_of_saturation(selection, method.method, state.predictions()[:1], stacklevel=4)
-    return selection
+    with selecting():
+        if isinstance(method.method, Strategy):
+            _check_strategy(method.method, state, k)
+            with _session(state):
+                return method.method.choose(state, k, torch.Generator().manual_seed(seed))
+        _check_backend(state.backend)
+        selection = state.search(method.method, k, method.optimizer, seed=seed)
+        warn_of_saturation(selection, method.method, state.predictions()[:1], stacklevel=4)
+        return selection
 
 
 def _session(state: PoolState) -> AbstractContextManager[None]:

@@ -19,6 +19,7 @@ from tonsure.search.backend import Backend, LocalBackend
 from tonsure.search.plan import plan
 from tonsure.search.ranking import TIE
 from tonsure.search.space import SearchSpace
+from tonsure.surroundings import selecting
 
 logger = logging.getLogger("tonsure")
 
@@ -57,6 +58,7 @@ class Selection:
         return len(self.rows)
 
 
+@selecting()
 def search(
     reader: PoolReader,
     objective: Objective[Any, Any],

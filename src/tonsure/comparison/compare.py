@@ -25,6 +25,7 @@ from tonsure.search.plan import as_bytes
 from tonsure.select import check_fits, checked_device, choose, open_pool
 from tonsure.selection import Selection
 from tonsure.strategies import Strategy
+from tonsure.surroundings import selecting
 
 BY_DEFAULT = (
     "random",
@@ -105,6 +106,7 @@ class Comparison:
         return len(rows & others) / len(rows)
 
 
+@selecting()
 def compare(
     predictions: Array | list[Any] | tuple[Any, ...] | Store,
     k: Whole,

@@ -18,6 +18,7 @@ from tonsure.predictions.reader import PoolReader, as_log_probs
 from tonsure.scores import score_of
 from tonsure.search.backend import Backend, LocalBackend
 from tonsure.selection import Selection, gather, search, warn_of_small_gains
+from tonsure.surroundings import selecting
 
 BLOCK = 4096
 """Rows whose score is computed at a time."""
@@ -65,6 +66,7 @@ class PoolState:
     memory: int | None = None
     backend: Backend | None = None
 
+    @selecting()
     def __post_init__(self) -> None:
         m, n, N = len(self.labeled_rows), len(self.unlabeled_rows), len(self)
         if not torch.equal(torch.cat([self.labeled_rows, self.unlabeled_rows]).sort().values, torch.arange(N)):
@@ -130,6 +132,7 @@ class PoolState:
         """Of ``labeled_rows``; raises InputError if they are not there."""
         return _given("labels", self.labels_m)
 
+    @selecting()
     def mean_probs(self) -> Float64[Tensor, "n C"]:
         """1/K Σ_k p(y = c | x_i, θ_k) for ``unlabeled_rows``.
 
@@ -138,10 +141,12 @@ class PoolState:
         """
         return _mean_probs(_given("predictions", self.log_probs_n_K_C))
 
+    @selecting()
     def labeled_mean_probs(self) -> Float64[Tensor, "m C"]:
         """The same for ``labeled_rows``."""
         return _mean_probs(_given("labeled predictions", self.labeled_log_probs_m_K_C))
 
+    @selecting()
     def scores(self, score: Callable[[Tensor], Tensor] | None) -> Float[Tensor, " n"]:
         """A score of each of ``unlabeled_rows``: as given in place of predictions, or of predictions, block by block.
 
@@ -152,7 +157,7 @@ class PoolState:
             InputError: neither is there, or a score is negative or not finite; the message names the row.
         """
         if score is None:
-            return torch.ones(len(self.unlabeled_rows))
+            return torch.ones(len(self.unlabeled_rows), dtype=torch.float32)
         if self.scores_n is not None:
             score_n = self.scores_n
         else:
@@ -167,6 +172,7 @@ class PoolState:
             )
         return score_n
 
+    @selecting()
     def search(self, objective: Objective[Any, Any], k: int, optimizer: Optimizer | None, *, seed: int) -> Selection:
         """The k rows that an optimizer finds for an objective; rows are rows of the pool.
 
@@ -238,8 +244,9 @@ def selected(strategy: Strategy, state: PoolState, k: int, picks: Iterable[tuple
     Warns:
         SelectionWarning: some of the rows have no positive gain.
     """
-    state.check_count(k)
-    selection = gather(picks, k)
+    with selecting():
+        state.check_count(k)
+        selection = gather(picks, k)
     warn_of_small_gains(selection, strategy, stacklevel=6)
     return selection
 

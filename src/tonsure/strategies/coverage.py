@@ -123,7 +123,7 @@ def cover(
     weight_T = weight_T.to(targets.double_n_D.device)
     similarities = Similarities(candidates.single_n_D, targets.single_n_D, squared_radius, planned.kept(memory))
     exact = ExactGains(sphere.at, labeled_rows, candidates.double_n_D, targets.double_n_D, squared_radius, weight_T)
-    covered_T = torch.zeros(len(target_places), device=weight_T.device)
+    covered_T = torch.zeros(len(target_places), dtype=torch.float32, device=weight_T.device)
     for some in labeled_rows.sort().values.split(BLOCK) if len(labeled_rows) else ():
         similarity_m_T = similarity(sphere.at(some).float(), targets.single_n_D, squared_radius)
         covered_T = torch.cat([covered_T[None], similarity_m_T]).amax(0)

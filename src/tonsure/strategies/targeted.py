@@ -16,6 +16,7 @@ from tonsure.selection import Selection, warn_of_saturation
 from tonsure.shapes import Rows
 from tonsure.strategies.base import PoolState, Strategy
 from tonsure.strategies.memory import DOUBLE, samples_and_classes
+from tonsure.surroundings import selecting
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,15 +52,16 @@ class Targeted(Strategy):
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         """Raises as ``select``."""
-        state.check_count(k)
-        reader = state.prediction_reader()
-        objective = self.make(_at(reader, torch.randperm(len(reader), generator=generator)[: self.count]))
-        seed = int(torch.randint(2**31, (), generator=generator))
-        if state.memory is not None:
-            state = replace(state, memory=state.memory - self._of_targets(reader))
-        selection = state.search(objective, k, self.optimizer, seed=seed)
-        warn_of_saturation(selection, objective, reader.stored(torch.zeros(1, dtype=torch.int64)), stacklevel=3)
-        return selection
+        with selecting():
+            state.check_count(k)
+            reader = state.prediction_reader()
+            objective = self.make(_at(reader, torch.randperm(len(reader), generator=generator)[: self.count]))
+            seed = int(torch.randint(2**31, (), generator=generator))
+            if state.memory is not None:
+                state = replace(state, memory=state.memory - self._of_targets(reader))
+            selection = state.search(objective, k, self.optimizer, seed=seed)
+            warn_of_saturation(selection, objective, reader.stored(torch.zeros(1, dtype=torch.int64)), stacklevel=3)
+            return selection
 
     def memory_needed(self, state: PoolState, k: int) -> int:
         reader = state.prediction_reader()
