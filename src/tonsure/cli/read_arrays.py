@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tonsure.errors import InputError
 from tonsure.predictions.arrays import Array, as_tensor
-from tonsure.predictions.checks import SUM_TOLERANCE
+from tonsure.predictions.checks import SUM_TOLERANCE, classes_elsewhere
 from tonsure.predictions.store import Store
 
 READABLE = (".npy", ".npz", ".pt", ".safetensors")
@@ -132,7 +132,7 @@ def as_log_probs(numbers: Tensor, values: str, first_row: int = 0) -> Tensor:
         return numbers
     work_type = torch.promote_types(numbers.dtype, torch.float32)
     if values == "logits":
-        _refuse_probabilities(numbers)
+        _refuse_probabilities(numbers, first_row)
         _refuse(numbers.isnan() | numbers.isposinf(), numbers, "logits, which are finite or -inf", first_row)
         return numbers.to(work_type).log_softmax(-1)
     tolerance = SUM_TOLERANCE[numbers.dtype]
@@ -154,7 +154,10 @@ def _refuse(wrong: Tensor, numbers: Tensor, expected: str, first_row: int) -> No
         )
 
 
-def _refuse_probabilities(numbers: Tensor) -> None:
+def _refuse_probabilities(numbers: Tensor, first_row: int) -> None:
     sums = numbers.to(torch.promote_types(numbers.dtype, torch.float32)).sum(-1)
     if (numbers >= 0).all() and ((sums - 1).abs() <= SUM_TOLERANCE[numbers.dtype]).all():
         raise InputError("--values logits was given, but every row of the predictions sums to 1: --values probs?")
+    if found := classes_elsewhere(numbers):
+        rows = f", from row {first_row} on" if first_row else ""
+        raise InputError(f"--values logits was given{rows}, but they are none. {found}")

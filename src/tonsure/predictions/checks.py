@@ -1,5 +1,6 @@
 """Checks of predictions, features and scores on input. They are not repeated elsewhere."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,8 +16,11 @@ ROWS = 4096
 """The number of rows checked at a time."""
 
 
-def check_log_probs(shards: Sequence[Tensor]) -> None:
+def check_log_probs(shards: Sequence[Tensor], *, one_of_several: bool = False) -> None:
     """Checks that all parts are [n, K, C] with the same K, C, type and device, and every row over C a distribution.
+
+    Args:
+        one_of_several: whether the one part that is given is one of several.
 
     Raises:
         InputError: a check failed; the message states the shape, the first offending row of the pool and sample, and
@@ -26,14 +30,14 @@ def check_log_probs(shards: Sequence[Tensor]) -> None:
         raise InputError("the pool is empty: expected log-probabilities of shape [N, K, C], found no parts")
     first_row = 0
     for shard in shards:
-        _check_shape(shard)
+        _check_shape(shard, one_of_several or len(shards) > 1)
         if _kind(shard) != _kind(shards[0]):
             raise InputError(
                 f"the parts of the pool differ: the first has K, C, type and device {_kind(shards[0])}, "
                 f"the one from row {first_row} on {_kind(shard)}"
             )
         for start in range(0, len(shard), ROWS):
-            _check_values(shard[start : start + ROWS], first_row + start, tuple(shard.shape))
+            _check_values(shard, start, first_row)
         first_row += len(shard)
     if first_row == 0:
         raise InputError(f"the pool is empty: the predictions have shape {tuple(shards[0].shape)}, N is 0")
@@ -76,18 +80,21 @@ def _kind(shard: Tensor) -> tuple[int, int, str, str]:
     return *shard.shape[1:], str(shard.dtype), str(shard.device)
 
 
-def _check_shape(shard: Tensor) -> None:
+def _check_shape(shard: Tensor, one_of_several: bool) -> None:
     shape = tuple(shard.shape)
     if shard.dtype not in SUM_TOLERANCE:
         raise InputError(
             f"the predictions are {shard.dtype}, expected float16, bfloat16, float32 or float64 log-probabilities"
         )
     if shard.ndim != 3:
-        hint = (
-            "; predictions of one deterministic model become [N, 1, C] with log_probs[:, None, :]"
-            if len(shape) == 2
-            else ""
-        )
+        hint = ""
+        if len(shape) == 2 and one_of_several:
+            hint = (
+                "; parts [N, C] of the members of an ensemble become [N, K, C] with torch.stack(members, dim=1), and "
+                "items [K, C] with torch.stack(items)"
+            )
+        elif len(shape) == 2:
+            hint = "; predictions of one deterministic model become [N, 1, C] with log_probs[:, None, :]"
         raise InputError(
             f"the predictions have shape {shape}, expected three axes [N, K, C]: rows of the pool, posterior samples, "
             f"classes{hint}"
@@ -99,7 +106,9 @@ def _check_shape(shard: Tensor) -> None:
         )
 
 
-def _check_values(log_probs_n_K_C: Tensor, first_row: int, shape: tuple[int, ...]) -> None:
+def _check_values(shard: Tensor, start: int, first_row: int) -> None:
+    """Checks a block of rows of a part, which begins at ``first_row`` of the pool."""
+    log_probs_n_K_C = shard[start : start + ROWS]
     work_type = torch.float64 if log_probs_n_K_C.dtype == torch.float64 else torch.float32
     sum_n_K = log_probs_n_K_C.to(work_type).exp().sum(-1)
     # nan and +inf propagate to the sum, and make the comparison false.
@@ -108,7 +117,7 @@ def _check_values(log_probs_n_K_C: Tensor, first_row: int, shape: tuple[int, ...
         return
     row, sample = (int(index) for index in wrong_n_K.nonzero()[0])
     values = log_probs_n_K_C[row, sample].float()
-    where = f"row {first_row + row}, sample {sample} of the predictions (shape {shape})"
+    where = f"row {first_row + start + row}, sample {sample} of the predictions (shape {tuple(shard.shape)})"
     if values.isnan().any():
         raise InputError(f"{where} holds nan, at class {int(values.isnan().nonzero()[0])}; expected log-probabilities")
     if values.isposinf().any():
@@ -119,11 +128,45 @@ def _check_values(log_probs_n_K_C: Tensor, first_row: int, shape: tuple[int, ...
     total = float(sum_n_K[row, sample])
     raise InputError(
         f"{where} is no distribution: its probabilities, exp of the given values, sum to {total:.6g}, off by "
-        f"{total - 1:+.3g}{_guess(values)}; the row begins {[round(v, 4) for v in values[:4].tolist()]}"
+        f"{total - 1:+.3g}. {classes_elsewhere(shard) or _guess(values)}; the row begins "
+        f"{[round(v, 4) for v in values[:4].tolist()]}"
     )
+
+
+def classes_elsewhere(numbers_N_K_C: Tensor) -> str | None:
+    """Where the classes are, if not on the last axis, as a sentence with what mends it; None if nothing tells.
+
+    Probabilities, or log-probabilities, that sum to one over another axis are distributions over that axis.
+    """
+    for kind, axis in itertools.product(("probabilities", "log-probabilities"), (1, 0)):
+        if _sums_to_one(numbers_N_K_C, axis, kind) and not _sums_to_one(numbers_N_K_C, 2, kind):
+            mended = "predictions.transpose(1, 2)" if axis else "torch.movedim(predictions, 0, 2)"
+            log = ".log()" if kind == "probabilities" else ""
+            shape = tuple(numbers_N_K_C.shape)
+            return (
+                f"These are {kind} of shape {shape} that sum to one over axis {axis}, not over the last: the classes "
+                f"are on axis {axis}. Expected [N, K, C], rows, posterior samples, classes: {mended}{log}, if the "
+                "other two axes are rows and samples in this order"
+            )
+    return None
+
+
+def _sums_to_one(numbers_N_K_C: Tensor, axis: int, kind: str) -> bool:
+    """Whether all sums over an axis are one, block by block, so that others are recognized by the first of them."""
+    # A sum of one number is no evidence.
+    if numbers_N_K_C.ndim != 3 or numbers_N_K_C.shape[axis] < 2 or not numbers_N_K_C.numel():
+        return False
+    work_type = torch.promote_types(numbers_N_K_C.dtype, torch.float32)
+    for block in numbers_N_K_C.split(ROWS, 0) if axis else numbers_N_K_C.split(max(1, ROWS // len(numbers_N_K_C)), 1):
+        for some in (block[:1] if axis else block[:, :1], block):
+            values = some.to(work_type) if kind == "probabilities" else some.to(work_type).exp()
+            sums = values.sum(axis)
+            if (values < 0).any() or not ((sums - 1).abs() <= SUM_TOLERANCE[numbers_N_K_C.dtype]).all():
+                return False
+    return True
 
 
 def _guess(values: Tensor) -> str:
     if (values >= 0).all() and abs(float(values.sum()) - 1) < 0.05:
-        return ". These look like probabilities: pass their logarithm (--values probs on the command line)"
-    return ". If these are logits, pass log_softmax of them (--values logits on the command line)"
+        return "These look like probabilities: pass their logarithm (--values probs on the command line)"
+    return "If these are logits, pass log_softmax of them (--values logits on the command line)"

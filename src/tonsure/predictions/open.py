@@ -1,25 +1,27 @@
 """The door: what a caller passes as predictions, scores, features and rows, checked and made ready to be read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from functools import partial
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tonsure.arguments import LARGEST, refusal, shown
+from tonsure.arguments import whole_number as whole_number
 from tonsure.errors import InputError
-from tonsure.predictions.arrays import Array, as_tensor, release_mapped
+from tonsure.predictions.arrays import as_plain, as_tensor, is_array, release_mapped
 from tonsure.predictions.checks import check_features, check_log_probs, check_scores
 from tonsure.predictions.reader import PoolReader
 from tonsure.predictions.store import Store
 
-Numbers = Sequence[int] | Tensor | NDArray[Any]
-"""Rows or samples: whole numbers, or a mask of booleans."""
+Numbers = Sequence[int] | Set[int] | Tensor | NDArray[Any]
+"""Rows or samples: whole numbers, or a mask of booleans. A set is taken in ascending order."""
 
-Whole = int | np.integer[Any]
-"""A whole number, of Python or of NumPy."""
+Whole = SupportsIndex
+"""A whole number, of Python, NumPy or torch; not a boolean."""
 
 EXPECTED = (
     "log-probabilities [N, K, C] or scores [N], as a tensor, an array or a list of them, or a Store (Store.open(path) "
@@ -69,10 +71,8 @@ def open_features(features: object, rows: int | None, device: torch.device | Non
         if reader is None:
             raise InputError(f"{features} holds no features: tonsure.predict keeps them for models that have them")
     else:
-        if not isinstance(features, Tensor | np.ndarray):
-            raise InputError(
-                f"features is {_shown(features)}, expected a tensor or an array [N, D], or a store with features"
-            )
+        if not is_array(features):
+            raise refusal("features", features, "a tensor or an array [N, D], or a store with features")
         tensor, release = as_tensor(features, "features"), partial(release_mapped, [features])
         check_features(tensor, release)
         reader = PoolReader([tensor], device=device, release=release)
@@ -82,75 +82,97 @@ def open_features(features: object, rows: int | None, device: torch.device | Non
     return reader
 
 
-def numbers(name: str, given: object, total: int, *, empty: bool = False) -> Tensor:
-    """Distinct whole numbers from 0 to ``total`` − 1, on the CPU, in the order given.
+def numbers(name: str, given: object, total: int, *, empty: bool = False, repeated: bool = False) -> Tensor:
+    """Whole numbers from 0 to ``total`` − 1, on the CPU, in the order given.
 
     Args:
-        given: whole numbers, or a mask of ``total`` booleans.
+        given: whole numbers, or a mask of ``total`` booleans; a set is taken in ascending order.
         empty: whether there may be none.
+        repeated: whether a number may be there several times.
 
     Raises:
         InputError: the message shows the first number that is out of range or repeated.
     """
     expected = f"a list of whole numbers from 0 to {total - 1}, or a mask of {total} booleans"
-    if isinstance(given, str | bytes) or not isinstance(given, Sequence | Tensor | np.ndarray | range):
-        raise InputError(f"{name} is {_shown(given)}, expected {expected}")
-    try:
-        found = torch.as_tensor(np.asarray(given) if not isinstance(given, Tensor) else given).detach().cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{name} is {_shown(given)}, expected {expected}") from error
-    if found.dtype == torch.bool and found.shape == (total,):
-        found = found.nonzero()[:, 0]
-    if len(found.shape) == 1 and len(found) == 0 and empty:
-        return torch.zeros(0, dtype=torch.int64)
-    if found.ndim != 1 or len(found) == 0 or found.dtype.is_floating_point or found.dtype.is_complex:
-        raise InputError(f"{name} is {found.dtype} of shape {tuple(found.shape)}, expected {expected}")
-    if found.dtype == torch.bool:
-        raise InputError(f"{name} is a mask of {len(found)} booleans, expected {total}")
-    found = found.long()
+    found = _flat(name, given, expected)
+    if found.dtype == bool:
+        if len(found) != total:
+            raise InputError(f"{name} is a mask of {len(found)} booleans, expected {total}")
+        found = found.nonzero()[0]
+    if len(found) == 0 and not empty:
+        raise InputError(f"{name} is empty, expected {expected}")
     outside = (found < 0) | (found >= total)
     if outside.any():
-        raise InputError(f"{name} holds {int(found[outside][0])}, expected numbers from 0 to {total - 1}")
-    values, counts = found.unique(return_counts=True)
-    if len(values) < len(found):
-        raise InputError(f"{name} holds {int(values[counts > 1][0])} twice")
+        raise InputError(f"{name} holds {found[outside][0]}, expected numbers from 0 to {total - 1}")
+    values, counts = np.unique(found, return_counts=True)
+    if len(values) < len(found) and not repeated:
+        raise InputError(f"{name} holds {values[counts > 1][0]} twice")
+    return torch.tensor(found.astype(np.int64))
+
+
+def classes(name: str, given: object, expected: str = "a list of classes, numbered from 0") -> Tensor:
+    """Classes, numbered from 0, on the CPU.
+
+    Raises:
+        InputError: they are no list of whole numbers, or one is out of range; the message shows the first.
+    """
+    if isinstance(given, Set):
+        raise refusal(name, given, f"{expected}, in the order of the rows")
+    found = _flat(name, given, expected)
+    if found.dtype == bool:
+        raise InputError(f"{name} is {len(found)} booleans, expected {expected}")
+    wrong = (found < 0) | (found > LARGEST)
+    if wrong.any():
+        place = int(wrong.nonzero()[0][0])
+        raise InputError(f"{name[:-1]} {place} is {found[place]}, expected classes, numbered from 0")
+    return torch.tensor(found.astype(np.int64))
+
+
+def _flat(name: str, given: object, expected: str) -> NDArray[Any]:
+    """Whole numbers or booleans along one axis, as they come; integers of any width and sign."""
+    if is_array(given):
+        tensor = as_plain(given, name)
+        # NumPy can compare unsigned numbers of all widths, but knows no bfloat16.
+        found = (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
+    elif isinstance(given, Sequence | Set) and not isinstance(given, str | bytes | bytearray):
+        found = _of_list(name, given, expected)
+    else:
+        raise refusal(name, given, expected)
+    if found.ndim == 1 and len(found) == 0:
+        return np.zeros(0, np.int64)
+    if found.ndim != 1 or found.dtype.kind not in "iub":
+        raise InputError(f"{name} is {found.dtype} of shape {found.shape}, expected {expected}")
     return found
 
 
-def whole_number(name: str, given: object, least: int, most: int, of: str = "") -> int:
-    """A whole number within a range, of Python or of NumPy.
-
-    Raises:
-        InputError: it is none.
-    """
-    if isinstance(given, bool) or not isinstance(given, int | np.integer) or not least <= given <= most:
-        raise InputError(f"{name} is {_shown(given)}, expected a whole number from {least} to {most}{of}")
-    return int(given)
+def _of_list(name: str, given: Iterable[object], expected: str) -> NDArray[Any]:
+    try:
+        listed = sorted(given) if isinstance(given, Set) else list(given)
+        found = np.asarray(listed)
+    except Exception as error:  # what cannot be compared or laid out as an array
+        raise refusal(name, given, expected) from error
+    if found.dtype.kind in "iu" and any(isinstance(one, bool | np.bool_) for one in listed):
+        raise InputError(f"{name} mixes booleans and whole numbers, expected {expected}")
+    if found.dtype == object and (huge := [one for one in listed if isinstance(one, int) and abs(one) > LARGEST]):
+        raise InputError(f"{name} holds {shown(huge[0])}, expected {expected}")
+    return found
 
 
 def _score_reader(pieces: list[Tensor], samples: object, device: torch.device | None) -> PoolReader:
     if samples is not None:
         raise InputError("samples selects posterior samples, but scores [N] have none: expected samples=None")
-    wrong = next((piece.dtype for piece in pieces if not piece.is_floating_point()), None)
-    if wrong is not None:
-        raise InputError(f"the scores are {wrong}, expected float16, bfloat16, float32 or float64")
+    if len(places := {str(piece.device) for piece in pieces}) > 1:
+        raise InputError(f"the parts of the scores are on {' and '.join(sorted(places))}, expected one device")
     scores_N = torch.cat([piece.double() for piece in pieces])
     check_scores(scores_N)
     return PoolReader([scores_N[:, None]], device=device)
 
 
-def _arrays(predictions: object) -> list[Array]:
-    if isinstance(predictions, Tensor | np.ndarray):
+def _arrays(predictions: object) -> list[object]:
+    if is_array(predictions):
         return [predictions]
-    given = (
-        list(predictions) if isinstance(predictions, Sequence) and not isinstance(predictions, str | bytes) else None
-    )
-    if given is None or not all(isinstance(piece, Tensor | np.ndarray) for piece in given):
-        raise InputError(f"the predictions are {_shown(predictions)}, expected {EXPECTED}")
-    return given
-
-
-def _shown(value: object) -> str:
-    """A value for a message: its text if that is short, else its type."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"a {type(value).__name__} ({text[:40]}…)"
+    listed = isinstance(predictions, Sequence) and not isinstance(predictions, str | bytes | bytearray)
+    if isinstance(predictions, Sequence) and listed and all(map(is_array, predictions)):
+        return list(predictions)
+    hint = "; lists of numbers become one with numpy.asarray" if listed else ""
+    raise InputError(f"the predictions are {shown(predictions)}, expected {EXPECTED}{hint}")
