@@ -21,7 +21,7 @@ from tonsure.search.backend import Backend
 from tonsure.search.plan import as_bytes, as_text, plan
 from tonsure.selection import Selection, search, warn_of_saturation
 from tonsure.strategies.base import WHERE, PoolState, Strategy, as_reader
-from tonsure.surroundings import selecting
+from tonsure.surroundings import selecting, usable_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,14 +263,7 @@ def checked_device(device: str | torch.device | None) -> torch.device | None:
     Raises:
         InputError: there is none of that name, or it is not available.
     """
-    if device is None:
-        return None
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, TypeError) as error:  # a torch without CUDA asserts that it has it
-        raise InputError(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return found
+    return None if device is None else usable_device(device)
 
 
 def _reader_for(pool: PoolInputs, objective: Objective[Any, Any]) -> tuple[PoolReader, Objective[Any, Any]]:

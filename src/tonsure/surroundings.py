@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from tonsure.arguments import shown
+from tonsure.errors import InputError
+
 AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 """Kinds of devices for which autocast can be on, each by itself."""
 
@@ -53,6 +56,35 @@ def selecting() -> Iterator[None]:
     """``undisturbed``, without gradients and inference mode: what is returned can be used anywhere."""
     with undisturbed(), torch.inference_mode(False), torch.no_grad():
         yield
+
+
+@contextmanager
+def modeling() -> Iterator[None]:
+    """``undisturbed``, with gradients and without inference mode, as networks are written for; in deterministic mode
+    if it is on, because only the user knows whether a network can do without it on a GPU.
+    """
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    with undisturbed(), torch.inference_mode(False), torch.enable_grad():
+        if deterministic:
+            torch.use_deterministic_algorithms(True, warn_only=warn_only)
+        yield
+
+
+def usable_device(device: object) -> torch.device:
+    """The device of this name, or this device.
+
+    Raises:
+        InputError: there is none, it is not available, or it holds no numbers.
+    """
+    try:
+        found = torch.device(device)  # type: ignore[call-overload]  # or it is refused
+        torch.empty(0, device=found)
+    except Exception as error:  # a torch without CUDA asserts that it has it
+        raise InputError(f"the device {shown(device)} cannot be used: {str(error).partition(chr(10))[0]}") from error
+    if found.type == "meta":
+        raise InputError("the device 'meta' cannot be used: it holds no numbers")
+    return found
 
 
 @contextmanager
