@@ -5,13 +5,15 @@ python -m benchmarks.coverage --copies 8 --k 100,1000,10000 --most 16384,32768,6
 The pool is MNIST and Fashion-MNIST, 120,000 images, projected on their 64 leading directions, each in ``--copies``
 noisy copies. 1,000 of them are labeled; the score is the margin of a logistic regression on these. ``gain`` is
 f(S) − f(∅), a sum over all unlabeled rows, and ``share`` its ratio to the first line with the same k. A uniform draw
-of k rows is last. ``most`` is that of ``FacilityLocation``: so many rows are looked at, or 8 k if that is more.
+of k rows is last. ``most`` is that of ``FacilityLocation``: so many rows are looked at, or 8 k if that is more;
+``--per-pick`` sets other numbers than 8. A line that would look at as many rows as the line before is left out.
 """
 
 import argparse
 import os
 import platform
 import time
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -80,6 +82,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--k", default="100,1000")
     parser.add_argument("--most", default="16384,32768")
+    parser.add_argument("--per-pick", default=str(coverage.PER_PICK))
     parser.add_argument("--memory", default="2GB")
     parser.add_argument("--out", type=Path)
     words = parser.parse_args()
@@ -96,14 +99,16 @@ def main() -> None:
     say(f"{len(features):,} rows, {LABELED:,} labeled, D = {DIRECTIONS}; {where}")
     say(f"{'k':>8}{'most':>10}{'looked at':>12}{'gain':>14}{'share':>9}{'CPU s':>9}{'s':>8}")
     for k in map(int, words.k.split(",")):
-        judge, first = Coverage(features, score_N, labeled, k), 0.0
-        for most in map(int, words.most.split(",")):
+        judge, first, looked_at = Coverage(features, score_N, labeled, k), 0.0, 0
+        for most, coverage.PER_PICK in product(*(map(int, some.split(",")) for some in (words.most, words.per_pick))):
+            before, looked_at = looked_at, min(len(judge.unlabeled), max(most, coverage.PER_PICK * k))
+            if looked_at == before:
+                continue
             method, start, used = tn.FacilityLocation(most=most), time.perf_counter(), time.process_time()
             found = tn.select(score_N, method, k, features=features, labeled=labeled, memory=words.memory)
             seconds, cpu = time.perf_counter() - start, time.process_time() - used
             gain = judge.gain(found.rows)
             first = first or gain
-            looked_at = min(len(judge.unlabeled), max(most, coverage.PER_PICK * k))
             say(f"{k:8,}{most:10,}{looked_at:12,}{gain:14.1f}{gain / first:9.3f}{cpu:9.1f}{seconds:8.1f}")
         drawn = judge.unlabeled[torch.randperm(len(judge.unlabeled), generator=torch.Generator().manual_seed(1))[:k]]
         gain = judge.gain(drawn)
