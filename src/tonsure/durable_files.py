@@ -2,11 +2,14 @@
 
 import errno
 import json
+import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +20,16 @@ PARTIAL = ".partial-"
 
 NAME_KEPT = 40
 """The number of last characters of a name that the name of its temporary file keeps; a whole name may be too long."""
+
+JSON_BYTES = 2**25
+"""The largest text of JSON, or line of it, that is read: what it becomes in memory may be thirty times as large."""
+
+JSON_DEPTH = 64
+"""The largest number of lists and objects within each other."""
+
+_TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -146,8 +159,8 @@ def read_json_lines(path: Path) -> JsonLines:
         if not path.exists():
             return JsonLines(objects, length, None)
         with path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
+            while line := file.readline(JSON_BYTES + 1):
+                if not line.endswith(b"\n") and len(line) <= JSON_BYTES:
                     break
                 try:
                     objects.append(parse_json_object(line))
@@ -188,20 +201,61 @@ def json_line(fields: Mapping[str, Any]) -> bytes:
     return f"{line}\n".encode()
 
 
-def parse_json_object(line: bytes) -> dict[str, Any]:
-    """The JSON object on a line.
+def parse_json_object(content: bytes) -> dict[str, Any]:
+    """The JSON object that a line or a file holds, whoever wrote it: as ``parse_json``.
 
     Raises:
-        ValueError: the line is not a JSON object.
+        ValueError: it is no JSON, or something else than an object; the message shows its first bytes.
     """
     why = ""
     try:
-        found = json.loads(line)
+        found = parse_json(content)
     except ValueError as error:
         found, why = None, f" ({error})"
     if not isinstance(found, dict):
-        raise ValueError(f"expected a JSON object{why}, found {line[:60].rstrip()!r}")
+        raise ValueError(f"expected a JSON object{why}, found {content[:60].rstrip()!r}")
     return found
+
+
+def parse_json(content: bytes) -> Any:
+    """What a text of JSON holds. Its numbers are finite, its names differ, and all of its text can be written.
+
+    Raises:
+        ValueError: it is no such text in UTF-8, has more than ``JSON_BYTES`` bytes, or is nested too deeply.
+    """
+    if len(content) > JSON_BYTES:
+        raise ValueError(f"it has more than {JSON_BYTES:,} bytes")
+    text = content.decode()
+    brackets = _TEXTS.sub(b"", content).translate(_ONE_KIND, _NO_BRACKETS)
+    for _ in range(JSON_DEPTH):  # each time without the innermost of them
+        brackets = brackets.replace(b"[]", b"")
+    if brackets:
+        raise ValueError(f"brackets are not closed, or more than {JSON_DEPTH} are within each other")
+    found = json.loads(text, object_pairs_hook=_as_dict, parse_constant=_finite, parse_float=_finite)
+    if "\\u" in text:
+        check_text(found)
+    return found
+
+
+def check_text(value: object) -> None:
+    """Raises ValueError if text in plain data cannot be written in UTF-8: if half of a pair of surrogates is alone."""
+    json.dumps(value, ensure_ascii=False).encode()
+
+
+def _as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = sorted(name for name, _ in pairs)
+        twice = next(name for name, following in pairwise(names) if name == following)
+        raise ValueError(f"the name {twice[:40]!r} is there twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:40]} is not finite")
+    return number
 
 
 def _end_of_last_line(file: Any) -> int:
