@@ -14,6 +14,9 @@ from tonsure.errors import InputError
 LARGEST = 2**63 - 1
 """The largest whole number that torch and NumPy can hold."""
 
+EXACT = 2**53
+"""Up to it every whole number is a floating-point number."""
+
 SHOWN = 60
 """The number of characters of a value in a message."""
 
@@ -69,7 +72,7 @@ def whole(least: int, most: int = LARGEST) -> Check:
 
 def real(*, least: Bound = None, above: Bound = None, most: Bound = None, below: Bound = None) -> Check:
     """The check of a setting that is a finite number within a range, its ends included or not."""
-    ends = {"at least": least, "above": above, "at most": most, "below": below}
+    ends = {"of at least": least, "above": above, "at most": most, "below": below}
     range_ = " and ".join(f"{word} {end:g}" for word, end in ends.items() if end is not None)
 
     def check(name: str, given: object) -> float:
@@ -85,8 +88,8 @@ def real(*, least: Bound = None, above: Bound = None, most: Bound = None, below:
         )
         if not math.isfinite(found) or not inside:
             raise refusal(name, given, f"a finite number {range_}".rstrip())
-        # Python's own numbers stay what they are, as reprs show them.
-        return given if type(given) in (int, float) else found  # type: ignore[return-value]  # mypy does not narrow
+        # Python's own numbers stay what they are, as reprs show them; torch multiplies by no larger whole numbers.
+        return int(given) if isinstance(given, int) and abs(given) < EXACT else found
 
     return check
 
