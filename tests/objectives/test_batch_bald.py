@@ -90,7 +90,7 @@ def test_the_numbers_of_batchbald_redux():
 
 
 def test_too_few_labelings_are_refused():
-    with pytest.raises(tn.InputError, match="labelings is 31, expected at least 32"):
+    with pytest.raises(tn.InputError, match="labelings is 31, expected a whole number from 32 to 1048576"):
         tn.BatchBALD(labelings=31)
 
 

@@ -43,7 +43,7 @@ def test_stochastic_greedy_looks_at_so_many_rows(make_log_probs, monkeypatch):
 
 @pytest.mark.parametrize("epsilon", [0.0, 1.0, -0.5, float("nan")])
 def test_an_epsilon_out_of_range(epsilon):
-    with pytest.raises(tn.InputError, match="expected a number between 0 and 1"):
+    with pytest.raises(tn.InputError, match="expected a finite number above 0 and below 1"):
         tn.StochasticGreedy(epsilon)
 
 
@@ -69,7 +69,7 @@ def test_prefilter_with_ranks_stays_inside(make_log_probs):
 def test_prefilters_that_cannot_be(make_log_probs):
     with pytest.raises(tn.InputError, match="first is 5, but 6 rows are to be chosen"):
         tn.select(make_log_probs(), LBB, 6, optimizer=tn.Prefilter(first=5))
-    with pytest.raises(tn.InputError, match="first is 0, expected at least 1"):
+    with pytest.raises(tn.InputError, match="first is 0, expected a whole number from 1"):
         tn.Prefilter(first=0)
     with pytest.raises(tn.InputError, match="restricts the pool itself"):
         tn.Prefilter(optimizer=tn.StochasticGreedy())

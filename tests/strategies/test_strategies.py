@@ -73,15 +73,15 @@ def test_they_print_what_they_are():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: tn.TypiClust(neighbors=0), "neighbors and max_clusters must be at least 1"),
-        (lambda: tn.TypiClust(max_clusters=0), "neighbors and max_clusters must be at least 1"),
-        (lambda: tn.ProbCover(delta=0.0), r"ProbCover\(delta=0.0, .*delta must be above 0"),
-        (lambda: tn.ProbCover(delta=float("nan")), "delta must be above 0"),
-        (lambda: tn.ProbCover(purity=1.1), "purity must be above 0 and at most 1"),
-        (lambda: tn.ProbCover(classes=1), "classes must be at least 2"),
-        (lambda: tn.BAIT(prior=0.0), "prior must be a finite number above 0"),
-        (lambda: tn.BAIT(oversampling=0.5), "oversampling must be a finite number of at least 1"),
-        (lambda: tn.Targeted(tn.EPIG, count=0), r"Targeted\(EPIG, count=0\): count must be at least 1"),
+        (lambda: tn.TypiClust(neighbors=0), "TypiClust: neighbors is 0, expected a whole number from 1"),
+        (lambda: tn.TypiClust(max_clusters=0), "max_clusters is 0, expected a whole number from 1"),
+        (lambda: tn.ProbCover(delta=0.0), "delta is 0.0, expected a finite number above 0 and at most 2"),
+        (lambda: tn.ProbCover(delta=float("nan")), "delta is nan, expected a finite number above 0"),
+        (lambda: tn.ProbCover(purity=1.1), "purity is 1.1, expected a finite number above 0 and at most 1"),
+        (lambda: tn.ProbCover(classes=1), "classes is 1, expected a whole number from 2"),
+        (lambda: tn.BAIT(prior=0.0), "prior is 0.0, expected a finite number above 0"),
+        (lambda: tn.BAIT(oversampling=0.5), "oversampling is 0.5, expected a finite number of at least 1"),
+        (lambda: tn.Targeted(tn.EPIG, count=0), "Targeted: count is 0, expected a whole number from 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(make, message):

@@ -6,6 +6,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from torch import Tensor
 
+from tonsure.arguments import Settings
+
 
 class Structure(Enum):
     """How the gain of an item changes while the batch grows. An optimizer may rely on it."""
@@ -24,7 +26,7 @@ State = TypeVar("State")
 Notes = TypeVar("Notes", bound=tuple[Tensor, ...])
 
 
-class Objective(ABC, Generic[State, Notes]):
+class Objective(Settings, ABC, Generic[State, Notes]):
     """An immutable set function of items, defined by its gains f(S + x) − f(S).
 
     An objective sees items, never indices. The code that runs it may therefore split the pool into blocks, leave it on

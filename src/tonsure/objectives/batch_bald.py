@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tonsure.errors import InputError
+from tonsure.arguments import setting, whole
 from tonsure.information import blocks, entropy_of_samples, x_log_x
 from tonsure.objectives.base import Objective
 
@@ -16,6 +16,9 @@ GROUPS = 16
 
 DECIDED = 1e-6
 """Nats: with a smaller posterior entropy of θ, the gain of a labeling is only rounding."""
+
+MOST = 2**20
+"""Labelings: more would not fit into memory, or take days."""
 
 TINY = 1e-300
 
@@ -57,21 +60,17 @@ class BatchBALD(Objective[Labelings, EntropyNotes]):
     estimate of the total is ours (docs/methods/README.md says what we looked for).
 
     Args:
-        labelings: M, the largest number of labelings, at least 32.
+        labelings: M, the largest number of labelings, from 32 to 2²⁰.
         seed: of the draws; the same seed gives the same gains.
 
     Raises:
-        InputError: ``labelings`` is below 32.
+        InputError: a setting is out of range.
     """
 
-    labelings: int = 2048
-    seed: int = 0
+    labelings: int = setting(whole(2 * GROUPS, MOST), 2048)
+    seed: int = setting(whole(0), 0)
     prepares: ClassVar[bool] = False
     updates_notes: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if self.labelings < 2 * GROUPS:
-            raise InputError(f"BatchBALD: labelings is {self.labelings}, expected at least {2 * GROUPS}")
 
     @property
     def samples_needed(self) -> int:
@@ -140,7 +139,7 @@ class BatchBALD(Objective[Labelings, EntropyNotes]):
 
     def _draw(self, weight_G_MC: Float[Tensor, "G MC"], step: int) -> Int[Tensor, " M"]:
         """Systematic sampling (Kitagawa 1996, section 2): in each group one random offset and evenly spaced points."""
-        generator = torch.Generator().manual_seed(1_000_003 * self.seed + step)
+        generator = torch.Generator().manual_seed((1_000_003 * self.seed + step) % 2**63)
         offset_G_1 = torch.rand(GROUPS, 1, dtype=torch.float64, generator=generator).to(weight_G_MC.device)
         draws = self.labelings // GROUPS
         point_G_m = (torch.arange(draws, device=weight_G_MC.device) + offset_G_1) / draws

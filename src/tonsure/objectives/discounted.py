@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tonsure.errors import InputError
+from tonsure.arguments import real, score_function, setting
 from tonsure.objectives.base import NoNotes, Objective, Structure
 from tonsure.objectives.gram import as_square, as_vector, bald_and_gram, samples_of, trace_of
 from tonsure.scores import OF_DISAGREEMENT, margin, score_of
@@ -38,17 +38,13 @@ class Discounted(Objective[Tensor, NoNotes]):
             ``Pointwise(score)``.
 
     Raises:
-        InputError: the strength is out of range.
+        InputError: the score is no function, or the strength is out of range.
     """
 
-    score: Callable[[Tensor], Tensor] = margin
-    strength: float = 1.0
+    score: Callable[[Tensor], Tensor] = setting(score_function, margin)
+    strength: float = setting(real(least=0), 1.0)
     structure: ClassVar[Structure] = Structure.SUBMODULAR
     updates_notes: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength < float("inf"):
-            raise InputError(f"Discounted: strength is {self.strength}, expected a finite number of at least 0")
 
     def __repr__(self) -> str:
         return f"Discounted({getattr(self.score, '__name__', self.score)}, strength={self.strength})"

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tonsure.arguments import flag, real, setting
 from tonsure.errors import InputError
 from tonsure.information import (
     bald_of,
@@ -59,17 +60,18 @@ class LargeBatchBALD(Objective[None, PairNotes]):
         bounded: multiplies shares instead of summing pairs.
 
     Raises:
-        InputError: the weight is out of range.
+        InputError: a setting is out of range.
     """
 
-    weight: float = 1.0
-    corrected: bool = False
-    bounded: bool = False
+    weight: float = setting(real(least=0), 1.0)
+    corrected: bool = setting(flag, False)
+    bounded: bool = setting(flag, False)
     structure: ClassVar[Structure] = Structure.SUBMODULAR
     uses_state: ClassVar[bool] = False
     rounding: ClassVar[float] = 5e-6
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_weight(self.weight, self.bounded, "LargeBatchBALD")
 
     @property
@@ -110,9 +112,7 @@ class LargeBatchBALD(Objective[None, PairNotes]):
 
 
 def check_weight(weight: float, bounded: bool, name: str) -> None:
-    """Raises InputError if the weight of the pairs is out of range."""
-    if not 0 <= weight < float("inf"):
-        raise InputError(f"{name}: weight is {weight}, expected a finite number of at least 0")
+    """Raises InputError if pairs that are not summed have a weight."""
     if bounded and weight != 1:
         raise InputError(f"{name}: weight is {weight}, expected 1 with bounded=True, which sums no pairs")
 

@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
+from tonsure.arguments import score_function, setting
 from tonsure.objectives.base import NoNotes, Objective, Structure
 from tonsure.scores import OF_DISAGREEMENT, bald, score_of
 
@@ -22,9 +23,12 @@ class Pointwise(Objective[None, ScoreNotes]):
 
     Args:
         score: a function of ``log_probs_n_K_C`` that gives [n] numbers; one of ``tonsure.scores``, or any other.
+
+    Raises:
+        InputError: the score is no function.
     """
 
-    score: Callable[[Tensor], Tensor] = bald
+    score: Callable[[Tensor], Tensor] = setting(score_function, bald)
     structure: ClassVar[Structure] = Structure.MODULAR
     prepares: ClassVar[bool] = False
     uses_state: ClassVar[bool] = False

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from tonsure.arguments import flag, real, setting
 from tonsure.objectives.base import NoNotes, Objective, Structure
 from tonsure.objectives.gram import bald_and_gram, without_chance
 from tonsure.objectives.large_batch_bald import check_weight, share_left
@@ -35,15 +36,16 @@ class SecondOrderLBB(Objective[Any, Any]):
         bounded: multiplies shares instead of summing pairs.
 
     Raises:
-        InputError: the weight is out of range.
+        InputError: a setting is out of range.
     """
 
-    weight: float = 1.0
-    corrected: bool = False
-    bounded: bool = False
+    weight: float = setting(real(least=0), 1.0)
+    corrected: bool = setting(flag, False)
+    bounded: bool = setting(flag, False)
     rounding: ClassVar[float] = 5e-6
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_weight(self.weight, self.bounded, "SecondOrderLBB")
 
     @property

@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from tonsure.arguments import flag, setting
 from tonsure.information import deviations
 from tonsure.objectives.base import Objective, Structure
 
@@ -28,9 +29,12 @@ class Spread(Objective[None, DistanceNotes]):
     Args:
         scaled: z_i has entries (p_ikc − m_ic) / √(K·m_ic), so that ‖z_i‖² is to second order 2 I(y_i; θ), and rare
             classes have more weight.
+
+    Raises:
+        InputError: ``scaled`` is no boolean.
     """
 
-    scaled: bool = False
+    scaled: bool = setting(flag, False)
     structure: ClassVar[Structure] = Structure.SUBMODULAR
     uses_state: ClassVar[bool] = False
 

@@ -1,15 +1,23 @@
 """The base class of objectives that compare items with target inputs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tonsure.arguments import setting
 from tonsure.errors import InputError
 from tonsure.objectives.base import Notes, Objective, State
+from tonsure.predictions.arrays import as_tensor
 from tonsure.predictions.checks import check_log_probs
+
+
+def _targets(name: str, given: object) -> Tensor:
+    tensor = as_tensor(given, "targets")
+    check_log_probs([tensor])
+    return tensor
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,10 +32,7 @@ class WithTargets(Objective[State, Notes], Generic[State, Notes]):
         InputError: these are no log-probabilities; or, in a selection, the pool has another K.
     """
 
-    log_probs_T_K_C: Float[Tensor, "T K C"] = field(repr=False)
-
-    def __post_init__(self) -> None:
-        check_log_probs([self.log_probs_T_K_C])
+    log_probs_T_K_C: Float[Tensor, "T K C"] = setting(_targets, repr=False)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from tonsure.arguments import Settings
 from tonsure.search.space import SearchSpace
 
 
-class Optimizer(ABC):
+class Optimizer(Settings, ABC):
     """A search for a batch with a large value. Subclasses are frozen dataclasses, whose repr states all settings."""
 
     nested: ClassVar[bool] = True

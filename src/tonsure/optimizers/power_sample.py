@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from tonsure.errors import InputError
+from tonsure.arguments import real, setting
 from tonsure.optimizers.optimizer import Optimizer, gumbel_noise, power_key
 from tonsure.search.space import SearchSpace
 
@@ -25,14 +25,10 @@ class PowerSample(Optimizer):
         beta: the power, at least 0: 0 is uniform; large values approach greedy search.
 
     Raises:
-        InputError: ``beta`` is negative or not finite.
+        InputError: ``beta`` is out of range.
     """
 
-    beta: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.beta < float("inf"):
-            raise InputError(f"PowerSample: beta is {self.beta}, expected a finite number of at least 0")
+    beta: float = setting(real(least=0), 1.0)
 
     def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         space.rank_by(partial(power_key, beta=self.beta), gumbel_noise(len(space), generator))

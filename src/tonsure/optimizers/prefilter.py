@@ -1,10 +1,11 @@
 """Prefilter: a search among the rows with the largest initial gains."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
+from tonsure.arguments import instance, setting, whole
 from tonsure.errors import InputError
 from tonsure.optimizers.lazy_greedy import LazyGreedy
 from tonsure.optimizers.optimizer import Optimizer
@@ -25,15 +26,15 @@ class Prefilter(Optimizer):
         optimizer: the optimizer of the second stage; it must not restrict the pool itself.
 
     Raises:
-        InputError: ``first`` is below 1, or below k in a search; or the optimizer restricts the pool itself.
+        InputError: ``first`` is no number from 1 on, or below k in a search; or the optimizer is none, or restricts the
+            pool itself.
     """
 
-    first: int = 10_000
-    optimizer: Optimizer = field(default_factory=LazyGreedy)
+    first: int = setting(whole(1), 10_000)
+    optimizer: Optimizer = setting(instance(Optimizer, "LazyGreedy()"), LazyGreedy())
 
     def __post_init__(self) -> None:
-        if self.first < 1:
-            raise InputError(f"Prefilter: first is {self.first}, expected at least 1")
+        super().__post_init__()
         if isinstance(self.optimizer, Prefilter | StochasticGreedy):
             raise InputError(
                 f"Prefilter: optimizer is {self.optimizer}, which restricts the pool itself; expected another optimizer"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tonsure.errors import InputError
+from tonsure.arguments import real, setting
 from tonsure.optimizers.optimizer import Optimizer, gumbel_noise
 from tonsure.search.space import SearchSpace
 
@@ -23,14 +23,10 @@ class SoftmaxSample(Optimizer):
             approach greedy search.
 
     Raises:
-        InputError: ``beta`` is negative or not finite.
+        InputError: ``beta`` is out of range.
     """
 
-    beta: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.beta < float("inf"):
-            raise InputError(f"SoftmaxSample: beta is {self.beta}, expected a finite number of at least 0")
+    beta: float = setting(real(least=0), 1.0)
 
     def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         space.rank_by(lambda gain_n, noise_n: self.beta * gain_n + noise_n, gumbel_noise(len(space), generator))

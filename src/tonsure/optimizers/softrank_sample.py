@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tonsure.errors import InputError
+from tonsure.arguments import real, setting
 from tonsure.optimizers.optimizer import Optimizer, gumbel_noise
 from tonsure.search.ranking import largest
 from tonsure.search.space import SearchSpace
@@ -24,14 +24,10 @@ class SoftrankSample(Optimizer):
         beta: the power, at least 0: 0 is uniform; large values approach top-k.
 
     Raises:
-        InputError: ``beta`` is negative or not finite.
+        InputError: ``beta`` is out of range.
     """
 
-    beta: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.beta < float("inf"):
-            raise InputError(f"SoftrankSample: beta is {self.beta}, expected a finite number of at least 0")
+    beta: float = setting(real(least=0), 1.0)
 
     def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         gain_N = space.gains()

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from tonsure.errors import InputError
+from tonsure.arguments import real, setting
 from tonsure.optimizers.optimizer import Optimizer
 from tonsure.search.space import SearchSpace
 
@@ -28,12 +28,8 @@ class StochasticGreedy(Optimizer):
         InputError: ``epsilon`` is out of range.
     """
 
-    epsilon: float = 0.01
+    epsilon: float = setting(real(above=0, below=1), 0.01)
     nested: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.epsilon < 1:
-            raise InputError(f"StochasticGreedy: epsilon is {self.epsilon}, expected a number between 0 and 1")
 
     def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         N = len(space)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from tonsure.arguments import flag, real, setting
 from tonsure.errors import InputError
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
@@ -46,21 +47,15 @@ class BAIT(Strategy):
         binary: whether to use the most probable class alone.
 
     Raises:
-        InputError: a number is out of range; in ``choose``, C · D is above 4,096.
+        InputError: a setting is out of range; in ``choose``, C · D is above 4,096.
     """
 
-    prior: float = 1.0
-    oversampling: float = 2.0
-    binary: bool = False
+    prior: float = setting(real(above=0), 1.0)
+    oversampling: float = setting(real(least=1), 2.0)
+    binary: bool = setting(flag, False)
     needs_features: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
     needs_labeled_predictions: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if not 0 < self.prior < float("inf"):
-            raise InputError(f"{self}: prior must be a finite number above 0")
-        if not 1 <= self.oversampling < float("inf"):
-            raise InputError(f"{self}: oversampling must be a finite number of at least 1")
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         """As ``Strategy.choose``; the generator is not used."""

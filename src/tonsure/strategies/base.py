@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
+from tonsure.arguments import Settings
 from tonsure.errors import InputError
 from tonsure.objectives.base import Objective
 from tonsure.optimizers import Optimizer
@@ -189,7 +190,7 @@ class PoolState:
         return Selection(self.choosable_rows[within], found.gains, found.standard_error)
 
 
-class Strategy(ABC):
+class Strategy(Settings, ABC):
     """Chooses rows by what it sees of the whole pool. Subclasses are frozen dataclasses.
 
     An objective sees items and knows no rows. A strategy sees the pool with its features and labels. Wherever a method

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tonsure.errors import InputError
+from tonsure.arguments import optional, real, score_function, setting, whole
 from tonsure.scores import margin
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
@@ -53,18 +53,12 @@ class FacilityLocation(Strategy):
         InputError: a setting is out of range; when rows are chosen, a score is negative or not finite.
     """
 
-    score: Callable[[Tensor], Tensor] | None = margin
-    radius: float = RADIUS
-    most: int = CANDIDATES
+    score: Callable[[Tensor], Tensor] | None = setting(optional(score_function), margin)
+    radius: float = setting(real(above=0), RADIUS)
+    most: int = setting(whole(1), CANDIDATES)
     needs_features: ClassVar[bool] = True
     takes_scores: ClassVar[bool] = True
     uses_backend: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if not 0 < self.radius < float("inf"):
-            raise InputError(f"FacilityLocation: radius is {self.radius}, expected a finite number above 0")
-        if self.most < 1:
-            raise InputError(f"FacilityLocation: most is {self.most}, expected at least 1")
 
     @property
     def needs_predictions(self) -> bool:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tonsure.errors import InputError
+from tonsure.arguments import real, score_function, setting
 from tonsure.optimizers.optimizer import gumbel_noise, power_key
 from tonsure.scores import margin
 from tonsure.selection import Selection
@@ -39,20 +39,15 @@ class Novelty(Strategy):
         beta: the power, at least 0: 0 is uniform, large values are greedy.
 
     Raises:
-        InputError: strength or beta is out of range.
+        InputError: the score is no function, or strength or beta is out of range.
     """
 
-    score: Callable[[Tensor], Tensor] = margin
-    strength: float = 1.0
-    beta: float = 4.0
+    score: Callable[[Tensor], Tensor] = setting(score_function, margin)
+    strength: float = setting(real(least=0), 1.0)
+    beta: float = setting(real(least=0), 4.0)
     needs_features: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
     takes_scores: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        for name in ("strength", "beta"):
-            if not 0 <= (number := getattr(self, name)) < float("inf"):
-                raise InputError(f"Novelty: {name} is {number}, expected a finite number of at least 0")
 
     def __repr__(self) -> str:
         score = getattr(self.score, "__name__", self.score)

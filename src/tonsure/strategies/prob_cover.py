@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tonsure.arguments import optional, real, setting, whole
 from tonsure.errors import InputError
 from tonsure.selection import Selection
 from tonsure.shapes import Rows
@@ -33,7 +34,7 @@ class ProbCover(Strategy):
     Source: Yehuda, Dekel, Hacohen & Weinshall 2022, arXiv 2205.11320, section 3.
 
     Args:
-        delta: the radius δ, above 0 (2 is the diameter of the sphere). None is the largest radius at which a share of
+        delta: the radius δ, above 0, at most the diameter 2. None is the largest radius at which a share of
             at least ``purity`` of all balls is pure, that is, contains rows of one cluster only. The clusters are those
             of k-means, with as many clusters as classes, on the features of the round.
         purity: above 0 and at most 1; used if δ is None.
@@ -44,18 +45,10 @@ class ProbCover(Strategy):
         MissingExtraError: in ``choose``, δ is None and scikit-learn is not installed.
     """
 
-    delta: float | None = None
-    purity: float = 0.95
-    classes: int | None = None
+    delta: float | None = setting(optional(real(above=0, most=2)), None)
+    purity: float = setting(real(above=0, most=1), 0.95)
+    classes: int | None = setting(optional(whole(2)), None)
     needs_features: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if self.delta is not None and not self.delta > 0:
-            raise InputError(f"{self}: delta must be above 0")
-        if not 0 < self.purity <= 1:
-            raise InputError(f"{self}: purity must be above 0 and at most 1")
-        if self.classes is not None and self.classes < 2:
-            raise InputError(f"{self}: classes must be at least 2")
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         return selected(self, state, k, self._picks(state, k, generator))

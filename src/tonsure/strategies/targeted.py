@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from tonsure.errors import InputError
+from tonsure.arguments import instance, optional, refusal, setting, whole
 from tonsure.objectives.base import Objective
 from tonsure.optimizers import Optimizer
 from tonsure.predictions.reader import PoolReader
@@ -17,6 +17,12 @@ from tonsure.shapes import Rows
 from tonsure.strategies.base import PoolState, Strategy
 from tonsure.strategies.memory import DOUBLE, samples_and_classes
 from tonsure.surroundings import selecting
+
+
+def _maker(name: str, given: object) -> Any:
+    if not callable(given):
+        raise refusal(name, given, "what makes an objective of predictions for the targets, such as EPIG")
+    return given
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,18 +39,14 @@ class Targeted(Strategy):
         optimizer: None is the one that suits the objective.
 
     Raises:
-        InputError: ``count`` is below one.
+        InputError: a setting is out of range, or ``make`` cannot be called.
     """
 
-    make: Callable[[Tensor], Objective[Any, Any]]
-    count: int = 500
-    optimizer: Optimizer | None = None
+    make: Callable[[Tensor], Objective[Any, Any]] = setting(_maker)
+    count: int = setting(whole(1), 500)
+    optimizer: Optimizer | None = setting(optional(instance(Optimizer, "TopK()")), None)
     needs_predictions: ClassVar[bool] = True
     uses_backend: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise InputError(f"{self}: count must be at least 1")
 
     def __repr__(self) -> str:
         by = "" if self.optimizer is None else f", optimizer={self.optimizer}"

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from tonsure.errors import InputError
+from tonsure.arguments import setting, whole
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
 from tonsure.strategies.clusters import clusters_of
@@ -45,13 +45,9 @@ class TypiClust(Strategy):
         MissingExtraError: in ``choose``, scikit-learn is not installed.
     """
 
-    neighbors: int = 20
-    max_clusters: int = 500
+    neighbors: int = setting(whole(1), 20)
+    max_clusters: int = setting(whole(1), 500)
     needs_features: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if self.neighbors < 1 or self.max_clusters < 1:
-            raise InputError(f"{self}: neighbors and max_clusters must be at least 1")
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         return selected(self, state, k, self._picks(state, k, generator))
