@@ -136,9 +136,12 @@ def test_labels_by_id(typed, log_probs, npy, features, tmp_path):
     expected = tn.select(method="CoreSet", k=3, features=features, labeled=[21, 4], labels=[2, 0])
     assert rows_of(typed("select", npy, "-k", 3, *words, cwd=tmp_path)) == expected.rows.tolist()
     for text, message in (
-        ("id,label\n31.png,0\n", "names '31.png' as item 0, counted from 0; expected a name of an item"),
-        ("id,label\n4.png,cat\n", "has the label 'cat' for item 0, counted from 0; expected a class, from 0"),
-        ("id,label\n4.png,0\n4.png,1\n", "names a row twice"),
+        ("id,label\n31.png,0\n", "labels.csv, line 2: '31.png' is not the id of an item"),
+        ("id,label\n4.png,cat\n", "labels.csv, line 2: the label is 'cat', expected a class, from 0"),
+        (
+            "id,label\n4.png,0\n4.png,1\n",
+            "labels.csv, line 3: row 4 has the label 1, but in labels.csv, line 2 it has 0",
+        ),
         ("name,label\n4.png,0\n", "has the columns name, label"),
     ):
         (tmp_path / "labels.csv").write_text(text)
@@ -250,14 +253,14 @@ BAD = [
     (["-k", "31"], "k is 31, expected"),
     (["-k", "2", "--method", "largebatchbold"], "did you mean LargeBatchBALD?"),
     (["-k", "2", "--method", "BatchBALD(labels=3)"], "unexpected keyword argument 'labels'"),
-    (["-k", "2", "--method", "BatchBALD(labelings=3)"], "labelings is 3, expected at least 32"),
+    (["-k", "2", "--method", "BatchBALD(labelings=3)"], "labelings is 3, expected a whole number from 32"),
     (["-k", "2", "--method", "BatchBALD(64"], "cannot be read; expected Name or Name(setting=1.5)"),
     (["-k", "2", "--method", "no_module:Mine"], "no_module:Mine cannot be imported: No module named 'no_module'"),
     (["-k", "2", "--method", "math:pi"], "the method is 3.14159"),
     (["-k", "2", "--optimizer", "PowerSampel"], "there is no optimizer 'PowerSampel'; did you mean PowerSample?"),
     (["-k", "2", "--values", "probs"], "expected probabilities, from 0 to 1"),
     (["-k", "2", "--ids", "29.txt"], "29.txt names 29 items, but the predictions have 30 rows"),
-    (["-k", "2", "--ids", "twice.txt"], "twice.txt names 'x' twice, as items 3 and 29"),
+    (["-k", "2", "--ids", "twice.txt"], "twice.txt, line 30: the id 'x' is there already, in twice.txt, line 4"),
     (["-k", "2", "--ids", "none.txt"], "none.txt cannot be read"),
     (["-k", "2", "--ids", "two.csv"], "two.csv has the columns a, b; choose one with --ids-column"),
     (["-k", "2", "--ids", "two.csv", "--ids-column", "c"], "none is named 'c'"),
@@ -303,10 +306,10 @@ def damaged(folder, log_probs):
         "short.npy": "cannot be read; it may be truncated or damaged",
         "empty.npy": "cannot be read",
         "text.npy": "cannot be read",
-        "objects.npy": "cannot be read",
+        "objects.npy": "cannot be read; it holds objects, expected numbers alone",
         "short.pt": "cannot be read",
         "two.pt": "holds 2 arrays (a (30, 20, 4), b (30, 20, 4)); choose one with --key",
-        "code.pt": "cannot be read",
+        "code.pt": "cannot be read; it holds an object, ",
         "short.safetensors": "cannot be read",
         "flat.npy": "shape (30, 4), expected three axes [N, K, C]",
         "one.npy": "needs at least 2, but the predictions have shape (30, 1, 4)",

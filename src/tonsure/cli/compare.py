@@ -30,6 +30,7 @@ from tonsure.cli.options import (
     backend,
     read_pool,
 )
+from tonsure.cli.output import check_open, printable, show_formatted
 from tonsure.comparison.compare import Batch, Comparison
 from tonsure.comparison.compare import compare as compare_methods
 from tonsure.comparison.measures import Averages
@@ -77,7 +78,10 @@ def compare(
     ids: PoolIds = None,
     ids_column: IdsColumn = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write the rows and measures of every method to this .csv or .jsonl file.")
+        Path | None,
+        typer.Option(
+            help="Write the rows and measures of every method to this .csv or .jsonl file, with ids as tonsure select."
+        ),
     ] = None,
     seed: Seed = 0,
     samples: Samples = None,
@@ -90,8 +94,8 @@ def compare(
 
     No labels are used, so the comparison does not show which method gives the best model (see tonsure run).
     """
-    if out is not None:
-        row_files.check_ending(out)
+    inputs = (predictions, features, ids, *(labels or ()), *(candidates or ()), *(exclude or ()))
+    row_files.check_out(out, *inputs)
     named = named_methods(methods, ALL)
     pool = read_pool(
         predictions,
@@ -128,12 +132,15 @@ def compare(
 
 def _show(comparison: Comparison, count: int) -> None:
     """Prints tables and explanations at the width of the terminal; elsewhere tables in full, and text in ``WIDTH``."""
+    check_open()
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else ENOUGH, highlight=False, markup=False, emoji=False)
-    for table in (_batches(comparison, count), _overlaps(comparison, count)):
-        console.print(table, "")
-    for line in _explanations(comparison):
-        console.print(line, width=None if terminal else WIDTH)
+    with console.capture() as shown:
+        for table in (_batches(comparison, count), _overlaps(comparison, count)):
+            console.print(table, "")
+        for line in _explanations(comparison):
+            console.print(printable(line), width=None if terminal else WIDTH)
+    show_formatted(shown.get())
 
 
 def _batches(comparison: Comparison, count: int) -> Table:
@@ -141,7 +148,7 @@ def _batches(comparison: Comparison, count: int) -> Table:
     title = f"{count:,} of {N:,} rows, K = {K:,} posterior samples, C = {C:,} classes"
     table = _table(title, "method", "seconds", "information", "redundancy", "BALD", "entropy", "classes")
     for name, batch in comparison.batches.items():
-        table.add_row(name, f"{batch.seconds:.2f}", *_information(batch, K), *_averages(batch.averages, K))
+        table.add_row(printable(name), f"{batch.seconds:.2f}", *_information(batch, K), *_averages(batch.averages, K))
     table.add_section()
     table.add_row("all rows", "", "", "", *_averages(comparison.pool, K))
     return table
@@ -163,7 +170,7 @@ def _overlaps(comparison: Comparison, count: int) -> Table:
     table = _table(f"% of the {count:,} rows shared", "method", *map(str, numbers))
     for number, name in zip(numbers, comparison.batches, strict=True):
         shares = (comparison.overlap(name, other) for other in comparison.batches)
-        table.add_row(f"{number} {name}", *(f"{share:.0%}"[:-1] for share in shares))
+        table.add_row(f"{number} {printable(name)}", *(f"{share:.0%}"[:-1] for share in shares))
     return table
 
 

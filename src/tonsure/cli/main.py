@@ -1,6 +1,9 @@
 """The command line: predict, store, select, compare, run, report."""
 
+import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +13,13 @@ from typing import Annotated, Any
 import typer
 
 from tonsure.cli import compare, predict, run, select
+from tonsure.cli.options import Command, Interrupted
+from tonsure.cli.output import show, tell
 from tonsure.cli.store import store_app
 from tonsure.errors import SelectionWarning, TonsureError
+
+NOTHING_KEPT = "nothing was kept; the same command starts again"
+"""What is said of a command that is interrupted, unless it says more itself."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,7 +30,7 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> bool:
     if asked:
-        typer.echo(f"tonsure {version('tonsure')}")
+        show(f"tonsure {version('tonsure')}")
         raise typer.Exit
     return asked
 
@@ -36,30 +44,78 @@ def tonsure(
     """Choose which unlabeled examples of a pool to label next."""
 
 
-app.command(epilog=predict.EPILOG)(predict.predict)
+app.command(cls=Command, epilog=predict.EPILOG)(predict.predict)
 app.add_typer(store_app, name="store")
-app.command(epilog=select.EPILOG)(select.select)
-app.command(epilog=compare.EPILOG)(compare.compare)
-app.command(epilog=run.EPILOG)(run.run)
-app.command()(run.report)
+app.command(cls=Command, epilog=select.EPILOG)(select.select)
+app.command(cls=Command, epilog=compare.EPILOG)(compare.compare)
+app.command(cls=Command, epilog=run.EPILOG)(run.run)
+app.command(cls=Command)(run.report)
 
 
 def main() -> None:
-    """The `tonsure` command. An error is one message on standard error, and exit status 2."""
-    with _errors_in_one_line():
+    """The `tonsure` command. An error is one message on standard error, and exit status 2.
+
+    A command that is interrupted says in one line what is kept; its exit status is 130 (SIGINT) or 143 (SIGTERM).
+    """
+    _keep_standard_descriptors()
+    with _interruptible(), _ended_in_one_line(), _warnings_in_one_line():
         app()
 
 
 @contextmanager
-def _errors_in_one_line() -> Iterator[None]:
-    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        typer.echo(f"warning: {message}", err=True)
+def _ended_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except TonsureError as error:
+        tell(f"error: {error}")
+        sys.exit(2)
+    except MemoryError as error:
+        tell(f"error: there is not enough memory: {error}" if str(error) else "error: there is not enough memory")
+        sys.exit(2)
+    except OSError as error:  # of a file that only Python or another library knows
+        tell(f"error: {error}")
+        sys.exit(2)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A context in which a signal to end raises ``Interrupted``, and then is said; unless it is to be ignored."""
+
+    def interrupt(number: int, _: object) -> None:
+        raise Interrupted(number)
+
+    handlers: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # others may not
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                handlers[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    except Interrupted as interruption:
+        for number in handlers:
+            signal.signal(number, signal.SIG_IGN)
+        tell(f"interrupted: {getattr(interruption, '__notes__', [NOTHING_KEPT])[0]}")
+        # Another signal, while Python ends, ends it at once, without a traceback.
+        handlers = dict.fromkeys(handlers, signal.SIG_DFL)
+        sys.exit(128 + interruption.number)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    def show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        tell(f"warning: {message}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", SelectionWarning)
-        warnings.showwarning = show
-        try:
-            yield
-        except TonsureError as error:
-            typer.echo(f"error: {error}", err=True)
-            sys.exit(2)
+        warnings.showwarning = show_warning
+        yield
+
+
+def _keep_standard_descriptors() -> None:
+    """Opens those that are closed, or the next file would get their number, and what others print into it."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(opened)

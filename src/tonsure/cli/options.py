@@ -1,13 +1,14 @@
 """Options that several commands share, and what becomes of them."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand
 
 from tonsure.cli import read_arrays, row_files
 from tonsure.errors import InputError
@@ -16,11 +17,47 @@ from tonsure.predictions.store import Store
 from tonsure.search.backend import Backend
 
 
+class Command(TyperCommand):
+    """A command that refuses an option that is given twice, unless its values add up; typer would take the last one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _, _, given = self.make_parser(ctx).parse_args(list(args))
+        for parameter in given:
+            count = given.count(parameter)
+            if count > 1 and not parameter.multiple:
+                ctx.fail(f"{parameter.opts[0]} is given {count} times, expected once")
+        return super().parse_args(ctx, args)
+
+
+class Interrupted(BaseException):
+    """A signal to end; raised wherever the command is.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def when_interrupted(kept: str) -> Iterator[None]:
+    """A context in which an interruption leaves something; ``kept`` says what, and which command goes on."""
+    try:
+        yield
+    except Interrupted as interruption:
+        interruption.add_note(kept)
+        raise
+
+
 class Values(StrEnum):
     LOG_PROBS = "log-probs"
     PROBS = "probs"
     LOGITS = "logits"
 
+
+SEVERAL = "May be given several times: the files add up."
 
 PredictionsFile = Annotated[
     Path | None,
@@ -42,31 +79,45 @@ Features = Annotated[
     ),
 ]
 Labels = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option(
-        help="The labeled rows: a CSV file with a column id or row, and a column label for methods that use labels; or "
-        "one id or row per line. They are not chosen, and what is near them counts as covered."
+        metavar="<path>",
+        help="The labeled rows: a .csv, .tsv or .jsonl file with a column id or row, and a column label for methods "
+        "that use labels; or a .txt file with one id or row per line. They are not chosen, and what is near them "
+        f"counts as covered. {SEVERAL}",
     ),
 ]
 Candidates = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option(
-        help="The rows that may be chosen: one id or row per line, or a CSV file with a column id or row. By default "
-        "all that are not labeled."
+        metavar="<path>",
+        help="The rows that may be chosen: a .txt file with one id or row per line, or a .csv, .tsv or .jsonl file "
+        f"with a column id or row. By default all that are not labeled. {SEVERAL}",
     ),
 ]
 Exclude = Annotated[
-    Path | None,
-    typer.Option(help="Rows that may not be chosen, for example an earlier --out. They do not count as labeled."),
+    list[Path] | None,
+    typer.Option(
+        metavar="<path>",
+        help="Rows that may not be chosen, for example an earlier --out, in the form of --candidates. They do not "
+        f"count as labeled. {SEVERAL}",
+    ),
 ]
 Key = Annotated[str | None, typer.Option(help="The name of the array, in a file of several.")]
 PoolIds = Annotated[
     Path | None,
     typer.Option(
-        help="Names of the items: one per line, or a column of a CSV file with a header. By default those of the store."
+        help="Names of the items: a .txt file with one per line, or a column of a .csv, .tsv or .jsonl file. By "
+        "default those of the store."
     ),
 ]
-IdsColumn = Annotated[str | None, typer.Option(help="The column of the CSV file; by default its only one.")]
+Ids = Annotated[
+    Path | None,
+    typer.Option(help="Names of the items: a .txt file with one per line, or a column of a .csv, .tsv or .jsonl file."),
+]
+IdsColumn = Annotated[
+    str | None, typer.Option(help="The column of the ids in a file of several; by default id, or its only one.")
+]
 Samples = Annotated[str | None, typer.Option(help="The posterior samples to use, from 0: 0-9,12.")]
 Memory = Annotated[
     str | None, typer.Option(help="The memory to hold beyond the inputs: 4GB, 512MiB. Does not change the result.")
@@ -76,7 +127,7 @@ Ray = Annotated[
     str | None,
     typer.Option(help="Run on a Ray cluster: its address, or local for one on this machine."),
 ]
-Seed = Annotated[int, typer.Option(help="The seed of all random choices.")]
+Seed = Annotated[int, typer.Option(help="The seed of all random choices, from 0.")]
 Verify = Annotated[bool, typer.Option(" /--no-verify", help="Do not compare the checksums of a store first.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the memory plan.")]
 
@@ -100,15 +151,15 @@ def read_pool(
     features: Path | None,
     ids: Path | None,
     ids_column: str | None,
-    labels: Path | None,
-    candidates: Path | None,
-    exclude: Path | None,
+    labels: Sequence[Path] | None,
+    candidates: Sequence[Path] | None,
+    exclude: Sequence[Path] | None,
     verify: bool,
 ) -> Pool:
     """The files that the options name.
 
     Raises:
-        InputError, StoreError: a file cannot be read, names a row that does not exist, or no row is left.
+        InputError, StoreError, FileError: a file cannot be read, names a row that does not exist, or no row is left.
     """
     pool = None if predictions is None else read_arrays.read_predictions(predictions, values.value, key, verify=verify)
     arrays = read_arrays.read_features(features) if features else None
@@ -123,10 +174,14 @@ def read_pool(
 
 
 def _candidate_rows(
-    candidates: Path | None, exclude: Path | None, labeled: list[int], ids: list[str] | None, total: int
+    candidates: Sequence[Path] | None,
+    exclude: Sequence[Path] | None,
+    labeled: list[int],
+    ids: list[str] | None,
+    total: int,
 ) -> list[int] | None:
     """The rows that may be chosen; None is all that are not labeled."""
-    if candidates is None and exclude is None:
+    if not candidates and not exclude:
         return None
     excluded = {*labeled, *(row_files.read_rows(exclude, ids, total) if exclude else ())}
     rows = row_files.read_rows(candidates, ids, total) if candidates else range(total)

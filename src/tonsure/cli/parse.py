@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from tonsure.errors import InputError
-from tonsure.methods import imported
+from tonsure.methods import errors_of, imported
 from tonsure.models import BayesianModel
 from tonsure.predictions.arrays import as_inputs
 
@@ -36,11 +36,10 @@ def inputs(text: str) -> Tensor:
 
 
 def _given(text: str, kind: type | tuple[type, ...], expected: str) -> Any:
-    if ":" not in text:
-        raise InputError(f"{text!r} names nothing to import, expected {expected}")
     found = imported(text)
     if callable(found) and not isinstance(found, kind):
-        found = found()
+        with errors_of(text, "called"):
+            found = found()
     if not isinstance(found, kind):
         raise InputError(f"{text} is {found!r}, expected {expected}")
     return found
@@ -54,8 +53,10 @@ def samples(text: str) -> list[int]:
     """
     found: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
+        match = re.fullmatch(r" *([0-9]{1,6})(?: *- *([0-9]{1,6}))? *", part)
         if match is None or int(match[2] or match[1]) < int(match[1]):
-            raise InputError(f"the samples {text!r} cannot be read at {part!r}; expected numbers and ranges: 0-9,12")
+            raise InputError(
+                f"the samples {text!r} cannot be read at {part!r}; expected numbers below a million and ranges: 0-9,12"
+            )
         found.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
     return found

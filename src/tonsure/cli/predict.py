@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from tonsure.cli import parse, read_arrays, row_files
-from tonsure.cli.options import Ray
-from tonsure.cli.store import Ids, IdsColumn, Type, contents
+from tonsure.cli.options import Ids, IdsColumn, Ray, when_interrupted
+from tonsure.cli.output import show
+from tonsure.cli.store import Type, contents
 from tonsure.models.predict import predict as predict_pool
 from tonsure.predictions.store.layout import DTYPES
 
@@ -51,26 +52,26 @@ def predict(
 ) -> None:
     """Predict a pool once, into a store from which `tonsure select` selects many times."""
     chosen_model = parse.model(model)
-    items = (
-        read_arrays.read_inputs(Path(inputs), key) if inputs.endswith(read_arrays.READABLE) else parse.inputs(inputs)
-    )
+    is_file = Path(inputs).suffix.lower() in read_arrays.READABLE
+    items = read_arrays.read_inputs(Path(inputs), key) if is_file else parse.inputs(inputs)
     item_ids = row_files.read_ids(ids, ids_column, len(items)) if ids else None
     store_type = DTYPES[dtype.value]
-    if ray is None:
-        store = predict_pool(
-            chosen_model, items, out=out, features=features, ids=item_ids, dtype=store_type, block_size=block_size
-        )
-    else:
-        from tonsure.backends import predict_on_ray
+    with when_interrupted(f"the finished blocks are kept in {out}; the same command continues from there"):
+        if ray is None:
+            store = predict_pool(
+                chosen_model, items, out=out, features=features, ids=item_ids, dtype=store_type, block_size=block_size
+            )
+        else:
+            from tonsure.backends import predict_on_ray
 
-        store = predict_on_ray(
-            chosen_model,
-            items,
-            out,
-            address=None if ray == "local" else ray,
-            features=features,
-            ids=item_ids,
-            dtype=store_type,
-            block_size=block_size,
-        )
-    typer.echo(f"{contents(store)} Next: tonsure select {out}")
+            store = predict_on_ray(
+                chosen_model,
+                items,
+                out,
+                address=None if ray == "local" else ray,
+                features=features,
+                ids=item_ids,
+                dtype=store_type,
+                block_size=block_size,
+            )
+    show(f"{contents(store)} Next: tonsure select {out}")

@@ -1,8 +1,10 @@
 """Array files: reads predictions, features and model inputs."""
 
-import warnings
+import re
 from collections.abc import Mapping
+from os.path import isdir
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from zipfile import is_zipfile
 
@@ -10,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tonsure.durable_files import file_errors
 from tonsure.errors import InputError
-from tonsure.predictions.arrays import Array, as_tensor
+from tonsure.predictions.arrays import Array, as_plain, as_tensor
 from tonsure.predictions.checks import SUM_TOLERANCE, classes_elsewhere
 from tonsure.predictions.store import Store
 
@@ -33,9 +36,10 @@ def read_predictions(
     Raises:
         InputError: the file does not exist, is truncated, damaged or of another type; it holds several arrays and
             ``key`` names none of them; or its numbers do not match ``values``.
+        FileError: the file cannot be read.
         StoreError: the store is unfinished or damaged.
     """
-    if not path.is_dir():
+    if not isdir(path):  # unlike Path.is_dir, it knows no names that are too long
         return as_log_probs(read_numbers(path, key), values)
     if values != "log-probs" or key is not None:
         raise InputError(f"{path} is a store, which holds log-probabilities alone: expected neither --values nor --key")
@@ -64,47 +68,55 @@ def read_inputs(path: Path, key: str | None = None) -> Tensor:
     Raises:
         InputError: as for ``read_predictions``, or torch does not support the type of the numbers.
     """
-    array = _read_array(path, key, "inputs")
-    try:
-        with warnings.catch_warnings():
-            # A read-only memory map is safe here: nothing is written to it.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            inputs = torch.from_numpy(array) if isinstance(array, np.ndarray) else array
-    except TypeError as error:
-        raise InputError(f"{path} holds {array.dtype}, expected numbers: {error}") from error
-    if inputs.ndim == 0:
-        raise InputError(f"{path} holds one number, expected inputs [N, ...]")
+    inputs = as_plain(_read_array(path, key, "inputs"), "inputs")
     return inputs.to(torch.get_default_dtype()) if inputs.dtype == torch.float64 else inputs
 
 
 def _read_array(path: Path, key: str | None, what: str) -> Any:
-    if path.suffix not in READABLE:
+    if path.suffix.lower() not in READABLE:
         raise InputError(f"{path}: {what} are read from files that end in {', '.join(READABLE)}")
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    try:
-        arrays = _read(path)
-    except Exception as error:  # each format raises other errors for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read; it may be truncated or damaged: {reason}") from error
+    with file_errors(path, "read"):
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file")
+        try:
+            arrays = _read(path)
+        except Exception as error:  # each format raises other errors for a damaged file
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise InputError(f"{path} cannot be read; {_reason(error)}") from error
     if isinstance(arrays, Mapping):
         arrays = _one_of(path, arrays, key, what)
     if not isinstance(arrays, Tensor | np.ndarray):
-        raise InputError(f"{path} holds a {type(arrays).__name__}, expected an array [N, K, C]")
+        raise InputError(f"{path} holds a {type(arrays).__name__}, expected an array")
+    if arrays.ndim == 0:
+        raise InputError(f"{path} holds one number, expected an array")
     return arrays
 
 
 def _read(path: Path) -> Any:
-    if path.suffix == ".npy":
+    ending = path.suffix.lower()
+    if ending == ".npy":
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    if path.suffix == ".npz":
+    if ending == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    if path.suffix == ".pt":
+    if ending == ".pt":
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     from safetensors.torch import load_file
 
     return load_file(path)
+
+
+def _reason(error: Exception) -> str:
+    """Why an array cannot be read; torch's own words are long, and advise to run what is in the file."""
+    if isinstance(error, UnpicklingError):
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if found is not None:
+            return f"it holds an object, {found[1]}, expected tensors alone: torch.save(tensor, …)"
+        return "it may be truncated or damaged, or was not written by torch.save"
+    if re.search("allow_pickle|Python objects", str(error)):
+        return "it holds objects, expected numbers alone"
+    return f"it may be truncated or damaged: {(str(error) or type(error).__name__).splitlines()[0]}"
 
 
 def _one_of(path: Path, arrays: Mapping[str, Any], key: str | None, what: str) -> Any:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tonsure.cli.options import when_interrupted
+from tonsure.cli.output import show
 from tonsure.experiments import load
 
 EPILOG = (
@@ -57,12 +59,14 @@ def run(
     folder = out or Path("runs")
     alone = out is not None and len(made) == 1
     planned = [(one, folder if alone else folder / one.name, one.first_seeds(seeds)) for one in chosen]
-    run_several(planned, make, methods=methods.split(",") if methods else None, jobs=jobs)
     _, first, _ = planned[0]
+    records = first if len(planned) == 1 else folder
+    with when_interrupted(f"the finished rounds are kept in {records}; the same command continues from there"):
+        run_several(planned, make, methods=methods.split(",") if methods else None, jobs=jobs)
     if len(planned) == 1:
-        typer.echo(f"The records are in {first}; `tonsure report {first}` shows them.")
+        show(f"The records are in {first}; `tonsure report {first}` shows them.")
     else:
-        typer.echo(
+        show(
             f"The records of {len(planned)} experiments are in {folder}, one subfolder per experiment; `tonsure report "
             f"{first}` shows the first."
         )
@@ -76,6 +80,6 @@ def report(
     from tonsure.report.html import write_report
 
     path = write_report(folder)
-    typer.echo(path)
+    show(str(path))
     if open_:
         webbrowser.open(path.resolve().as_uri())

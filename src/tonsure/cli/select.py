@@ -64,7 +64,13 @@ def select(
     key: Key = None,
     ids: PoolIds = None,
     ids_column: IdsColumn = None,
-    out: Annotated[Path | None, typer.Option(help="A .csv or .jsonl file; by default CSV on standard output.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A .csv or .jsonl file; by default CSV on standard output. Ids are written unchanged: a spreadsheet "
+            "may take one that begins with =, +, - or @ for a formula."
+        ),
+    ] = None,
     seed: Seed = 0,
     samples: Samples = None,
     memory: Memory = None,
@@ -77,8 +83,7 @@ def select(
 
     Writes rank, row, id (if the items have ids) and gain, in the order chosen.
     """
-    if out is not None:
-        row_files.check_ending(out)
+    row_files.check_out(out, predictions, features, ids, *(labels or ()), *(candidates or ()), *(exclude or ()))
     pool = read_pool(
         predictions,
         values=values,

@@ -11,7 +11,8 @@ import typer
 from torch import Tensor
 
 from tonsure.cli import read_arrays, row_files
-from tonsure.cli.options import Values
+from tonsure.cli.options import Command, Ids, IdsColumn, Values
+from tonsure.cli.output import show
 from tonsure.predictions.store import Store, write_store
 from tonsure.predictions.store.layout import DTYPES
 
@@ -25,16 +26,12 @@ class Type(StrEnum):
     FLOAT32 = "float32"
 
 
-Ids = Annotated[
-    Path | None, typer.Option(help="Names of the items: one per line, or a column of a CSV file with a header.")
-]
-IdsColumn = Annotated[str | None, typer.Option(help="The column of the CSV file; by default its only one.")]
 Folder = Annotated[Path, typer.Argument(metavar="STORE", help="The folder of a store.")]
 
 store_app = typer.Typer(no_args_is_help=True, help="Manage stores of predictions: info, verify, make.")
 
 
-@store_app.command()
+@store_app.command(cls=Command)
 def info(
     store: Folder,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -42,7 +39,7 @@ def info(
     """Describe a store and its origin, without reading the predictions."""
     described = _described(Store.open(store, verify=False))
     if as_json:
-        typer.echo(json.dumps(described, ensure_ascii=False))
+        show(json.dumps(described))
         return
     plural = "" if described["shards"] == 1 else "s"
     features = described["features"]
@@ -61,7 +58,7 @@ def info(
     ]
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
-        typer.echo(f"{name:<{width}}  {value}")
+        show(f"{name:<{width}}  {value}")
 
 
 def _described(store: Store) -> dict[str, Any]:
@@ -87,15 +84,16 @@ def _described(store: Store) -> dict[str, Any]:
     }
 
 
-@store_app.command()
+@store_app.command(cls=Command)
 def verify(store: Folder) -> None:
     """Read all of a store once and compare its checksums."""
-    typer.echo(f"{len(Store.open(store)):,} rows verified")
+    show(f"{len(Store.open(store)):,} rows verified")
 
 
 @store_app.command(
+    cls=Command,
     epilog="Example: tonsure store make probs.npy --values probs --dtype float16 --features embeddings.npy --ids "
-    "files.txt --out predictions"
+    "files.txt --out predictions",
 )
 def make(
     predictions: Annotated[
@@ -126,7 +124,7 @@ def make(
     store = write_store(
         out, log_probs, features=feature_array, ids=item_ids, dtype=stored_as, about={"source": predictions.name}
     )
-    typer.echo(f"{contents(store)} Next: tonsure select {out}")
+    show(f"{contents(store)} Next: tonsure select {out}")
 
 
 def _converted(numbers: Tensor, values: Values) -> Iterator[Tensor]:
