@@ -75,7 +75,7 @@ def real(*, least: Bound = None, above: Bound = None, most: Bound = None, below:
     ends = {"of at least": least, "above": above, "at most": most, "below": below}
     range_ = " and ".join(f"{word} {end:g}" for word, end in ends.items() if end is not None)
 
-    def check(name: str, given: object) -> float:
+    def check(name: str, given: object) -> float | int:
         try:
             found = float(given) if isinstance(given, Real) and not _is_boolean(given) else math.nan
         except (OverflowError, ValueError):
