@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from tonsure import objectives, optimizers, strategies
+from tonsure.arguments import refusal
 from tonsure.errors import InputError, TonsureError
 from tonsure.objectives import (
     BatchBALD,
@@ -83,9 +84,9 @@ class Method:
             method = Pointwise(method)
         if not isinstance(method, Objective | Strategy):
             hint = ": an optimizer is given as optimizer=" if isinstance(method, Optimizer) else ""
-            raise InputError(f"the method is {method!r}, expected {EXPECTED}{hint}")
+            raise refusal("the method", method, f"{EXPECTED}{hint}")
         if optimizer is not None and not isinstance(optimizer, Optimizer):
-            raise InputError(f"the optimizer is {optimizer!r}, expected one such as PowerSample(), or its name")
+            raise refusal("the optimizer", optimizer, "one such as PowerSample(), or its name")
         if optimizer is not None and isinstance(method, Strategy):
             raise InputError(f"{method} takes no optimizer, found {optimizer}")
         object.__setattr__(self, "method", method)

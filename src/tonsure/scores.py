@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tonsure.arguments import shown
 from tonsure.errors import InputError
 from tonsure.information import bald as bald
 from tonsure.information import entropy as entropy
@@ -57,13 +58,21 @@ def score_of(score: Callable[[Tensor], Tensor], log_probs_n_K_C: Float[Tensor, "
     """The score of each item.
 
     Raises:
-        InputError: the function gives something else than one floating-point number per item.
+        InputError: the function fails, or gives something else than one finite floating-point number per item.
     """
-    score_n = score(log_probs_n_K_C)
-    if not isinstance(score_n, Tensor) or score_n.shape != (len(log_probs_n_K_C),) or not score_n.is_floating_point():
-        found = f"{score_n.dtype} of shape {tuple(score_n.shape)}" if isinstance(score_n, Tensor) else repr(score_n)
+    name, n = getattr(score, "__name__", shown(score)), len(log_probs_n_K_C)
+    try:
+        # A copy, as the function may work in place, and the numbers are the caller's.
+        score_n = score(log_probs_n_K_C.clone())
+    except InputError:
+        raise
+    except Exception as error:  # whatever the function raises
+        raise InputError(f"the score function {name} failed with {type(error).__name__}: {error}") from error
+    if not isinstance(score_n, Tensor) or score_n.shape != (n,) or not score_n.is_floating_point():
+        found = f"{score_n.dtype} of shape {tuple(score_n.shape)}" if isinstance(score_n, Tensor) else shown(score_n)
         raise InputError(
-            f"the score function {getattr(score, '__name__', score)} gave {found} for {len(log_probs_n_K_C)} items, "
-            "expected one floating-point number for each"
+            f"the score function {name} gave {found} for {n} items, expected one floating-point number for each"
         )
-    return score_n
+    if len(wrong := score_n[~score_n.isfinite()]):
+        raise InputError(f"the score function {name} gave {float(wrong[0])} for an item, expected finite numbers")
+    return score_n.detach()

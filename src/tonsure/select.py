@@ -1,6 +1,6 @@
 """The front door: from predictions, features and labels to the rows to label next."""
 
-from collections.abc import Mapping
+from collections.abc import Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tonsure.arguments import refusal, shown, whole_number
 from tonsure.errors import InputError
 from tonsure.methods import DEFAULT, DEFAULT_FEATURES_ALONE, DEFAULT_WITH_FEATURES, Method, Score
 from tonsure.objectives import GivenScores, Pointwise
 from tonsure.objectives.base import Objective
 from tonsure.optimizers import Optimizer
 from tonsure.predictions.arrays import Array
-from tonsure.predictions.open import Numbers, Whole, numbers, open_features, open_predictions, whole_number
+from tonsure.predictions.open import Numbers, Whole, numbers, open_features, open_predictions, whole_numbers
 from tonsure.predictions.reader import PoolReader
 from tonsure.predictions.store import Store
 from tonsure.search.backend import Backend
@@ -74,6 +75,7 @@ def select(
         predictions: log p(y = c | x_i, θ_k) in nats, [N, K, C], for N rows, K posterior samples and C classes: a tensor
             or an array in float16, bfloat16, float32 or float64, on the CPU or a GPU; −inf is an impossible class. Or a
             list of such parts, in the order of the pool, on one device. Or a ``Store``, which is read block by block.
+            Arrays of other libraries, reversed ones and those of a foreign byte order are converted in memory.
             Or scores [N], for methods that use predictions only through a score. None for methods that use neither.
         method: an objective such as ``LargeBatchBALD()``, a strategy such as ``BADGE()``, a score function such as
             ``bald``, or a name (see ``Method``). None is the default: with features ``FacilityLocation()``, with
@@ -84,7 +86,8 @@ def select(
             array is read block by block. None: those of the store, if ``predictions`` is a store that has them.
         labeled: the rows whose labels are known, as numbers or as a mask. They are not chosen, and methods that use
             features count what is near them as covered.
-        labels: the classes of ``labeled``, in the same order, for methods that use them.
+        labels: the classes of ``labeled``, numbered from 0, in the same order (of a mask: ascending), for methods that
+            use them.
         candidates: the rows that may be chosen, as numbers or as a mask; None is all that are not labeled. The other
             rows still count as part of the pool.
         optimizer: how an objective is searched, as an object or a name; None is the one that suits it: ``LazyGreedy()``
@@ -137,6 +140,8 @@ def open_pool(
     if reader is None and feature_reader is None:
         raise InputError(f"there is no pool to choose from: expected {WHERE['predictions']}, scores [N], or features=")
     N = len(reader) if reader is not None else len(feature_reader)  # type: ignore[arg-type]  # then it is there
+    if isinstance(labeled, Set) and labels is not None:
+        raise refusal("labeled", labeled, "a list, as the labels are in its order")
     labeled_rows = numbers("labeled", [] if labeled is None else labeled, N, empty=True)
     unlabeled_N = torch.ones(N, dtype=torch.bool)
     unlabeled_N[labeled_rows] = False
@@ -174,7 +179,7 @@ def method_for(pool: PoolInputs, method: object, optimizer: object = None) -> Me
     if optimizer is None:
         return found
     if isinstance(found.method, Strategy):
-        raise InputError(f"the default with features, {found.method}, takes no optimizer, found {optimizer!r}")
+        raise InputError(f"the default with features, {found.method}, takes no optimizer, found {shown(optimizer)}")
     return Method(found.method, optimizer)
 
 
@@ -237,7 +242,7 @@ def _session(state: PoolState) -> AbstractContextManager[None]:
 
 def _check_backend(backend: object) -> None:
     if backend is not None and not isinstance(backend, Backend):
-        raise InputError(f"backend is {backend!r}, expected one such as tonsure.backends.RayBackend()")
+        raise refusal("backend", backend, "one such as tonsure.backends.RayBackend()")
 
 
 def _check_strategy(strategy: Strategy, state: PoolState, k: int) -> None:
@@ -318,22 +323,10 @@ def _checked_labels(labels: object, rows_given: bool, rows: int) -> Tensor | Non
         return None
     if not rows_given:
         raise InputError("labels are the classes of the rows in labeled: expected labeled=rows as well")
-    if isinstance(labels, Mapping):
-        raise InputError("labels is a dict, expected the classes of the rows in labeled, in the same order")
-    try:
-        found = torch.as_tensor(labels).detach().cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"labels is a {type(labels).__name__}, expected a list of classes, numbered from 0") from error
-    if len(found.shape) == 1 and len(found) == rows == 0:
-        return torch.zeros(0, dtype=torch.int64)
-    if found.ndim != 1 or found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
-        raise InputError(f"labels is {found.dtype} of shape {tuple(found.shape)}, expected a list of classes")
+    found = whole_numbers("labels", labels, "a list of classes, numbered from 0")
     if len(found) != rows:
         raise InputError(f"there are {len(found)} labels for {rows} labeled rows, expected one for each")
-    if (found < 0).any():
-        place = int((found < 0).nonzero()[0])
-        raise InputError(f"label {place} is {int(found[place])}, expected classes, numbered from 0")
-    return found.long()
+    return found
 
 
 def _device_of(reader: PoolReader | None) -> torch.device | None:

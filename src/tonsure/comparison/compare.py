@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from tonsure.arguments import LARGEST, shown, whole_number
 from tonsure.comparison.measures import Averages, averages, joint_information, redundancy
 from tonsure.errors import InputError, SelectionWarning
 from tonsure.methods import Method, named
 from tonsure.predictions.arrays import Array
-from tonsure.predictions.open import Numbers, Whole, whole_number
+from tonsure.predictions.open import Numbers, Whole
 from tonsure.predictions.store import Store
 from tonsure.search.backend import Backend
 from tonsure.search.plan import as_bytes
@@ -148,7 +149,7 @@ def compare(
     pool = open_pool(predictions, features, labeled, labels, candidates, samples, checked_device(device))
     if pool.predictions is None:
         raise InputError("compare measures batches by predictions: expected log-probabilities [N, K, C], not scores")
-    seed = whole_number("seed", seed, 0, 2**63 - 1)
+    seed = whole_number("seed", seed, 0)
     k = whole_number("k", k, 1, len(pool.candidate_rows), ", the number of rows that may be chosen")
     reader = pool.predictions.at(pool.candidate_rows) if len(pool.candidate_rows) < pool.N else pool.predictions
     N, K, C = len(reader), *reader.stored(torch.zeros(1, dtype=torch.int64)).shape[1:]
@@ -171,7 +172,7 @@ def compare(
     progress = tqdm(compared.items(), desc="compare", unit="method", disable=None, leave=False)
     for name, method in progress:
         progress.set_postfix_str(name)
-        own_seed = seed + zlib.crc32(name.encode())
+        own_seed = (seed + zlib.crc32(name.encode(errors="surrogatepass"))) % LARGEST
         chosen_by = partial(choose, pool, method, k, seed=own_seed, memory=budget, backend=backend)
         selection, seconds, noted = _timed(chosen_by)
         chosen = pool.predictions.at(selection.rows.sort().values)
@@ -183,14 +184,11 @@ def compare(
 
 
 def _named(methods: Mapping[str, Any] | Sequence[str]) -> dict[str, Method]:
+    listed = isinstance(methods, Mapping | Sequence) and not isinstance(methods, str)
+    if not listed or not all(isinstance(name, str) for name in methods):
+        raise InputError(f"methods is {shown(methods)}, expected a list of names, or a dict of methods by names")
     if isinstance(methods, Mapping):
         return {name: Method(method) for name, method in methods.items()}
-    if (
-        not isinstance(methods, Sequence)
-        or isinstance(methods, str)
-        or not all(isinstance(one, str) for one in methods)
-    ):
-        raise InputError(f"methods is {methods!r}, expected a list of names or a dict of methods")
     return {name: named(name) for name in methods}
 
 

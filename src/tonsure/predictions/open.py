@@ -110,11 +110,11 @@ def numbers(name: str, given: object, total: int, *, empty: bool = False, repeat
     return torch.tensor(found.astype(np.int64))
 
 
-def classes(name: str, given: object, expected: str = "a list of classes, numbered from 0") -> Tensor:
-    """Classes, numbered from 0, on the CPU.
+def whole_numbers(name: str, given: object, expected: str) -> Tensor:
+    """Whole numbers from 0 on, on the CPU, in the order given.
 
     Raises:
-        InputError: they are no list of whole numbers, or one is out of range; the message shows the first.
+        InputError: they are no list of such numbers; the message shows the first that is out of range.
     """
     if isinstance(given, Set):
         raise refusal(name, given, f"{expected}, in the order of the rows")
@@ -124,7 +124,7 @@ def classes(name: str, given: object, expected: str = "a list of classes, number
     wrong = (found < 0) | (found > LARGEST)
     if wrong.any():
         place = int(wrong.nonzero()[0][0])
-        raise InputError(f"{name[:-1]} {place} is {found[place]}, expected classes, numbered from 0")
+        raise InputError(f"{name} holds {found[place]}, at place {place}, expected {expected}")
     return torch.tensor(found.astype(np.int64))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tonsure.arguments import real, refusal
 from tonsure.errors import InputError
 from tonsure.information import WORKING_ELEMENTS
 from tonsure.objectives.base import Objective
@@ -128,10 +129,14 @@ def as_bytes(memory: int | str) -> int:
     Raises:
         InputError: the text has another form, or the number is not positive.
     """
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z]*)\s*", str(memory))
-    if not match or match[2].upper() not in UNITS or float(match[1]) <= 0:
-        raise InputError(f"memory is {memory!r}, expected a number of bytes, or text like 4GB or 512MiB")
-    return int(float(match[1]) * UNITS[match[2].upper()])
+    number: object = memory
+    if isinstance(memory, str):
+        match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z]*)\s*", memory, re.ASCII)
+        number = float(match[1]) * UNITS[match[2].upper()] if match and match[2].upper() in UNITS else None
+    try:
+        return int(real(above=0)("memory", number))
+    except InputError as error:
+        raise refusal("memory", memory, "a number of bytes, or text like 4GB or 512MiB") from error
 
 
 def as_text(count: int, *, up: bool = False) -> str:

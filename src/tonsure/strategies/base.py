@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from tonsure.arguments import Settings
+from tonsure.arguments import Settings, whole_number
 from tonsure.errors import InputError
 from tonsure.objectives.base import Objective
 from tonsure.optimizers import Optimizer
+from tonsure.predictions.arrays import as_tensor
 from tonsure.predictions.checks import check_features, check_log_probs, check_scores
-from tonsure.predictions.open import numbers, whole_number
+from tonsure.predictions.open import numbers, whole_numbers
 from tonsure.predictions.reader import PoolReader, as_log_probs
 from tonsure.scores import score_of
 from tonsure.search.backend import Backend, LocalBackend
@@ -31,6 +32,20 @@ WHERE = {
     "labeled predictions": "predictions of the labeled rows too, log-probabilities [N, K, C] of the whole pool",
 }
 """What a strategy may need, with where to get it."""
+
+
+ROWS = {"labels_m": "a list of classes, numbered from 0"} | dict.fromkeys(
+    ("labeled_rows", "unlabeled_rows", "candidate_rows"), "a list of rows, numbered from 0"
+)
+"""The attributes of a pool state that are whole numbers."""
+
+ARRAYS = {
+    "features_N_D": "features",
+    "log_probs_n_K_C": "predictions",
+    "labeled_log_probs_m_K_C": "predictions of labeled rows",
+    "scores_n": "scores",
+}
+"""The attributes that are arrays, in words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +84,11 @@ class PoolState:
 
     @selecting()
     def __post_init__(self) -> None:
+        for name, given in list(vars(self).items()):
+            if name in ROWS and given is not None:
+                object.__setattr__(self, name, whole_numbers(name, given, ROWS[name]))
+            elif name in ARRAYS and given is not None and not isinstance(given, PoolReader):
+                object.__setattr__(self, name, as_tensor(given, ARRAYS[name]))
         m, n, N = len(self.labeled_rows), len(self.unlabeled_rows), len(self)
         if not torch.equal(torch.cat([self.labeled_rows, self.unlabeled_rows]).sort().values, torch.arange(N)):
             raise InputError(
