@@ -184,13 +184,15 @@ HEADER = json.dumps(header())
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (['{"kind": "round"}', HEADER], "line 1: expected a header, of kind 'experiment', found kind 'round'"),
+        (['{"kind": "round"}', HEADER], "line 1: expected the header, of kind 'experiment', found kind 'round'"),
         ([HEADER, "[1]"], "line 2 is damaged: expected a JSON object, found b'[1]'"),
         ([HEADER, '{"kind"'], "line 2 is damaged: "),
         ([HEADER, HEADER], "line 2: a second run LBB-seed0.jsonl"),
-        ([json.dumps(header("../LBB"))], "line 1: the method '../LBB' and the seed 0 name no file of a run"),
-        ([json.dumps(header("..\\LBB"))], "name no file of a run"),
-        ([json.dumps(header(seed="first"))], "the seed 'first' name no file of a run"),
+        ([json.dumps(header("../LBB"))], "line 1: the method '../LBB' names no file of a run"),
+        ([json.dumps(header("..\\LBB"))], "names no file of a run"),
+        ([json.dumps(header("L" * 300))], "names no file of a run"),
+        ([json.dumps(header("L\nB"))], "names no file of a run"),
+        ([json.dumps(header(seed="first"))], "expected a whole number of at least 0 as seed, found 'first'"),
         ([], " holds no run"),
     ],
 )
@@ -223,9 +225,13 @@ def test_other_files_are_refused(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "records", "message"),
     [
-        ("LBB-seed0.jsonl", [{"kind": "round"}, header()], r"expected one header, .* in line 1, found \[2\]"),
-        ("LBB-seed0.jsonl", [header(), header()], r"expected one header, .* in line 1, found \[1, 2\]"),
-        ("LBB-seed0.jsonl", [{"kind": "round"}], "expected one header, .* in line 1, found none"),
+        (
+            "LBB-seed0.jsonl",
+            [{"kind": "round"}, header()],
+            "line 1: expected the header, of kind 'experiment', found kind 'round'",
+        ),
+        ("LBB-seed0.jsonl", [header(), header()], "line 2: expected a round, of kind 'round', found kind 'experiment'"),
+        ("LBB-seed0.jsonl", [{"kind": "round"}], "line 1: expected the header"),
         ("copy-seed0.jsonl", [header()], r"holds the run LBB-seed0\.jsonl: expected a file of that name"),
     ],
 )

@@ -463,7 +463,10 @@ def _two_headers(records: list[Record]) -> list[Record]:
         (_without_header, "line 1: expected the header, of kind 'experiment', found kind 'round'"),
         (_without_a_round, "line 3: expected round 1, found round 2"),
         (_without_seed, "line 1: the experiment lacks seed"),
-        (_without_accuracy, "line 2: expected an accuracy, found the metrics {'loss': 1}"),
+        (
+            _without_accuracy,
+            "line 2: expected numbers by name, with an accuracy from 0 to 1, as metrics, found {'loss': 1}",
+        ),
         (_two_headers, "line 6: expected a round, of kind 'round', found kind 'experiment'"),
     ],
 )

@@ -7,20 +7,26 @@ continues as the original would.
 """
 
 import lzma
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tonsure.durable_files import write_file
+from tonsure.durable_files import JSON_BYTES, file_errors, write_file
 from tonsure.errors import InputError, RecordError
-from tonsure.experiments.records import Record, as_line, names_a_file, parse_line, read_records
+from tonsure.experiments.records import Record, as_line, check_record, names_a_file, parse_line, read_records
 
 ENDING = ".jsonl.xz"
 RUNS = "*-seed*.jsonl"
 """The pattern of the files of runs in their folder."""
 GAIN_DIGITS = 5
 SECONDS_DIGITS = 4
+UNPACKED_BYTES = 2**30
+"""The largest size of the records in an archive."""
+UNPACKING_BYTES = 2**28
+"""What unpacking may need beyond that; an archive says itself how much."""
+READ_BYTES = 2**22
+"""What is unpacked at a time."""
 
 
 def pack(folder: Path, path: Path, *, thin: bool = False) -> None:
@@ -31,7 +37,7 @@ def pack(folder: Path, path: Path, *, thin: bool = False) -> None:
             archive about ten times smaller. All curves and tables can still be made.
 
     Raises:
-        InputError: the folder has no runs, or ``path`` does not end in ``.jsonl.xz``.
+        InputError: the folder has no runs or too many, or ``path`` does not end in ``.jsonl.xz``.
         RecordError: a file is damaged, does not have exactly one header as its first line, or has the wrong name.
     """
     if not path.name.endswith(ENDING):
@@ -43,6 +49,8 @@ def pack(folder: Path, path: Path, *, thin: bool = False) -> None:
         runs = [list(map(_thinned, records)) if not records[-1].get("rows", True) else records for records in runs]
     content = b"".join(_lines(map(_rounded, records)) for records in runs)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if len(content) > UNPACKED_BYTES:
+        raise InputError(f"{folder} holds records of {len(content):,} bytes, an archive at most {UNPACKED_BYTES:,}")
     packed = lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)
     write_file(path, partial(Path.write_bytes, data=packed))
 
@@ -67,20 +75,20 @@ def read_archive(path: Path) -> dict[str, list[Record]]:
     """The records of each run by file name, header first, in the order of the archive.
 
     Raises:
-        RecordError: the file is missing, damaged or cut short; a line is not a JSON object; the first line is not a
-            header; a header has no valid method and seed; or a run occurs twice.
+        RecordError: the file is missing, damaged or cut short, or unpacks to more than ``UNPACKED_BYTES``; a line is
+            no record; the first line is not a header; the method of a header names no file; or a run occurs twice.
     """
     runs: dict[str, list[Record]] = {}
     records: list[Record] = []
-    for number, line in enumerate(_decompress(path).splitlines(), start=1):
+    for number, line in enumerate(_decompressed_lines(path), start=1):
         where, record = f"{path}, line {number}", parse_line(path, number, line)
-        if record.get("kind") == "experiment":
+        begins = record.get("kind") == "experiment"
+        check_record(where, record, [] if begins else records[-1:])
+        if begins:
             name = _file_name(record, where)
             if name in runs:
                 raise RecordError(f"{where}: a second run {name}")
             records = runs[name] = []
-        elif not runs:
-            raise RecordError(f"{where}: expected a header, of kind 'experiment', found kind {record.get('kind')!r}")
         records.append(record)
     if not runs:
         raise RecordError(f"{path} holds no run")
@@ -90,20 +98,16 @@ def read_archive(path: Path) -> dict[str, list[Record]]:
 def _run(file: Path) -> list[Record]:
     """The records of one file; none if its first line is incomplete."""
     records = read_records(file)
-    headers = [number for number, record in enumerate(records, start=1) if record.get("kind") == "experiment"]
-    if records and headers != [1]:
-        raise RecordError(f"{file}: expected one header, of kind 'experiment', in line 1, found {headers or 'none'}")
     if records and (name := _file_name(records[0], f"{file}, line 1")) != file.name:
         raise RecordError(f"{file} holds the run {name}: expected a file of that name")
     return records
 
 
 def _file_name(header: Record, where: str) -> str:
-    method, seed = header.get("method"), header.get("seed")
-    name = f"{method}-seed{seed}.jsonl"
+    name = f"{header['method']}-seed{header['seed']}.jsonl"
     # An archive may come from anywhere: what it holds must not be written outside the folder.
-    if not isinstance(method, str) or not isinstance(seed, int) or not names_a_file(name):
-        raise RecordError(f"{where}: the method {method!r} and the seed {seed!r} name no file of a run")
+    if not names_a_file(name):
+        raise RecordError(f"{where}: the method {header['method'][:80]!r} names no file of a run")
     return name
 
 
@@ -131,16 +135,33 @@ def _lines(records: Iterable[Mapping[str, Any]]) -> bytes:
     return b"".join(map(as_line, records))
 
 
-def _decompress(path: Path) -> bytes:
+def _decompressed_lines(path: Path) -> Iterator[bytes]:
+    """The lines of an archive, one after the other: a small file may unpack to any size.
+
+    Raises:
+        RecordError: as ``read_archive``, where the archive itself is damaged or too large.
+    """
     if not path.is_file():
         raise RecordError(f"{path} is no file: expected an archive of runs, {ENDING}")
-    reader = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
-    try:
-        content = reader.decompress(path.read_bytes())
-    except (lzma.LZMAError, EOFError) as error:
-        raise RecordError(f"{path} is no archive of runs, or is damaged: {error}") from error
-    if not reader.eof:
-        raise RecordError(f"{path} is cut short: its end is missing")
+    with file_errors(path, "read"):
+        packed = path.read_bytes()
+    reader = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=UNPACKING_BYTES)
+    total, begun = 0, b""
+    while not reader.eof:
+        try:
+            piece = reader.decompress(packed, max_length=READ_BYTES)
+        except (lzma.LZMAError, EOFError) as error:
+            raise RecordError(f"{path} is no archive of runs, or is damaged: {error}") from error
+        if not piece and reader.needs_input and not reader.eof:
+            raise RecordError(f"{path} is cut short: its end is missing")
+        packed, total = b"", total + len(piece)
+        if total > UNPACKED_BYTES:
+            raise RecordError(f"{path} unpacks to more than {UNPACKED_BYTES:,} bytes: expected an archive of runs")
+        *lines, begun = (begun + piece).split(b"\n")
+        yield from lines
+        if len(begun) > JSON_BYTES:
+            raise RecordError(f"{path} has a line of more than {JSON_BYTES:,} bytes: expected an archive of runs")
     if reader.unused_data:
         raise RecordError(f"{path} goes on after its end, with {len(reader.unused_data):,} more bytes")
-    return content
+    if begun:
+        yield begun

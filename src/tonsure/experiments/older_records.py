@@ -14,8 +14,9 @@ SIZES = re.compile(r"^first = (\d+)\nbatch = (\d+)\nuntil = (\d+)$", re.MULTILIN
 LIBRARY_NAME = r"tonsure\.(?:[a-z_0-9]+\.)+(?=\w)"
 """The module of a function or a class of this library, such as ``tonsure.networks.dense.`` of ``dense_network``."""
 
-SETTING = re.compile(rf"^(\S+ = (?:Training\(.*?=)?){LIBRARY_NAME}", re.MULTILINE)
-"""Where an earlier header had the module: a whole setting, or one within a ``Training``. Never inside source code."""
+SETTING = re.compile(rf"^(\S+ = ){LIBRARY_NAME}", re.MULTILINE)
+TRAINING = re.compile(r"^\S+ = Training\(.*", re.MULTILINE)
+"""Where an earlier header had the module: a whole setting, or any within a ``Training``. Never inside source code."""
 
 OBJECTIVES = (
     (r"\bCorrectedLBB\(\)", "LargeBatchBALD(weight=1.0, corrected=True, bounded=False)"),
@@ -39,9 +40,8 @@ def up_to_date(header: Record) -> Record:
 def _text(text: str) -> str:
     text = SIZES.sub(r"initial_labels = \1\nk = \2\nmax_labels = \3", text)
     text = METHOD.sub(lambda found: f"methods = {found[1]} = {_method(found[2], found[3])}", text)
-    while (shorter := SETTING.sub(r"\1tonsure.", text)) != text:  # a Training may name several functions
-        text = shorter
-    return text
+    text = SETTING.sub(r"\1tonsure.", text)
+    return TRAINING.sub(lambda found: re.sub(f"={LIBRARY_NAME}", "=tonsure.", found[0]), text)
 
 
 def _method(objective: str, optimizer: str) -> str:

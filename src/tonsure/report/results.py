@@ -7,16 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tonsure.errors import InputError, RecordError
+from tonsure.errors import InputError
 from tonsure.experiments.archive import ENDING, RUNS, read_archive
 from tonsure.experiments.older_records import up_to_date
 from tonsure.experiments.records import Record, read_records
 from tonsure.report.statistics import Array, Scores, mean_height
-
-REQUIRED = {
-    "experiment": {"experiment", "method", "methods", "seed", "text"},
-    "round": {"round", "labeled", "metrics", "rows"},
-}
 
 
 @dataclass(frozen=True)
@@ -137,13 +132,11 @@ def read_results(place: Path) -> Results:
 
     Raises:
         InputError: there is no measured round, or runs are of different experiments or recorded twice.
-        RecordError: a record is damaged or lacks a key.
+        RecordError: a record is damaged, or holds something else than ``run`` writes.
     """
     runs: dict[tuple[str, int], RecordedRun] = {}
     firsts: dict[str | None, RecordedRun] = {}
     for path, records in _recorded(place).items():
-        for number, record in enumerate(records):
-            _check(path, number, record)
         if not records:
             continue
         run = RecordedRun(path, up_to_date(records[0]), records[1:])
@@ -173,19 +166,6 @@ def _check_same_experiment(run: RecordedRun, other: RecordedRun) -> None:
     for key in keys:
         if run.header.get(key) != other.header.get(key):
             raise InputError(f"{other.path} and {run.path} are of two experiments: their {key!r} differs")
-
-
-def _check(path: Path, number: int, record: Record) -> None:
-    kind, where = "round" if number else "experiment", f"{path}, line {number + 1}"
-    if record.get("kind") != kind:
-        what = "a round" if number else "the header"
-        raise RecordError(f"{where}: expected {what}, of kind {kind!r}, found kind {record.get('kind')!r}")
-    if absent := sorted(REQUIRED[kind] - set(record)):
-        raise RecordError(f"{where}: the {kind} lacks {', '.join(absent)}")
-    if number and record["round"] != number - 1:
-        raise RecordError(f"{where}: expected round {number - 1}, found round {record['round']!r}")
-    if number and not isinstance(record["metrics"].get("accuracy"), float | int):
-        raise RecordError(f"{where}: expected an accuracy, found the metrics {record['metrics']!r}")
 
 
 def mean_accuracies(results: Results) -> dict[str, Scores]:
