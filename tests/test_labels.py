@@ -27,5 +27,7 @@ def test_a_rare_class_gives_what_it_has():
 
 @pytest.mark.parametrize("count", [0, 6])
 def test_a_count_that_the_pool_cannot_give(count):
-    with pytest.raises(tn.InputError, match=f"count is {count}, expected 1 to 5, the size of the pool"):
+    with pytest.raises(
+        tn.InputError, match=f"count is {count}, expected a whole number from 1 to 5, the size of the pool"
+    ):
         tn.balanced_rows(torch.zeros(5, dtype=torch.int64), count, seed=0)

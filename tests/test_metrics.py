@@ -111,10 +111,10 @@ def test_arrays_are_welcome():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (torch.tensor([0, 4]), "test labels must be 0 to 3, as the model has 4 classes; found 0 to 4"),
-        (torch.tensor([0, -1]), "found -1 to 0"),
+        (torch.tensor([0, 4]), "test labels must be 0 to 3, as the model has 4 classes; found 4"),
+        (torch.tensor([0, -1]), "test labels holds -1, at place 1, expected a list of classes"),
         (torch.tensor([0]), "one label for each item, found 2 and 1"),
-        (torch.tensor([0.0, 1.0]), "test labels must be integers, found torch.float32"),
+        (torch.tensor([0.0, 1.0]), r"test labels is float32 of shape \(2,\), expected a list of classes"),
     ],
 )
 def test_unusable_labels_are_refused(labels, message):

@@ -118,11 +118,11 @@ def test_output_of_the_wrong_shape_is_refused(model, message):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([0, 10], "rows holds 10, expected rows of the inputs, 0 to 9"),
+        ([0, 10], "rows holds 10, expected numbers from 0 to 9"),
         ([0, -1], "rows holds -1"),
-        ([], "nothing to predict"),
-        (torch.tensor([0.0]), "rows must be a list of integers, found torch.float32"),
-        (torch.ones(10, dtype=torch.bool), "found torch.bool"),
+        ([], "rows is empty, expected a list of whole numbers from 0 to 9"),
+        (torch.tensor([0.0]), r"rows is float32 of shape \(1,\)"),
+        (torch.ones(9, dtype=torch.bool), "rows is a mask of 9 booleans, expected 10"),
     ],
 )
 def test_rows_that_are_none_are_refused(rows, message):
@@ -131,7 +131,7 @@ def test_rows_that_are_none_are_refused(rows, message):
 
 
 def test_blocks_of_nothing_are_refused():
-    with pytest.raises(InputError, match="block_size must be at least 1, found 0"):
+    with pytest.raises(InputError, match="block_size is 0, expected a whole number from 1"):
         predict(Table(make_table()), torch.arange(10), block_size=0)
 
 

@@ -282,7 +282,7 @@ def test_patience_and_validation_need_each_other():
         fit(make_network(), *make_data(), Training(patience=3), seed=0)
     with pytest.raises(InputError, match=r"only serve to stop early: say when, Training\(patience"):
         fit(make_network(), *make_data(), Training(), seed=0, validation=make_validation())
-    with pytest.raises(InputError, match="patience must be at least 1, found 0"):
+    with pytest.raises(InputError, match="Training: patience is 0, expected a whole number from 1"):
         Training(patience=0)
 
 

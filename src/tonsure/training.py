@@ -2,18 +2,21 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from itertools import islice
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from tonsure.arguments import Settings, instance, optional, real, refusal, setting, shown, whole, whole_number
 from tonsure.errors import InputError, TrainingError
+from tonsure.networks.forward import as_input_error, logits_of, modes_kept
 from tonsure.seeding import seeded
+from tonsure.surroundings import modeling, usable_device
 
 Schedule = Callable[[float], float]
 """From the completed fraction of the training, in [0, 1], to a factor of the learning rate."""
@@ -34,8 +37,25 @@ def cosine(done: float) -> float:
     return (1 + math.cos(math.pi * done)) / 2
 
 
+def _optimizer(name: str, given: object) -> Any:
+    if not callable(given):
+        raise refusal(name, given, "a class of torch.optim, or a function that gives an optimizer")
+    return given
+
+
+def _schedule(name: str, given: object) -> Any:
+    if isinstance(given, type) or not callable(given):
+        raise refusal(name, given, "a function such as tonsure.training.cosine")
+    return given
+
+
+def _device(name: str, given: object) -> str:
+    with as_input_error(f"{name} is {shown(given)}"):
+        return str(torch.device(given))  # type: ignore[call-overload]  # or it is refused
+
+
 @dataclass(frozen=True)
-class Training:
+class Training(Settings):
     """Settings of a training: an optimizer minimizes the cross entropy for a number of iterations or epochs.
 
     If neither is given, the training has 1,000 iterations, because few labels need as many steps as many labels.
@@ -53,32 +73,25 @@ class Training:
             the training stops; ``fit`` then needs validation examples. Iterations or epochs are an upper limit.
 
     Raises:
-        InputError: both iterations and epochs are given, or a number is out of range.
+        InputError: both iterations and epochs are given, or a setting is of another type or out of range.
     """
 
-    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    schedule: Schedule = constant
-    iterations: int | None = None
-    epochs: int | None = None
-    batch_size: int = 64
-    device: str = "cpu"
-    patience: int | None = None
+    optimizer: Callable[..., torch.optim.Optimizer] = setting(_optimizer, torch.optim.Adam)
+    learning_rate: float = setting(real(above=0), 1e-3)
+    weight_decay: float = setting(real(least=0), 0.0)
+    schedule: Schedule = setting(_schedule, constant)
+    iterations: int | None = setting(optional(whole(1)), None)
+    epochs: int | None = setting(optional(whole(1)), None)
+    batch_size: int = setting(whole(1), 64)
+    device: str = setting(_device, "cpu")
+    patience: int | None = setting(optional(whole(1)), None)
 
     def __post_init__(self) -> None:
         if self.iterations is not None and self.epochs is not None:
             raise InputError(f"give iterations ({self.iterations}) or epochs ({self.epochs}), not both")
         if self.iterations is None and self.epochs is None:
             object.__setattr__(self, "iterations", 1000)
-        for name in ("iterations", "epochs", "batch_size", "patience"):
-            if (number := getattr(self, name)) is not None and number < 1:
-                raise InputError(f"{name} must be at least 1, found {number}")
-        if not (self.learning_rate > 0 and self.weight_decay >= 0):
-            raise InputError(
-                f"learning_rate must be above 0 and weight_decay not below 0, "
-                f"found {self.learning_rate} and {self.weight_decay}"
-            )
+        super().__post_init__()
 
     def __repr__(self) -> str:
         # Functions by name: an experiment's record holds this line, and an address changes with every run.
@@ -96,9 +109,18 @@ class Training:
         """The number of steps of one pass over n examples."""
         return math.ceil(n / self.batch_size)
 
+    def optimizer_for(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        """A new optimizer of the parameters; raises InputError if it cannot be made with these settings."""
+        name = stable_name(self.optimizer)
+        with as_input_error(f"optimizer={name} cannot be called with parameters, lr and weight_decay"):
+            optimizer = self.optimizer(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+        return instance(torch.optim.Optimizer, "torch.optim.Adam")(f"what {name} returns", optimizer)
+
     def set_learning_rate(self, optimizer: torch.optim.Optimizer, done: float) -> float:
         """Sets, and returns, the learning rate of the schedule after the fraction ``done`` of the training."""
-        learning_rate = self.learning_rate * self.schedule(done)
+        with as_input_error(f"schedule={stable_name(self.schedule)} failed at {done:g}"):
+            factor = self.schedule(done)
+        learning_rate = self.learning_rate * real(least=0)(f"schedule({done:g})", factor)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         return learning_rate
@@ -113,7 +135,7 @@ def fit(
     labels_n: Int[Tensor, " n"],
     training: Training,
     *,
-    seed: int,
+    seed: SupportsIndex,
     validation: Examples | None = None,
 ) -> nn.Module:
     """Minimizes  −1/n Σ_i log softmax(network(x_i))[y_i]  over the network's weights, in place.
@@ -137,55 +159,115 @@ def fit(
         The same network, on the device of the training and in evaluation mode.
 
     Raises:
-        InputError: there is no example, inputs and labels differ in number, a label is no class of the network, or the
-            output of the network is not [n, C]; the same for the validation examples; patience is given without
-            validation examples, or they without patience.
-        TrainingError: the loss is not finite.
+        InputError: there is no example, inputs and labels differ in number, a label is no class of the network; the
+            network or the optimizer cannot be used, the output of the network is not [n, C], or nothing in it can be
+            trained; the same for the validation examples; patience is given without validation examples, or they
+            without patience.
+        TrainingError: the loss, or a weight after the last step, is not finite.
     """
-    check_examples(inputs, labels_n, training, validation)
-    device = torch.device(training.device)
+    with modeling():
+        device, seed = checked_setup(inputs, labels_n, training, validation, seed)
+        trained = trainable(network)
+        with modes_kept(network):
+            with as_input_error(f"the network cannot be moved to {device}"):
+                network.to(device).train()
+            _fit(network, inputs, labels_n, training, device, seed, validation)
+        check_weights(trained)
+        return network.eval()
+
+
+def _fit(
+    network: nn.Module,
+    inputs: Tensor,
+    labels_n: Int[Tensor, " n"],
+    training: Training,
+    device: torch.device,
+    seed: int,
+    validation: Examples | None,
+) -> None:
     iterations, pass_length = training.iterations_for(len(labels_n)), training.batches_per_epoch(len(labels_n))
-    network.to(device).train()
-    optimizer = training.optimizer(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimizer = training.optimizer_for(network.parameters())
     batches = shuffled_batches(len(labels_n), training, seed)
     best = _Best(*validation) if validation else None
-    with seeded(seed, device), torch.enable_grad():
+    with seeded(seed, device):
         for iteration, rows in enumerate(tqdm(batches, "fit", total=iterations, disable=None, leave=False, delay=2)):
             learning_rate = training.set_learning_rate(optimizer, iteration / iterations)
-            logits = checked_logits(network(inputs[rows].to(device)), len(rows))
+            logits = logits_of(network, inputs[rows], device)
             loss = nn.functional.cross_entropy(logits, checked_classes(labels_n[rows], logits.shape[1]).to(device))
             if not math.isfinite(loss.item()):
                 raise TrainingError(diverged(loss.item(), iteration, iterations, learning_rate, inputs))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            with as_input_error("the network cannot be trained"):
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
             if best and ((iteration + 1) % pass_length == 0 or iteration + 1 == iterations):
                 best.compare(network, device)
                 if best.passes_since == training.patience:
                     break
     if best:
         network.load_state_dict(best.weights)
-    return network.eval()
 
 
-def check_examples(
-    inputs: Tensor, labels_n: Int[Tensor, " n"], training: Training, validation: Examples | None
-) -> None:
-    """Raises InputError if the examples cannot be trained on, or do not fit the settings."""
-    if len(inputs) != len(labels_n) or len(labels_n) == 0:
-        raise InputError(f"training needs one label for each input, found {len(inputs)} and {len(labels_n)}")
+def trainable(network: object) -> list[Tensor]:
+    """The parameters of a network that a training changes.
+
+    Raises:
+        InputError: it is no network, or has none of them.
+    """
+    instance(nn.Module, "torch.nn.Linear(10, 2)")("network", network)
+    assert isinstance(network, nn.Module)
+    found: list[Tensor] = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if not found:
+        raise InputError("the network has nothing to train: no parameter requires a gradient")
+    if any(parameter.is_inference() for parameter in found):
+        raise InputError(
+            "the network was made in inference mode, so it cannot be trained: make it, or copy.deepcopy it, outside"
+        )
+    return found
+
+
+def check_weights(weights: Iterable[Tensor]) -> None:
+    """Raises TrainingError if a weight is not finite after the last step, which no loss has seen."""
+    if not all(bool(weight.isfinite().all()) for weight in weights):
+        raise TrainingError("a weight is not finite after the last step: a smaller learning rate may help")
+
+
+def checked_setup(
+    inputs: Tensor, labels_n: Int[Tensor, " n"], training: object, validation: Examples | None, seed: object
+) -> tuple[torch.device, int]:
+    """The device and the seed of a training.
+
+    Raises:
+        InputError: the examples cannot be trained on, or do not fit the settings; or the device or the seed cannot be
+            used.
+    """
+    instance(Training, "Training()")("training", training)
+    assert isinstance(training, Training)
+    _check_pairs("training", inputs, labels_n)
     if validation is None:
         if training.patience is not None:
             raise InputError(
                 f"patience={training.patience} needs examples to stop by: fit(..., validation=(inputs, labels))"
             )
-        return
-    if training.patience is None:
-        raise InputError("validation examples only serve to stop early: say when, Training(patience=...)")
-    if len(validation[0]) != len(validation[1]) or len(validation[1]) == 0:
-        raise InputError(
-            f"validation needs one label for each input, found {len(validation[0])} and {len(validation[1])}"
-        )
+    else:
+        if training.patience is None:
+            raise InputError("validation examples only serve to stop early: say when, Training(patience=...)")
+        if not isinstance(validation, tuple | list) or len(validation) != 2:
+            raise refusal("validation", validation, "a pair (inputs, labels)")
+        _check_pairs("validation", *validation)
+    return usable_device(training.device), whole_number("seed", seed, 0)
+
+
+def _check_pairs(what: str, inputs: object, labels_n: object) -> None:
+    for name, given in (("inputs", inputs), ("labels", labels_n)):
+        if not isinstance(given, Tensor) or given.ndim == 0:
+            raise refusal(f"{name} of {what}", given, "a tensor with the examples on its first axis")
+    assert isinstance(inputs, Tensor)
+    assert isinstance(labels_n, Tensor)
+    if len(inputs) != len(labels_n) or len(labels_n) == 0:
+        raise InputError(f"{what} needs one label for each input, found {len(inputs)} and {len(labels_n)}")
+    if labels_n.ndim != 1 or labels_n.is_floating_point() or labels_n.is_complex() or labels_n.dtype == torch.bool:
+        raise refusal(f"labels of {what}", labels_n, "classes, whole numbers from 0, on one axis")
 
 
 def shuffled_batches(n: int, training: Training, seed: int) -> Iterator[Int[Tensor, " b"]]:
@@ -193,29 +275,21 @@ def shuffled_batches(n: int, training: Training, seed: int) -> Iterator[Int[Tens
     return islice(_passes(n, training.batches_per_epoch(n), seed), training.iterations_for(n))
 
 
-def checked_logits(logits: object, n: int) -> Float[Tensor, "n C"]:
-    """The output of a network for n items; raises InputError if it is not [n, C]."""
-    if not isinstance(logits, Tensor):
-        raise InputError(f"the network must return logits [n, C], found {type(logits).__name__}")
-    if logits.ndim != 2 or len(logits) != n:
-        raise InputError(f"the network must return logits [n, C], found the shape {list(logits.shape)} for n = {n}")
-    return logits
-
-
 def checked_classes(labels_n: Int[Tensor, " n"], classes: int, what: str = "labels") -> Int[Tensor, " n"]:
     """The labels as int64; raises InputError if one is no class."""
     # On a GPU, cross_entropy answers a label out of range by ending the process.
+    labels_n = labels_n.long()  # torch compares not all unsigned types
     if labels_n.min() < 0 or labels_n.max() >= classes:
         raise InputError(
             f"{what} must be 0 to {classes - 1}, as the network has {classes} classes; "
             f"found {int(labels_n.min())} to {int(labels_n.max())}"
         )
-    return labels_n.long()
+    return labels_n
 
 
 def diverged(loss: float, iteration: int, iterations: int, learning_rate: float, inputs: Tensor) -> str:
     """The error message for a loss that is not finite, with a probable cause."""
-    bad = ~torch.isfinite(inputs).reshape(len(inputs), -1).all(dim=1)
+    bad = ~torch.isfinite(inputs).reshape(len(inputs), math.prod(inputs.shape[1:])).all(dim=1)
     cause = "a smaller one, or inputs on another scale, may help"
     if bad.any():
         cause = f"example {int(bad.nonzero()[0])} of {len(inputs)} is not finite"
@@ -255,7 +329,7 @@ class _Best:
     def _count_right(self, network: nn.Module, device: torch.device) -> int:
         right = 0
         for inputs, labels_n in zip(self._inputs.split(_BLOCK), self._labels_n.split(_BLOCK), strict=True):
-            logits = checked_logits(network(inputs.to(device)), len(labels_n))
+            logits = logits_of(network, inputs, device)
             labels_n = checked_classes(labels_n, logits.shape[1], "validation labels")
             right += int((logits.argmax(dim=1) == labels_n.to(device)).sum())
         return right

@@ -101,7 +101,7 @@ def test_one_network_for_all_members_is_refused():
 
 
 def test_no_members_are_refused():
-    with pytest.raises(InputError, match="members must be at least 1, found 0"):
+    with pytest.raises(InputError, match="members is 0, expected a whole number from 1"):
         Ensemble(make_network, members=0)
 
 
@@ -129,7 +129,7 @@ def test_validation_without_patience_is_refused_however_it_is_trained():
     for vectorized in (None, False, True):
         with pytest.raises(InputError, match="only serve to stop early"):
             Ensemble(make, 2, SHORT, vectorized).fit(
-                items(9), torch.arange(9) % 3, validation=(items(3), torch.ones(3))
+                items(9), torch.arange(9) % 3, validation=(items(3), torch.arange(3))
             )
 
 

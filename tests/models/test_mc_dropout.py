@@ -258,7 +258,7 @@ def test_a_network_without_dropout_is_refused(network):
 
 
 def test_no_samples_are_refused():
-    with pytest.raises(InputError, match="samples must be at least 1, found 0"):
+    with pytest.raises(InputError, match="samples is 0, expected a whole number from 1"):
         MCDropout(mlp(), samples=0)
 
 

@@ -10,11 +10,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
+from tonsure.arguments import as_path, optional, whole
 from tonsure.backends import ray_cluster
 from tonsure.backends.ray_cluster import (
     LostError,
@@ -27,9 +28,10 @@ from tonsure.backends.ray_cluster import (
     slots,
 )
 from tonsure.durable_files import sync
-from tonsure.errors import BackendError, InputError, StoreError, TonsureError
+from tonsure.errors import BackendError, StoreError, TonsureError
 from tonsure.models.bayesian_model import BayesianModel
 from tonsure.models.blocks import Blocks
+from tonsure.models.examples import Inputs
 from tonsure.models.predict import (
     FEATURE_DTYPE,
     predict,
@@ -37,12 +39,14 @@ from tonsure.models.predict import (
     reject_other_model,
     stores_features,
 )
+from tonsure.predictions.open import Numbers
 from tonsure.predictions.store import Draft, Entry, FeatureLayout, FeaturePlace, Layout, Place, Store, write_block
 from tonsure.predictions.store.blocks import AnyPlace, crc32_of, read_block, write_feature_block
 from tonsure.predictions.store.items import make_table
 from tonsure.predictions.store.layout import MANIFEST
 from tonsure.predictions.store.manifest import plain
 from tonsure.predictions.store.sealing import writing_to
+from tonsure.surroundings import modeling
 
 RANGE_BLOCKS = 64
 """The largest number of blocks in a range, which is predicted again if a worker dies."""
@@ -54,14 +58,15 @@ RANGES = 4
 """The number of ranges for each worker, so that the others do not wait long for a slow one."""
 
 
+@modeling()
 def predict_on_ray(
     model: BayesianModel,
-    inputs: Tensor,
+    inputs: Inputs,
     out: str | PathLike[str],
-    rows: Sequence[int] | Tensor | None = None,
+    rows: Numbers | None = None,
     *,
     address: str | None = None,
-    workers: int | None = None,
+    workers: SupportsIndex | None = None,
     cpus_per_worker: float = 1.0,
     gpus_per_worker: float = 0.0,
     retries: int = 3,
@@ -69,7 +74,7 @@ def predict_on_ray(
     ids: Iterable[object] | None = None,
     items: Any = None,
     about: Mapping[str, Any] | None = None,
-    block_size: int = 1024,
+    block_size: SupportsIndex = 1024,
     dtype: torch.dtype = torch.float16,
 ) -> Store:
     """``tonsure.predict(model, inputs, rows, out=out, …)`` with several workers: the same store, also resumable.
@@ -92,10 +97,9 @@ def predict_on_ray(
         StoreError: this process does not see what a worker wrote.
         BackendError: the cluster does not answer or has no room, or a range was lost too often.
     """
-    if workers is not None and workers < 1:
-        raise InputError(f"workers is {workers}, expected at least 1")
-    out = Path(out).absolute()
-    blocks = Blocks(model, inputs, torch.arange(len(inputs)) if rows is None else torch.as_tensor(rows), block_size)
+    count: int | None = optional(whole(1))("workers", workers)
+    out = as_path("out", out).absolute()
+    blocks = Blocks.of(model, inputs, rows, block_size)
     table, about = make_table(ids, items, len(blocks.rows)), plain("about", about or {})
     if (out / MANIFEST).exists():
         return predict(
@@ -111,9 +115,7 @@ def predict_on_ray(
         )
     with_features = stores_features(model, features)
     with connected(address, 4 * INPUT_BYTES):
-        crew = Crew(
-            model, workers or slots(cpus_per_worker, gpus_per_worker), cpus_per_worker, gpus_per_worker, retries
-        )
+        crew = Crew(model, count or slots(cpus_per_worker, gpus_per_worker), cpus_per_worker, gpus_per_worker, retries)
         try:
             return _write(crew, blocks, out, dtype, with_features, table, about)
         finally:
@@ -200,12 +202,14 @@ class PredictActor:
     def load(self, model: BayesianModel) -> None:
         self._model = model
 
+    @modeling()
     def sizes(self, inputs: Tensor, features: bool) -> tuple[list[int], int, int]:
         """The number of samples of each member, C, and D if there are features."""
         found = [log_probs_n_K_C.shape[1:] for _, log_probs_n_K_C in self._predicted(inputs, len(inputs), set(), 0)]
         D = next(self._features(inputs, len(inputs), set(), 0))[1].shape[1] if features else 0
         return [samples for samples, _ in found], found[0][1], D
 
+    @modeling()
     def write(
         self,
         folder: Path,

@@ -4,17 +4,19 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import SupportsIndex
 
 import torch
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from torch import Tensor
 
+from tonsure.arguments import whole_number
 from tonsure.errors import InputError
 from tonsure.models.bayesian_model import BayesianModel
+from tonsure.models.examples import Inputs, Labels, classes
 from tonsure.models.predict import predict
 from tonsure.predictions.arrays import as_inputs
+from tonsure.surroundings import modeling
 
 Number = Callable[[Tensor, Tensor], float]
 """A metric: a function of log_mean_probs_n_C and labels_n."""
@@ -25,28 +27,30 @@ class Metrics:
     """Computes metrics of a model by name, all from one prediction of the same test items.
 
     Raises:
-        InputError: there is not one label for each test item, or a label is no class of the model.
+        InputError: the inputs are no array, there is not one label for each of them, or a label is no class of the
+            model.
     """
 
     numbers: Mapping[str, Number]
-    inputs: Tensor
-    labels: Tensor
+    inputs: Inputs
+    labels: Labels
 
     def __post_init__(self) -> None:
-        if self.labels.is_floating_point():
-            raise InputError(f"test labels must be integers, found {self.labels.dtype}")
+        object.__setattr__(self, "inputs", as_inputs(self.inputs))
+        object.__setattr__(self, "labels", classes("test labels", self.labels))
         if len(self.inputs) != len(self.labels) or len(self.labels) == 0:
             raise InputError(
                 f"a test set needs one label for each item, found {len(self.inputs)} and {len(self.labels)}"
             )
 
+    @modeling()
     def __call__(self, model: BayesianModel) -> dict[str, float]:
+        assert isinstance(self.labels, Tensor)
         log_probs_n_K_C = predict(model, self.inputs)
-        classes = log_probs_n_K_C.shape[2]
-        if self.labels.min() < 0 or self.labels.max() >= classes:
+        C = log_probs_n_K_C.shape[2]
+        if self.labels.max() >= C:
             raise InputError(
-                f"test labels must be 0 to {classes - 1}, as the model has {classes} classes; "
-                f"found {int(self.labels.min())} to {int(self.labels.max())}"
+                f"test labels must be 0 to {C - 1}, as the model has {C} classes; found {int(self.labels.max())}"
             )
         log_mean_probs_n_C = log_mean_probs(log_probs_n_K_C)
         return {name: number(log_mean_probs_n_C, self.labels) for name, number in self.numbers.items()}
@@ -55,29 +59,29 @@ class Metrics:
         return f"Metrics({', '.join(self.numbers)} on {len(self.inputs)} items)"
 
 
-def accuracy(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any]) -> Metrics:
+def accuracy(inputs: Inputs, labels: Labels) -> Metrics:
     """{"accuracy": the fraction of test items whose most probable class is correct}."""
-    return _metrics({"accuracy": accuracy_of}, inputs, labels)
+    return Metrics({"accuracy": accuracy_of}, inputs, labels)
 
 
-def negative_log_likelihood(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any]) -> Metrics:
+def negative_log_likelihood(inputs: Inputs, labels: Labels) -> Metrics:
     """{"negative_log_likelihood": in nats per test item}; infinite if a true class has probability 0."""
-    return _metrics({"negative_log_likelihood": negative_log_likelihood_of}, inputs, labels)
+    return Metrics({"negative_log_likelihood": negative_log_likelihood_of}, inputs, labels)
 
 
-def calibration_error(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any], bins: int = 15) -> Metrics:
+def calibration_error(inputs: Inputs, labels: Labels, bins: SupportsIndex = 15) -> Metrics:
     """{"calibration_error": the expected calibration error, in [0, 1]}."""
-    return _metrics({"calibration_error": partial(calibration_error_of, bins=bins)}, inputs, labels)
+    return Metrics({"calibration_error": _calibration(bins)}, inputs, labels)
 
 
-def all_metrics(inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any], bins: int = 15) -> Metrics:
+def all_metrics(inputs: Inputs, labels: Labels, bins: SupportsIndex = 15) -> Metrics:
     """Accuracy, negative log likelihood and calibration error."""
     numbers: dict[str, Number] = {
         "accuracy": accuracy_of,
         "negative_log_likelihood": negative_log_likelihood_of,
-        "calibration_error": partial(calibration_error_of, bins=bins),
+        "calibration_error": _calibration(bins),
     }
-    return _metrics(numbers, inputs, labels)
+    return Metrics(numbers, inputs, labels)
 
 
 def log_mean_probs(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, "n C"]:
@@ -112,5 +116,5 @@ def calibration_error_of(
     return float(excess.abs().sum() / len(labels_n))
 
 
-def _metrics(numbers: Mapping[str, Number], inputs: Tensor | NDArray[Any], labels: Tensor | NDArray[Any]) -> Metrics:
-    return Metrics(numbers, as_inputs(inputs), as_inputs(labels))
+def _calibration(bins: SupportsIndex) -> Number:
+    return partial(calibration_error_of, bins=whole_number("bins", bins, 1))

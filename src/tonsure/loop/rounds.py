@@ -1,30 +1,34 @@
 """Rounds of active learning: fit, measure, predict, select, ask for labels."""
 
+import inspect
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
+from tonsure.arguments import function, instance, optional, refusal, whole_number
 from tonsure.errors import InputError, SelectionWarning
 from tonsure.loop.labels import Oracle
 from tonsure.loop.pool import Pool
 from tonsure.methods import DEFAULT, DEFAULT_WITH_FEATURES, Method, Score
 from tonsure.models import BayesianModel
+from tonsure.models.examples import Inputs, Labels, as_validation, classes
+from tonsure.models.features import features
 from tonsure.models.predict import predict
 from tonsure.objectives.base import Objective
 from tonsure.optimizers import Optimizer
-from tonsure.predictions.open import whole_number
 from tonsure.search.backend import Backend
 from tonsure.search.plan import as_bytes
 from tonsure.seeding import derive_seed
 from tonsure.select import choose_from
 from tonsure.strategies import PoolState, Strategy
+from tonsure.surroundings import modeling, usable_device
 from tonsure.training import Examples
 
 Measurement = Callable[[BayesianModel], Mapping[str, float]]
@@ -63,15 +67,15 @@ def rounds(
     pool: Pool,
     model: BayesianModel,
     method: Objective[Any, Any] | Strategy | Score | Method | str | None,
-    k: int,
+    k: SupportsIndex,
     *,
     oracle: Oracle,
-    max_labels: int,
+    max_labels: SupportsIndex,
     optimizer: Optimizer | str | None = None,
     metrics: Measurement | None = None,
-    validation: Examples | None = None,
-    seed: int = 0,
-    device: str = "cpu",
+    validation: tuple[Inputs, Labels] | None = None,
+    seed: SupportsIndex = 0,
+    device: str | torch.device = "cpu",
     memory: int | str | None = None,
     backend: Backend | None = None,
 ) -> Iterator[Round]:
@@ -85,7 +89,8 @@ def rounds(
         model: fitted anew in every round.
         method: as for ``select``; None is the default, ``FacilityLocation()`` if the model has features.
         k: the number of rows selected in a round; fewer in the last round if ``max_labels`` or the pool end there.
-        oracle: called with rows, returns their labels: a person, a file, or ``KnownLabels`` to simulate.
+        oracle: called with rows, returns their labels: a person, a file, or ``KnownLabels`` to simulate. The answer is
+            checked before any of it is added to the pool.
         max_labels: the number of labels at which to stop, after one more fit and measurement.
         optimizer: as for ``select``.
         metrics: computed of every fitted model, for example ``accuracy(test_inputs, test_labels)``.
@@ -96,40 +101,51 @@ def rounds(
         backend: as for ``select``.
 
     Raises:
-        InputError: no row of the pool is labeled, k or ``max_labels`` is below one, the method is none, or the
-            predictions or features of the model cannot be used.
+        InputError: an argument is of another type or out of range, no row of the pool is labeled, the model takes no
+            validation, its predictions or features cannot be used, or the answer of the oracle is not one class for
+            each row.
 
     Warns:
         SelectionWarning: as ``select``; the round keeps the text too.
     """
+    instance(Pool, "tonsure.Pool(inputs, labels)")("pool", pool)
+    instance(BayesianModel, "tonsure.MCDropout(network, samples=20)")("model", model)
+    function("oracle", oracle)
+    optional(function)("metrics", metrics)
     if len(pool.labels) == 0:
         raise InputError(f"{pool!r} holds no label: it needs some initial labels, Pool(inputs, labels={{row: label}})")
-    k, max_labels = whole_number("k", k, 1, 2**63 - 1), whole_number("max_labels", max_labels, 1, 2**63 - 1)
-    budget = None if memory is None else as_bytes(memory)
+    k, max_labels, seed = (
+        whole_number("k", k, 1),
+        whole_number("max_labels", max_labels, 1),
+        whole_number("seed", seed, 0),
+    )
+    where, budget = usable_device(device), None if memory is None else as_bytes(memory)
     chosen = _default(model) if method is None and optimizer is None else Method(method, optimizer)
-    stop_by: dict[str, Any] = {} if validation is None else {"validation": validation}
+    stop_by = _checked_validation(model, validation)
     while True:
         labeled = len(pool.labels)
         seconds = {"fit": 0.0, "predict": 0.0, "select": 0.0}
-        with _timed(seconds, "fit"):
-            model.fit(*pool.labeled(), seed=derive_seed(seed, labeled, 0), **stop_by)
-        measured = dict(metrics(model)) if metrics else {}
-        unlabeled_rows = pool.unlabeled_rows
-        count = min(k, max_labels - labeled, len(unlabeled_rows))
+        with modeling():
+            with _timed(seconds, "fit"):
+                _fit(model, pool, derive_seed(seed, labeled, 0), stop_by)
+            measured = _measured(metrics, model) if metrics else {}
+            unlabeled_rows = pool.unlabeled_rows
+            count = min(k, max_labels - labeled, len(unlabeled_rows))
+            if count >= 1:
+                with _timed(seconds, "predict"):
+                    seen = _look(model, pool, chosen)
         if count < 1:
             yield Round(labeled, measured, seconds=seconds, peak_memory=peak_memory())
             return
-        with _timed(seconds, "predict"):
-            seen = _look(model, pool, chosen)
         with _timed(seconds, "select"), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SelectionWarning)
-            there = {name: tensor.to(device) for name, tensor in seen.items()}
+            there = {name: tensor.to(where) for name, tensor in seen.items()}
             state = PoolState(pool.labeled_rows, pool.labels, unlabeled_rows, **there, memory=budget, backend=backend)
             selection = choose_from(state, chosen, count, seed=derive_seed(seed, labeled, 1))
         for warning in caught:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         rows = selection.rows
-        labels = torch.as_tensor(oracle(rows))
+        labels = _checked_answer(oracle(rows.clone()), rows, seen.get("log_probs_n_K_C"))
         pool.label(rows, labels)
         yield Round(
             labeled,
@@ -144,6 +160,46 @@ def rounds(
         )
 
 
+def _checked_validation(model: BayesianModel, validation: object) -> Examples | None:
+    if validation is None:
+        return None
+    parameters = inspect.signature(model.fit).parameters.values()
+    if not any(each.name == "validation" or each.kind is each.VAR_KEYWORD for each in parameters):
+        raise InputError(f"validation is for early stopping, but {type(model).__name__}.fit takes no validation")
+    return as_validation(validation)
+
+
+def _fit(model: BayesianModel, pool: Pool, seed: int, validation: Examples | None) -> None:
+    # Models may work in place: they are given copies.
+    stop_by: dict[str, Any] = {}
+    if validation is not None:
+        stop_by["validation"] = tuple(each.clone() for each in validation)
+    model.fit(*pool.labeled(), seed=seed, **stop_by)
+
+
+def _measured(metrics: Measurement, model: BayesianModel) -> dict[str, float]:
+    found = metrics(model)
+    if not isinstance(found, Mapping):
+        raise refusal("what metrics returns", found, "a dict from names to numbers")
+    return dict(found)
+
+
+def _checked_answer(answer: object, rows: Tensor, log_probs_n_K_C: Tensor | None) -> Tensor:
+    """The labels of the rows; raises InputError before anything is recorded."""
+    labels = classes("the answer of the oracle", answer, f"{len(rows)} classes, numbered from 0")
+    if len(labels) != len(rows):
+        raise InputError(f"the oracle gave {len(labels)} labels for the {len(rows)} rows {rows.tolist()}")
+    if log_probs_n_K_C is not None:
+        C = log_probs_n_K_C.shape[2]
+        if (labels >= C).any():
+            place = int((labels >= C).nonzero()[0])
+            raise InputError(
+                f"the oracle gave row {int(rows[place])} the label {int(labels[place])}, but the model has {C} "
+                f"classes, 0 to {C - 1}"
+            )
+    return labels
+
+
 def _default(model: BayesianModel) -> Method:
     """The default of ``select``: with features if the model has them."""
     return DEFAULT_WITH_FEATURES if model.has_features else DEFAULT
@@ -156,7 +212,7 @@ def _look(model: BayesianModel, pool: Pool, method: Method) -> dict[str, Tensor]
         return {"log_probs_n_K_C": predict(model, pool.inputs, pool.unlabeled_rows)}
     seen = {}
     if needs.needs_features:
-        seen["features_N_D"] = model.features(pool.inputs)
+        seen["features_N_D"] = features(model, pool.inputs)
     if needs.needs_predictions:
         seen["log_probs_n_K_C"] = predict(model, pool.inputs, pool.unlabeled_rows)
     if needs.needs_labeled_predictions:

@@ -2,12 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tonsure.errors import InputError
+from tonsure.predictions.arrays import as_inputs
 
 Member = Callable[[Tensor], Float[Tensor, "n K C"]]
 """Maps inputs [n, ...] to the log-probabilities of one or several of the K samples, on the device of the inputs."""
@@ -40,9 +43,11 @@ class BayesianModel(ABC):
         A member is used before the next one is requested, so a model may hold one in memory at a time.
         """
 
-    def log_probs(self, inputs: Tensor) -> Float[Tensor, "n K C"]:
+    def log_probs(self, inputs: Tensor | NDArray[Any]) -> Float[Tensor, "n K C"]:
         """log p(y = c | x_i, θ_k) in nats, for all inputs at once; ``tonsure.predict`` works in blocks."""
-        return torch.cat([member(inputs) for member in self.members()], dim=1)
+        items = as_inputs(inputs)
+        # Each member has a copy: networks may work in place.
+        return torch.cat([member(items.clone()) for member in self.members()], dim=1)
 
     @property
     def has_features(self) -> bool:

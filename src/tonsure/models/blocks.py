@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from tonsure.arguments import instance, refusal, whole_number
 from tonsure.errors import InputError
-from tonsure.models.bayesian_model import BayesianModel
+from tonsure.models.bayesian_model import BayesianModel, Member
+from tonsure.models.fingerprint import fingerprint
+from tonsure.predictions.arrays import as_inputs
+from tonsure.predictions.open import numbers
 from tonsure.predictions.store import FeaturePlace, Place
 from tonsure.predictions.store.blocks import bytes_of
 
@@ -24,8 +28,7 @@ _SUM_TOLERANCE = 1e-2
 class Blocks:
     """A model's outputs for the inputs at some rows, in blocks of ``block_size`` rows.
 
-    Raises:
-        InputError: there are no rows, a row is out of range, or the block size is not positive.
+    The model is given copies of the inputs, so it may work in place.
     """
 
     model: BayesianModel
@@ -33,24 +36,36 @@ class Blocks:
     rows: Tensor
     block_size: int
 
-    def __post_init__(self) -> None:
-        if self.block_size < 1:
-            raise InputError(f"block_size must be at least 1, found {self.block_size}")
-        _check_rows(self.rows, len(self.inputs))
+    @classmethod
+    def of(cls, model: object, inputs: object, rows: object, block_size: object) -> "Blocks":
+        """From the arguments of a caller; rows may be None, for all of them.
+
+        Raises:
+            InputError: the model or the inputs are of another kind, there are no rows, a row is out of range, or the
+                block size is not positive.
+        """
+        instance(BayesianModel, "tonsure.MCDropout(network, samples=20)")("model", model)
+        assert isinstance(model, BayesianModel)
+        items = as_inputs(inputs)
+        if len(items) == 0:
+            raise InputError("there is nothing to predict: the inputs hold no items")
+        where = torch.arange(len(items)) if rows is None else numbers("rows", rows, len(items), repeated=True)
+        return cls(model, items, where, whole_number("block_size", block_size, 1))
 
     @property
     def shape(self) -> tuple[int, int]:
         """(N, K). C is known after the first block."""
-        return len(self.rows), self.model.samples
+        return len(self.rows), whole_number("model.samples", self.model.samples, 1)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Identifies the settings of the model, the inputs and the rows. The weights are not part of it."""
+        """Identifies the model, the inputs and the rows."""
         crc = 0
         for block in self.rows.split(self.block_size):
             crc = zlib.crc32(bytes_of(self.inputs[block]), crc)
         return {
             # The address of an object differs between processes.
             "model": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.model)),
+            "weights": fingerprint(self.model),
             "inputs": f"{self.inputs.dtype} {list(self.inputs.shape[1:])}, crc32 {crc}",
             "rows": f"crc32 {zlib.crc32(bytes_of(self.rows.long()))}",
         }
@@ -70,7 +85,7 @@ class Blocks:
         N, K = self.shape
         sample, classes = 0, 0
         with tqdm(desc="predict", total=N * K, disable=None, leave=False, delay=2) as progress:
-            for member in self.model.members():
+            for member in self._members():
                 start, width = 0, 0
                 for block in self.rows.split(self.block_size):
                     if start == 0 or not finished(Place(start, len(block), sample, width)):
@@ -103,7 +118,10 @@ class Blocks:
                 infinite; the message names the row.
         """
         first, *others = self.rows.split(self.block_size)
-        features_n_D = self._features(first)
+        try:
+            features_n_D = self._features(first)
+        except InputError as error:
+            raise InputError(f"{error}. With features=False the predictions are stored without features") from error
         yield FeaturePlace(0, len(first)), features_n_D
         start, D = len(first), features_n_D.shape[1]
         with tqdm(desc="features", initial=start, total=len(self.rows), disable=None, leave=False, delay=2) as progress:
@@ -120,13 +138,27 @@ class Blocks:
                 start += len(block)
                 progress.update(len(block))
 
+    def all_features(self) -> Float[Tensor, "n D"]:
+        """The features of all rows, on the CPU; raises as ``features``."""
+        first, *others = (self._features(block).cpu() for block in self.rows.split(self.block_size))
+        if any(len(found[0]) != len(first[0]) for found in others):
+            raise InputError("the model returned features of another D for other items, expected the same D for all")
+        return torch.cat([first, *others])
+
+    def _members(self) -> Iterator[Member]:
+        members = self.model.members()
+        if not isinstance(members, Iterable):
+            raise refusal("model.members()", members, "an iterator of functions of the inputs")
+        for member in members:
+            if not callable(member):
+                raise refusal("a member of the model", member, "a function of the inputs")
+            yield member
+
     def _features(self, block: Tensor) -> Float[Tensor, "n D"]:
-        try:
-            features = self.model.features(self.inputs[block])
-        except InputError as error:
-            raise InputError(f"{error}. With features=False the predictions are stored without features") from error
+        features = self.model.features(self.inputs[block])
         shape = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(block) or not shape[1]:
+        is_tensor = isinstance(features, Tensor) and features.is_floating_point()
+        if not is_tensor or features.ndim != 2 or len(features) != len(block) or not features.shape[1]:
             raise InputError(f"the model must return features [n, D], found {shape} for n = {len(block)}")
         features_n_D = features.detach().float()
         wrong_n = ~features_n_D.isfinite().all(dim=1)
@@ -135,20 +167,15 @@ class Blocks:
         return features_n_D
 
 
-def _check_rows(rows: Tensor, total: int) -> None:
-    if len(rows) == 0:
-        raise InputError("there is nothing to predict: no rows")
-    if rows.is_floating_point() or rows.dtype == torch.bool or rows.ndim != 1:
-        raise InputError(f"rows must be a list of integers, found {rows.dtype} of shape {list(rows.shape)}")
-    outside = (rows < 0) | (rows >= total)
-    if outside.any():
-        raise InputError(f"rows holds {int(rows[outside][0])}, expected rows of the inputs, 0 to {total - 1}")
-
-
 def _check_output(log_probs: object, rows: Tensor) -> None:
     shape = list(log_probs.shape) if isinstance(log_probs, Tensor) else type(log_probs).__name__
     if not isinstance(log_probs, Tensor) or log_probs.ndim != 3 or len(log_probs) != len(rows):
         raise InputError(f"the model must return log-probabilities [n, K, C], found {shape} for n = {len(rows)}")
+    if not log_probs.is_floating_point() or log_probs.shape[1] < 1 or log_probs.shape[2] < 2:
+        raise InputError(
+            "the model must return floating-point log-probabilities [n, K, C] of at least one sample and two classes, "
+            f"found {log_probs.dtype} of shape {shape}"
+        )
     log_sum_n_K = log_probs.float().logsumexp(dim=2)
     # The comparison is false for nan; +inf makes the sum larger than one.
     bad = ~(log_sum_n_K.abs() <= _SUM_TOLERANCE)

@@ -1,12 +1,14 @@
 """Dropout with fixed masks, so that a mask defines one function for the whole pool."""
 
 import copy
-from typing import get_args
+from functools import partial
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from tonsure.errors import InputError
+from tonsure.networks.forward import as_input_error
 from tonsure.seeding import derive_seed
 
 Dropout = nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d
@@ -19,7 +21,7 @@ class ConsistentDropout(nn.Module):
 
     z_k has the shape of the activation of *one* item, or of its channels for dropout of whole channels. All items share
     it, independent of the block that they are in. In training mode, and in evaluation mode before ``use``, this is
-    ordinary dropout.
+    ordinary dropout. It works in place if the ordinary dropout does.
     """
 
     def __init__(self, ordinary: Dropout, number: int) -> None:
@@ -27,6 +29,13 @@ class ConsistentDropout(nn.Module):
         self.ordinary = ordinary
         self.number = number
         self.forget(seed=0, samples=1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Neither the masks nor the sample in use: the seed decides the masks.
+        return {**self.__dict__, "masks": None, "sample": None, "items": 0}
+
+    def extra_repr(self) -> str:
+        return f"number={self.number}, seed={self.seed}, samples={self.samples}"
 
     def forget(self, *, seed: int, samples: int) -> None:
         """Discards the masks. New ones are drawn when the shape of an item is known."""
@@ -58,15 +67,17 @@ class ConsistentDropout(nn.Module):
                 f"found {list(activations.shape[1:])}: a posterior sample has one mask for all items"
             )
         self.masks = self.masks.to(activations)  # a move at most once: the masks stay on the last device
-        return activations * self.masks[self.sample]
+        mask = self.masks[self.sample]
+        return activations.mul_(mask) if self.ordinary.inplace else activations * mask
 
     def _draw(self, item_shape: torch.Size) -> Tensor:
         # On the CPU, because a GPU would draw other masks. Each sample has its own seed, so that the first samples do
         # not depend on the number of samples.
         shape = item_shape if type(self.ordinary) is nn.Dropout else item_shape[:1] + (1,) * len(item_shape[1:])
         p = self.ordinary.p
-        kept = torch.stack([torch.rand(shape, generator=self._generator(k)) >= p for k in range(self.samples)])
-        return kept / (1 - p) if p < 1 else torch.zeros(kept.shape)
+        draw = partial(torch.rand, shape, dtype=torch.float32)  # other types would draw other masks
+        kept = torch.stack([draw(generator=self._generator(k)) >= p for k in range(self.samples)]).float()
+        return kept / (1 - p) if p < 1 else torch.zeros_like(kept)
 
     def _generator(self, sample: int) -> torch.Generator:
         return torch.Generator().manual_seed(derive_seed(self.seed, self.number, sample))
@@ -78,9 +89,10 @@ def make_consistent(network: nn.Module) -> nn.Sequential:
     The container is needed because the network may itself be a dropout layer.
 
     Raises:
-        InputError: there is no dropout layer, or one that is not a plain mask.
+        InputError: the network cannot be copied, there is no dropout layer, or one that is not a plain mask.
     """
-    container = nn.Sequential(copy.deepcopy(network))
+    with as_input_error("the network cannot be copied"):
+        container = nn.Sequential(copy.deepcopy(network))
     replaced: dict[nn.Module, ConsistentDropout] = {}  # a layer that is used in two places remains one layer
     for name, module in list(container.named_modules(remove_duplicate=False)):
         if isinstance(module, _NOT_A_MASK) or (isinstance(module, _DROPOUT) and type(module) not in _DROPOUT):

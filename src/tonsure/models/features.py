@@ -2,24 +2,32 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tonsure.arguments import instance, refusal, whole_number
 from tonsure.errors import InputError
 from tonsure.models.bayesian_model import BayesianModel
+from tonsure.models.blocks import Blocks
+from tonsure.networks.forward import copied, modes_kept, output_of
 from tonsure.predictions.arrays import as_inputs
+from tonsure.surroundings import modeling, usable_device
+
+MODEL_ROWS = 2**14
+"""The number of items that a model is given at a time, which itself works in blocks: a copy of them is in memory."""
 
 
+@modeling()
 def features(
     model: BayesianModel | nn.Module,
     inputs: Tensor | NDArray[Any],
     *,
     device: str | torch.device | None = None,
-    block_size: int = 1024,
+    block_size: SupportsIndex = 1024,
 ) -> Float[Tensor, "n D"]:
     """The features of items, for methods that compare items by their features, such as ``FacilityLocation``.
 
@@ -40,21 +48,18 @@ def features(
     """
     items = as_inputs(inputs)
     if isinstance(model, BayesianModel):
-        return model.features(items)
+        return Blocks.of(model, items, None, MODEL_ROWS).all_features()
     if not isinstance(model, nn.Module):
-        raise InputError(f"the model is a {type(model).__name__}, expected a BayesianModel or a torch.nn.Module")
-    where = device or next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    modes = [(module, module.training) for module in model.modules()]
-    try:
+        raise refusal("the model", model, "a BayesianModel or a torch.nn.Module")
+    where = next((parameter.device for parameter in model.parameters()), "cpu") if device is None else device
+    with modes_kept(model):
         return penultimate(model.eval(), items, device=where, block_size=block_size)
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
+@modeling()
 @torch.no_grad()
 def penultimate(
-    network: nn.Module, inputs: Tensor, *, device: str | torch.device = "cpu", block_size: int = 1024
+    network: nn.Module, inputs: Tensor, *, device: str | torch.device = "cpu", block_size: SupportsIndex = 1024
 ) -> Float[Tensor, "n D"]:
     """The penultimate activations h(x) of a network x ↦ W h(x) + b: the inputs of its last linear layer.
 
@@ -75,13 +80,15 @@ def penultimate(
         Features [n, D] in float32 on the CPU.
 
     Raises:
-        InputError: there are no items, the block size is below 1, the network calls no ``nn.Linear``, or the first axis
-            of the input of the last one is not the items.
+        InputError: there are no items, the block size is below 1, the network cannot be used on the inputs or calls no
+            ``nn.Linear``, or the first axis of the input of the last one is not the items.
     """
-    if len(inputs) == 0 or block_size < 1:
-        raise InputError(f"there are {len(inputs)} items and block_size is {block_size}, expected at least 1 for both")
+    instance(nn.Module, "torch.nn.Linear(10, 2)")("network", network)
+    if len(inputs) == 0:
+        raise InputError("there are no items, expected at least 1")
+    blocks, where = inputs.split(whole_number("block_size", block_size, 1)), usable_device(device)
     with _last_linear_input(network) as last:
-        return torch.cat([_features(network, block.to(device), last) for block in inputs.split(block_size)])
+        return torch.cat([_features(network, copied(block, where), last) for block in blocks])
 
 
 @contextmanager
@@ -90,7 +97,7 @@ def _last_linear_input(network: nn.Module) -> Iterator[list[Tensor]]:
     last: list[Tensor] = []
 
     def record(layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        last[:] = [given[0] if given else named["input"]]
+        last[:] = [copied(given[0] if given else named["input"])]  # before other layers change it
 
     hooks = [
         layer.register_forward_pre_hook(record, with_kwargs=True)
@@ -111,7 +118,7 @@ def has_linear(network: nn.Module) -> bool:
 
 def _features(network: nn.Module, inputs: Tensor, last: list[Tensor]) -> Float[Tensor, "n D"]:
     last.clear()
-    network(inputs)
+    output_of(network, inputs)
     if not last:
         raise InputError(
             "the network calls no nn.Linear, whose inputs would be the features: end it with one, or give the model a "

@@ -3,16 +3,22 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import SupportsIndex
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from tonsure.arguments import instance, whole_number
 from tonsure.errors import InputError
 from tonsure.models.bayesian_model import BayesianModel, Member
 from tonsure.models.consistent_dropout import ConsistentDropout, make_consistent
+from tonsure.models.examples import Inputs, Labels, as_examples, as_validation
 from tonsure.models.features import has_linear, penultimate
-from tonsure.training import DEFAULT_TRAINING, Examples, Training, checked_logits, fit
+from tonsure.networks.forward import as_input_error, checked_logits, copied, output_of
+from tonsure.predictions.arrays import as_inputs
+from tonsure.surroundings import modeling, usable_device
+from tonsure.training import DEFAULT_TRAINING, Training, fit
 
 
 class MCDropout(BayesianModel):
@@ -29,16 +35,22 @@ class MCDropout(BayesianModel):
         seed: of the masks before the first fit.
 
     Raises:
-        InputError: the network has no dropout layer, or one that is not a plain mask (``nn.AlphaDropout``).
+        InputError: an argument is of another type or out of range, or the network has no dropout layer, or one that is
+            not a plain mask (``nn.AlphaDropout``).
     """
 
-    def __init__(self, network: nn.Module, samples: int, training: Training = DEFAULT_TRAINING, seed: int = 0) -> None:
-        if samples < 1:
-            raise InputError(f"samples must be at least 1, found {samples}")
-        self._samples = samples
-        self.training = training
-        self._start = make_consistent(network)
-        self._fitted = self._copy_of_start(seed)
+    @modeling()
+    def __init__(
+        self,
+        network: nn.Module,
+        samples: SupportsIndex,
+        training: Training = DEFAULT_TRAINING,
+        seed: SupportsIndex = 0,
+    ) -> None:
+        self._samples = whole_number("samples", samples, 1)
+        self.training = instance(Training, "Training()")("training", training)
+        self._start = make_consistent(instance(nn.Module, "torch.nn.Sequential(...)")("network", network))
+        self._fitted = self._copy_of_start(whole_number("seed", seed, 0))
 
     def __repr__(self) -> str:
         return f"MCDropout(samples={self._samples}, training={self.training})"
@@ -47,8 +59,14 @@ class MCDropout(BayesianModel):
     def samples(self) -> int:
         return self._samples
 
+    @modeling()
     def fit(
-        self, inputs: Tensor, labels_n: Int[Tensor, " n"], *, seed: int = 0, validation: Examples | None = None
+        self,
+        inputs: Inputs,
+        labels_n: Labels,
+        *,
+        seed: SupportsIndex = 0,
+        validation: tuple[Inputs, Labels] | None = None,
     ) -> None:
         """Trains a fresh copy of the network, and draws new masks.
 
@@ -58,8 +76,10 @@ class MCDropout(BayesianModel):
         Raises:
             InputError, TrainingError: as ``tonsure.training.fit``; the model is unchanged then.
         """
-        network = self._copy_of_start(seed)
-        fit(network, inputs, labels_n, self.training, seed=seed, validation=validation)
+        inputs, labels_n = as_examples(inputs, labels_n)
+        stop_by = as_validation(validation)
+        network = self._copy_of_start(whole_number("seed", seed, 0))
+        fit(network, inputs, labels_n, self.training, seed=seed, validation=stop_by)
         self._fitted = network
 
     def members(self) -> Iterator[Member]:
@@ -70,7 +90,8 @@ class MCDropout(BayesianModel):
         """Whether the network contains an ``nn.Linear``."""
         return has_linear(self._start)
 
-    def features(self, inputs: Tensor, *, block_size: int = 1024) -> Float[Tensor, "n D"]:
+    @modeling()
+    def features(self, inputs: Inputs, *, block_size: SupportsIndex = 1024) -> Float[Tensor, "n D"]:
         """The penultimate activations of the network, without dropout.
 
         Raises:
@@ -79,28 +100,31 @@ class MCDropout(BayesianModel):
         for layer in _dropouts(self._fitted):
             layer.use(sample=None, items=0)
         with _attention_as_written():
-            return penultimate(self._fitted, inputs, device=self.training.device, block_size=block_size)
+            return penultimate(self._fitted, as_inputs(inputs), device=self.training.device, block_size=block_size)
 
     def _copy_of_start(self, seed: int) -> nn.Sequential:
-        network = copy.deepcopy(self._start)
+        with as_input_error("the network cannot be copied"):
+            network = copy.deepcopy(self._start)
         for layer in _dropouts(network):
             layer.forget(seed=seed, samples=self._samples)
-        network.to(self.training.device).eval()
-        return network
+        device = usable_device(self.training.device)
+        with as_input_error(f"the network cannot be moved to {device}"):
+            return network.to(device).eval()
 
+    @modeling()
     @torch.no_grad()
     def _all_samples(self, inputs: Tensor) -> Float[Tensor, "n K C"]:
         once, each = (nn.Sequential(*layers) for layers in _split(self._fitted))
         dropouts = _dropouts(each)
         log_probs: list[Tensor] = []
         with _attention_as_written():
-            shared = once(inputs.to(self.training.device))
+            shared = output_of(once, copied(inputs, self.training.device))
             # One sample at a time: this needs memory for one block instead of K, and is 2 to 5 times faster on a CPU
             # than repeating the activations K times, which do not fit into its cache.
             for sample in range(self._samples):
                 for layer in dropouts:
                     layer.use(sample=sample, items=len(inputs))
-                logits_n_C = checked_logits(each(shared), len(inputs))
+                logits_n_C = checked_logits(output_of(each, copied(shared)), len(inputs))
                 log_probs.append(nn.functional.log_softmax(logits_n_C.float(), dim=1))
         if all(layer.masks is None for layer in dropouts):
             raise InputError("the network does not use its dropout layers: all posterior samples are the same")
@@ -113,8 +137,13 @@ def _dropouts(network: nn.Module) -> list[ConsistentDropout]:
 
 def _split(network: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
     """The layers before the first dropout layer, which are the same for all samples, and the others."""
-    # Only if the order of the layers is known: a Sequential with its own forward.
-    if isinstance(network, nn.Sequential) and type(network).forward is nn.Sequential.forward:
+    # Only if the order of the layers is known: a Sequential with its own forward, and nothing around it.
+    own_forward = getattr(network.forward, "__func__", None) is nn.Sequential.forward
+    if (
+        isinstance(network, nn.Sequential)
+        and own_forward
+        and not (network._forward_pre_hooks or network._forward_hooks)
+    ):
         layers = list(network)
         for i, layer in enumerate(layers):
             if _dropouts(layer):

@@ -1,26 +1,30 @@
 """Predicts a pool block by block: into memory, or into a store on disk."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from itertools import chain
 from os import PathLike
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, SupportsIndex, overload
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tonsure.arguments import as_path, flag, optional, refusal
 from tonsure.errors import InputError, StoreError
 from tonsure.models.bayesian_model import BayesianModel
 from tonsure.models.blocks import Blocks
+from tonsure.models.examples import Inputs
+from tonsure.predictions.open import Numbers
 from tonsure.predictions.reader import PoolReader
 from tonsure.predictions.store import Draft, FeatureLayout, Layout, Store
 from tonsure.predictions.store.draft import clear_up, reject_differences
 from tonsure.predictions.store.items import make_table
 from tonsure.predictions.store.layout import MANIFEST
 from tonsure.predictions.store.manifest import plain
+from tonsure.surroundings import modeling
 
 FEATURE_DTYPE = torch.float32
 """The type of stored features."""
@@ -32,11 +36,11 @@ FEATURE_ROUNDING = 1e-3
 @overload
 def predict(
     model: BayesianModel,
-    inputs: Tensor,
-    rows: Sequence[int] | Tensor | None = None,
+    inputs: Inputs,
+    rows: Numbers | None = None,
     *,
     out: None = None,
-    block_size: int = 1024,
+    block_size: SupportsIndex = 1024,
     dtype: torch.dtype | None = None,
 ) -> Float[Tensor, "N K C"]: ...
 
@@ -44,30 +48,31 @@ def predict(
 @overload
 def predict(
     model: BayesianModel,
-    inputs: Tensor,
-    rows: Sequence[int] | Tensor | None = None,
+    inputs: Inputs,
+    rows: Numbers | None = None,
     *,
     out: str | PathLike[str],
     features: bool | None = None,
     ids: Iterable[object] | None = None,
     items: Any = None,
     about: Mapping[str, Any] | None = None,
-    block_size: int = 1024,
+    block_size: SupportsIndex = 1024,
     dtype: torch.dtype | None = None,
 ) -> Store: ...
 
 
+@modeling()
 def predict(
     model: BayesianModel,
-    inputs: Tensor,
-    rows: Sequence[int] | Tensor | None = None,
+    inputs: Inputs,
+    rows: Numbers | None = None,
     *,
     out: str | PathLike[str] | None = None,
     features: bool | None = None,
     ids: Iterable[object] | None = None,
     items: Any = None,
     about: Mapping[str, Any] | None = None,
-    block_size: int = 1024,
+    block_size: SupportsIndex = 1024,
     dtype: torch.dtype | None = None,
 ) -> Float[Tensor, "N K C"] | Store:
     """Predicts log p(y = c | x_i, θ_k) in nats for the items at ``rows``: a tensor on the CPU, or a store on disk.
@@ -75,13 +80,15 @@ def predict(
     The tensor holds N · K · C numbers. Apart from it, or from the files of the store, the memory needed is that of the
     model and one block. A member of the model predicts all blocks before the next member is loaded.
 
-    A call with ``out`` that is interrupted at any time resumes when it is repeated, and gives the same bytes. On a
-    finished store the same call returns the store, after predicting the first block of each member again to check that
-    the model is the same.
+    A call with ``out`` that is interrupted at any time resumes when it is repeated, and gives the same bytes. The model
+    must be the same: its class, its number of samples, and all numbers that it holds, such as parameters and buffers,
+    whose hash the store keeps. (What a class leaves out of ``__getstate__``, such as a cache, does not count.) On a
+    finished store the same call returns the store. In both cases the first block of each member is predicted again to
+    check what a hash cannot.
 
     Args:
         inputs: [any number, ...], one item per row.
-        rows: the items to predict, in this order; None is all of them.
+        rows: the items to predict, in this order, as numbers or as a mask; None is all of them.
         out: the folder of the store; None returns a tensor.
         features: for a store, whether the features of the items (``model.features``, [N, D] in float32) are stored too;
             None stores them if the model has features, and accepts a finished store with or without them. They cost
@@ -97,16 +104,21 @@ def predict(
     Raises:
         InputError: there is nothing to predict, a row is out of range, an output of the model is not [n, K, C] or not a
             distribution over C, or the features are not finite numbers [n, D]; the message names the first such row.
+        InputError: an argument is of another type or out of range.
         StoreError: ``out`` holds something else, or a store of another model, pool or type; another process writes to
             it; ids are repeated or not one per row; or the disk is full.
         MissingExtraError: ids or items are given, and pyarrow is not installed.
     """
-    blocks = Blocks(model, inputs, torch.arange(len(inputs)) if rows is None else torch.as_tensor(rows), block_size)
+    blocks = Blocks.of(model, inputs, rows, block_size)
+    features = optional(flag)("features", features)
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise refusal("dtype", dtype, "a floating-point type such as torch.float32")
     if out is not None:
+        folder = as_path("out", out)
         table, about = make_table(ids, items, len(blocks.rows)), plain("about", about or {})
-        if (Path(out) / MANIFEST).exists():
-            return _same_store(Path(out), blocks, dtype or torch.float16, features, table, about)
-        return _new_store(Path(out), blocks, dtype or torch.float16, stores_features(model, features), table, about)
+        if (folder / MANIFEST).exists():
+            return _same_store(folder, blocks, dtype or torch.float16, features, table, about)
+        return _new_store(folder, blocks, dtype or torch.float16, stores_features(model, features), table, about)
     if features or ids is not None or items is not None or about is not None:
         raise InputError("features, ids, items and about are kept in a store: expected out, its folder, too")
     log_probs_N_K_C: Tensor | None = None
@@ -176,6 +188,8 @@ def _same_store(
     if "model" in found:  # earlier stores name a function of this library with its module
         found["model"] = re.sub(r"\btonsure\.(?:[a-z_0-9]+\.)+(?=\w)", "tonsure.", found["model"])
     expected = {"N": blocks.shape[0], "K": blocks.shape[1], "dtype": str(dtype), **blocks.fingerprint()}
+    if "weights" not in found:  # earlier stores keep no hash of them: their predictions are compared below
+        del expected["weights"]
     if features is not None:
         expected["features"] = features
     if about:

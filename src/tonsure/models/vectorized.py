@@ -16,17 +16,22 @@ from torch.nn.modules.dropout import _DropoutNd
 from tqdm import tqdm
 
 from tonsure.errors import InputError, TrainingError
+from tonsure.networks.forward import as_input_error, logits_of
 from tonsure.seeding import seeded
+from tonsure.surroundings import modeling
 from tonsure.training import (
     Training,
+    check_weights,
     checked_classes,
-    checked_logits,
     diverged,
     shuffled_batches,
+    trainable,
 )
 
 FEW_WEIGHTS = 30_000
 """The number of weights up to which networks are trained faster together on a CPU."""
+
+CANNOT = "the members cannot be trained together (vectorized=True)"
 
 _ELEMENTWISE = {torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad}
 _QUICK_LAYERS = {nn.Sequential, nn.Flatten, nn.Linear, nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Dropout, nn.Identity}
@@ -73,6 +78,7 @@ def is_quicker(networks: Sequence[nn.Module], training: Training) -> bool:
     )
 
 
+@modeling()
 def fit_together(
     networks: Sequence[nn.Module],
     inputs: Tensor,
@@ -88,35 +94,40 @@ def fit_together(
     examples must have been checked.
 
     Raises:
-        InputError: a label is not a class of the network, its output is not [n, C], or a member's gradient in the first
-            step differs from that of the member alone.
-        TrainingError: a loss is not finite; the message names the first member with such a loss.
+        InputError: a label is not a class of the network, a network or the optimizer cannot be used, the output is not
+            [n, C], or a member's gradient in the first step differs from that of the member alone.
+        TrainingError: a loss, or a weight after the last step, is not finite; the message names the first member with
+            such a loss.
     """
     device = torch.device(training.device)
     iterations = training.iterations_for(len(labels_n))
     for network in networks:
+        trainable(network)
         network.to(device).train()
-    weights, _ = stack_module_state(list(networks))
-    logits_of = vmap(partial(_logits, copy.deepcopy(networks[0]).to("meta")))
-    optimizer = training.optimizer(weights.values(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    with as_input_error(CANNOT):
+        weights, _ = stack_module_state(list(networks))
+        logits_of_all = vmap(partial(_logits, copy.deepcopy(networks[0]).to("meta")))
+    optimizer = training.optimizer_for(weights.values())
     batches = zip(*(shuffled_batches(len(labels_n), training, seed) for seed in seeds), strict=True)
-    with seeded(seeds[0], device), torch.enable_grad():
+    with seeded(seeds[0], device):
         for iteration, rows in enumerate(tqdm(batches, "fit", total=iterations, disable=None, leave=False, delay=2)):
             learning_rate = training.set_learning_rate(optimizer, iteration / iterations)
             rows_K_n = torch.stack(rows)
             inputs_now, labels_K_n = inputs[rows_K_n].to(device), labels_n[rows_K_n]
-            logits_K_n_C = logits_of(weights, inputs_now)
+            logits_K_n_C = logits_of_all(weights, inputs_now)
             checked_classes(labels_K_n.flatten(), logits_K_n_C.shape[2])
             loss_K = _losses(logits_K_n_C, labels_K_n)
             if not loss_K.isfinite().all():
                 member = int((~loss_K.isfinite()).nonzero()[0])
                 cause = diverged(loss_K[member].item(), iteration, iterations, learning_rate, inputs)
                 raise TrainingError(f"member {member}: {cause}")
-            optimizer.zero_grad()
-            loss_K.sum().backward()
-            if iteration == 0:
-                _check_gradients(networks, weights, inputs_now, labels_K_n)
-            optimizer.step()
+            with as_input_error(CANNOT):
+                optimizer.zero_grad()
+                loss_K.sum().backward()
+                if iteration == 0:
+                    _check_gradients(networks, weights, inputs_now, labels_K_n)
+                optimizer.step()
+    check_weights(weights.values())
     for member, network in enumerate(networks):
         with torch.no_grad():
             for name, parameter in network.named_parameters():
@@ -125,7 +136,7 @@ def fit_together(
 
 
 def _logits(network: nn.Module, weights: dict[str, Tensor], inputs: Tensor) -> Float[Tensor, "n C"]:
-    return checked_logits(functional_call(network, weights, (inputs,)), len(inputs))
+    return logits_of(partial(functional_call, network, weights), inputs, inputs.device)
 
 
 def _losses(logits_K_n_C: Float[Tensor, "K n C"], labels_K_n: Int[Tensor, "K n"]) -> Float[Tensor, " K"]:
@@ -142,7 +153,7 @@ def _check_gradients(
     This happens: in torch 2.13, ``nn.Embedding`` ignores its ``padding_idx`` from the second member on.
     """
     for member, network in enumerate(networks):
-        logits_1_n_C = checked_logits(network(inputs[member]), len(inputs[member]))[None]
+        logits_1_n_C = logits_of(network, inputs[member], inputs.device)[None]
         trained = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
         loss = _losses(logits_1_n_C, labels_K_n[member : member + 1]).sum()
         alone = torch.autograd.grad(loss, [parameter for _, parameter in trained], materialize_grads=True)
@@ -152,8 +163,8 @@ def _check_gradients(
             apart = gradient if together is None else gradient - together[member]
             if float(apart.norm()) > rounding + 1e-2 * float(gradient.norm()):
                 raise InputError(
-                    f"the members cannot be trained together (vectorized=True): the gradient of {name} of member "
-                    f"{member} would differ; torch.func.vmap may not support this layer correctly"
+                    f"{CANNOT}: the gradient of {name} of member {member} would differ; torch.func.vmap may not "
+                    "support this layer correctly"
                 )
 
 
