@@ -107,7 +107,7 @@ def numbers(name: str, given: object, total: int, *, empty: bool = False, repeat
     values, counts = np.unique(found, return_counts=True)
     if len(values) < len(found) and not repeated:
         raise InputError(f"{name} holds {values[counts > 1][0]} twice")
-    return torch.tensor(found.astype(np.int64))
+    return torch.from_numpy(found.astype(np.int64))
 
 
 def whole_numbers(name: str, given: object, expected: str) -> Tensor:
@@ -125,7 +125,7 @@ def whole_numbers(name: str, given: object, expected: str) -> Tensor:
     if wrong.any():
         place = int(wrong.nonzero()[0][0])
         raise InputError(f"{name} holds {found[place]}, at place {place}, expected {expected}")
-    return torch.tensor(found.astype(np.int64))
+    return torch.from_numpy(found.astype(np.int64))
 
 
 def _flat(name: str, given: object, expected: str) -> NDArray[Any]:
