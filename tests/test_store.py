@@ -335,8 +335,8 @@ def rewritten(path, *, without=(), **changes):
     ("changes", "message"),
     [
         ({"version": 3}, "is of format version 3, this tonsure reads versions 1 and 2"),
-        ({"colour": "red"}, "has missing or unknown fields"),
-        ({"shards": []}, "the files of log_probs in its manifest do not match"),
+        ({"colour": "red"}, "it has the unknown field 'colour'"),
+        ({"shards": []}, "it has 0 files of log_probs, expected 3"),
     ],
 )
 def test_other_manifests(path, changes, message):
@@ -359,7 +359,7 @@ def test_features_of_another_pool(log_probs, features, tmp_path):
     many = write_store(tmp_path / "many", log_probs)
     shutil.copy(few.path / "features.safetensors", many.path)
     rewritten(many.path, features=json.loads((few.path / "manifest.json").read_text())["features"])
-    with pytest.raises(StoreError, match="the files of features in its manifest do not match FeatureLayout"):
+    with pytest.raises(StoreError, match="it has features of 20 rows, and predictions of 30"):
         Store.open(many.path)
 
 
@@ -371,6 +371,101 @@ def test_ids_that_somebody_else_wrote_are_checked_too(path):
     rewritten(path, items={"file": "items.parquet", "bytes": len(data), "crc32": zlib.crc32(data), "columns": ["id"]})
     with pytest.raises(StoreError, match="the id '4' is repeated, at rows 4 and 20"):
         _ = Store.open(path).ids
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"id": list(range(30))}, "the column 'id' is of type int64, expected a text in every row"),
+        ({"id": ["a", None, *map(str, range(28))]}, "the column 'id' is of type string, expected a text in every row"),
+        ({"name": ["a"] * 30}, "the column 'id' is missing, expected a text in every row"),
+        ({"id": ["a"] * 1_000_000}, "has 1,000,000 rows, but the predictions have 30"),
+    ],
+)
+def test_a_table_that_somebody_else_wrote(path, table, message):
+    parquet.write_table(pyarrow.table(table), path / "items.parquet")
+    data = (path / "items.parquet").read_bytes()
+    rewritten(path, items={"file": "items.parquet", "bytes": len(data), "crc32": zlib.crc32(data), "columns": ["id"]})
+    with pytest.raises(StoreError, match=message):
+        _ = Store.open(path).ids
+
+
+FORGED = [
+    *(-1, 0, 10**18, 2**64, 10**4000, 1.5, True, None, "12", [], {}, [12], "../../etc/passwd", "log_probs-00009"),
+    *({"file": "../items.parquet", "bytes": 1, "crc32": 0, "columns": []}, "\x1b[2J", "x" * 10_000),
+]
+
+
+def places(fields, at=()):
+    """The way to every part of plain data."""
+    yield at
+    inside = fields.items() if isinstance(fields, dict) else enumerate(fields) if isinstance(fields, list) else ()
+    for name, value in inside:
+        yield from places(value, (*at, name))
+
+
+def test_a_manifest_that_somebody_forged(log_probs, features, tmp_path):
+    """Each part of it is replaced or left out, with the checksum that goes with the rest."""
+    path = write_store(tmp_path / "store", log_probs, features=features, ids=range(30), about={"a": {"b": 1}}).path
+    honest = json.loads((path / "manifest.json").read_text())
+    del honest["crc32"]
+    opened, longest = set(), 0
+    for way in places(honest):
+        for forged in [*FORGED, "left out"] if way else []:
+            fields = json.loads(json.dumps(honest))
+            place = fields
+            for name in way[:-1]:
+                place = place[name]
+            if forged == "left out":
+                del place[way[-1]]
+            else:
+                place[way[-1]] = forged
+            text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+            (path / "manifest.json").write_text(json.dumps({**fields, "crc32": zlib.crc32(text.encode())}))
+            try:
+                store = Store.open(path)
+            except StoreError as error:
+                longest = max(longest, len(str(error)))
+            else:
+                opened.add(way[0])
+                assert torch.equal(store.parts[0], log_probs)
+                assert store.features is None or torch.equal(store.features, features)
+                assert store.ids is None or store.ids[1] == "1"
+    assert opened == {"made_by", "about", "created", "items", "features"}
+    assert longest < 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * 100_000,
+        b'{"version":' * 100_000,
+        b'{"version": NaN}',
+        b'{"version": 2, "version": 2}',
+        b'{"version": %s}' % (b"9" * 5000),
+        b'"' + b"x" * 2**20,
+        b"\xff\xfe{}",
+        b"",
+    ],
+    ids=lambda text: repr(text[:12]),
+)
+def test_a_manifest_that_is_no_json_of_ours(path, text):
+    (path / "manifest.json").write_bytes(text)
+    with pytest.raises(StoreError, match=r"manifest\.json cannot be read, it may be damaged: ") as refused:
+        Store.open(path)
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("about", [{"a": float("nan")}, {"a": "\ud800"}, {"a": {1, 2}}, {"a": b"b"}])
+def test_what_a_manifest_cannot_hold_is_refused_before_anything_is_written(log_probs, tmp_path, about):
+    with pytest.raises(InputError, match="about cannot be stored as JSON"):
+        write_store(tmp_path / "store", log_probs, about=about)
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(InputError, match="about cannot be stored as JSON: it is nested without end"):
+        write_store(tmp_path / "store", log_probs, about={"a": deep})
+    assert not list(tmp_path.iterdir())
 
 
 def test_verified_in_little_memory(tmp_path, monkeypatch):

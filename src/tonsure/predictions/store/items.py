@@ -66,20 +66,34 @@ def write_table(table: "pyarrow.Table", path: Path) -> None:
         parquet.write_table(table, file)
 
 
-def read_table(path: Path, columns: list[str] | None = None) -> "pyarrow.Table":
-    """The table, or some of its columns.
+def read_table(path: Path, rows: int, columns: list[str] | None = None) -> "pyarrow.Table":
+    """The table, which has so many rows, or some of its columns.
 
     Raises:
-        StoreError: the file cannot be read.
+        StoreError: the file cannot be read, or has another number of rows.
         MissingExtraError: pyarrow is not installed.
     """
     pyarrow = _library()
     from pyarrow import parquet
 
     try:
-        return parquet.read_table(path, columns=columns)
-    except (OSError, pyarrow.ArrowException) as error:
+        with parquet.ParquetFile(path) as file:
+            found = file.metadata.num_rows
+            if found != rows:  # before they are read: a small file may hold any number of rows that are the same
+                raise StoreError(f"{path} has {found:,} rows, but the predictions have {rows:,}")
+            return file.read(columns=columns)
+    except (OSError, MemoryError, ValueError, pyarrow.ArrowException) as error:
         raise StoreError(f"{path} cannot be read, it may be damaged: {error}") from error
+
+
+def read_ids(path: Path, rows: int) -> list[str]:
+    """The names of the rows; raises as ``read_table`` and ``checked_ids``."""
+    columns = read_table(path, rows, [ID]).columns
+    types = [column.type for column in columns]
+    if types not in ([_library().string()], [_library().large_string()]) or columns[0].null_count:
+        found = f"of type {types[0]}" if types else "missing"
+        raise StoreError(f"{path}: the column {ID!r} is {found}, expected a text in every row")
+    return checked_ids(columns[0].to_pylist(), rows)
 
 
 def _as_table(items: Any) -> Any:

@@ -13,6 +13,7 @@ without a manifest is a draft (``draft``): the journal describes the planned sto
 """
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -163,7 +164,7 @@ def bytes_per_row(row_shape: tuple[int, ...], dtype: torch.dtype) -> int:
     """
     if dtype not in _CODES:
         raise InputError(f"a store holds {', '.join(DTYPES)}, found {dtype}")
-    return torch.Size(row_shape).numel() * dtype.itemsize
+    return math.prod(row_shape) * dtype.itemsize
 
 
 def _block_rows(row_bytes: int) -> int:

@@ -1,20 +1,29 @@
-"""The manifest of a store: its files with sizes and checksums, and their origin."""
+"""The manifest of a store: its files with sizes and checksums, and their origin.
+
+The checksums, CRC-32, detect what happens by accident: damaged disks, cut copies, files that were exchanged. They are
+no protection against intent, because anybody can compute them. What a manifest says is therefore checked before it is
+used, so that a forged one cannot do more than give other numbers.
+"""
 
 import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
+from tonsure.durable_files import JSON_BYTES, check_text, file_errors, parse_json_object
 from tonsure.errors import InputError, StoreError
-from tonsure.predictions.store.layout import DTYPES, JOURNAL, MANIFEST, ArrayLayout, FeatureLayout, Layout
+from tonsure.predictions.store.layout import DTYPES, ITEMS, JOURNAL, MANIFEST, ArrayLayout, FeatureLayout, Layout, Span
 
 VERSION = 2
 READABLE = (1, 2)
 """Format versions. Version 1 has no features."""
 READ_BYTES = 2**20
 """The bytes that are read at a time for a checksum, whatever the size of the store."""
+LARGEST = 2**53
+"""Of a number in a manifest."""
 
 
 @dataclass(frozen=True)
@@ -95,59 +104,110 @@ def read_manifest(folder: Path) -> Manifest:
             else f"{folder} is not a store: it has no {MANIFEST}"
         )
     try:
-        fields = json.loads(path.read_bytes())
+        with file_errors(path, "read"), path.open("rb") as file:
+            fields = parse_json_object(file.read(JSON_BYTES + 1))
         version, found = fields.pop("version"), fields.pop("crc32")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise StoreError(f"{path} cannot be read, it may be damaged: {error!r}") from error
-    if version not in READABLE:
-        raise StoreError(f"{path} is of format version {version!r}, this tonsure reads versions 1 and {VERSION}")
+    if type(version) is not int or version not in READABLE:
+        raise StoreError(f"{path} is of format version {version!r:.40}, this tonsure reads versions 1 and {VERSION}")
     expected = _checksum({"version": version, **fields})
     if found != expected:
-        raise StoreError(f"{path} is damaged or was edited: its checksum is {found}, that of its content is {expected}")
+        raise StoreError(
+            f"{path} is damaged or was edited: its checksum is {found!r:.40}, that of its content is {expected}"
+        )
     try:
-        return _manifest(**fields)
-    except (KeyError, TypeError) as error:
-        raise StoreError(f"{path} has missing or unknown fields: {error!r}") from error
+        return _manifest(fields)
+    except ValueError as error:
+        raise StoreError(f"{path} was not written by this library: {error}") from error
 
 
 def plain(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields as they are after they have been written as JSON and read again.
 
     Raises:
-        InputError: they hold something other than text, numbers, lists and dicts.
+        InputError: they hold something other than text, finite numbers, lists and dicts, or too much of it.
     """
     try:
-        return json.loads(json.dumps(dict(fields), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} cannot be stored as JSON: {error}; found {fields!r}") from error
+        plain = dict(fields)
+        check_text(plain)
+        return parse_json_object(json.dumps(plain, allow_nan=False).encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        shown = "it is nested without end" if isinstance(error, RecursionError) else f"{error}; found {fields!r:.200}"
+        raise InputError(f"{name} cannot be stored as JSON: {shown}") from error
 
 
-def _manifest(
-    layout: dict[str, Any],
-    shards: list[dict[str, Any]],
-    items: dict[str, Any] | None,
-    features: dict[str, Any] | None = None,
-    **others: Any,
-) -> Manifest:
+def _manifest(fields: dict[str, Any]) -> Manifest:
+    """The manifest, once it is known that it says what ``seal`` writes; raises ValueError if it does not."""
+    if unknown := sorted(set(fields) - {field.name for field in fields_of(Manifest)}):
+        raise ValueError(f"it has the unknown field {unknown[0]!r:.40}")
+    layout = Layout(**_layout(_part(fields, "layout", dict), ("K", "C")))
+    features, items = fields.get("features"), _part(fields, "items", dict | None)
+    if features is not None:
+        of = FeatureLayout(**_layout(_part(features, "layout", dict), ("D",)))
+        features = Features(of, *_shards(of, [_part(features, "shard", dict)]))
+        if of.N != layout.N:
+            raise ValueError(f"it has features of {of.N:,} rows, and predictions of {layout.N:,}")
     return Manifest(
-        layout=Layout(**_with_dtype(layout)),
-        shards=tuple(_shard(**shard) for shard in shards),
-        items=Items(**{**items, "columns": tuple(items["columns"])}) if items else None,
-        features=_features(**features) if features else None,
-        **others,
+        layout=layout,
+        shards=_shards(layout, _part(fields, "shards", list)),
+        items=None if items is None else _items(items),
+        made_by=_part(fields, "made_by", dict),
+        about=_part(fields, "about", dict),
+        created=_part(fields, "created", str),
+        features=features,
     )
 
 
-def _features(layout: dict[str, Any], shard: dict[str, Any]) -> Features:
-    return Features(FeatureLayout(**_with_dtype(layout)), _shard(**shard))
+def _layout(fields: dict[str, Any], axes: tuple[str, ...]) -> dict[str, Any]:
+    dtype = _part(fields, "dtype", str)
+    if dtype not in DTYPES:
+        raise ValueError(f"its dtype is {dtype!r:.40}, expected one of {', '.join(DTYPES)}")
+    numbers = {name: _whole(fields, name, 1) for name in ("N", "rows_per_shard", "block_rows", *axes)}
+    return {"dtype": DTYPES[dtype], **numbers}
 
 
-def _shard(crc32: list[int], **others: Any) -> ShardFile:
-    return ShardFile(**others, crc32=tuple(crc32))
+def _shards(layout: ArrayLayout, found: list[Any]) -> tuple[ShardFile, ...]:
+    """The files of an array, which are those that its layout tells: no others are ever opened."""
+    expected = -(-layout.N // layout.rows_per_shard)  # before any of them is listed
+    if len(found) != expected:
+        raise ValueError(f"it has {len(found):,} files of {layout.name}, expected {expected:,}")
+    return tuple(_shard(layout, *pair) for pair in zip(layout.spans(), found, strict=True))
 
 
-def _with_dtype(layout: dict[str, Any]) -> dict[str, Any]:
-    return {**layout, "dtype": DTYPES[layout["dtype"]]}
+def _shard(layout: ArrayLayout, span: Span, fields: Any) -> ShardFile:
+    crc32 = _part(fields, "crc32", list)
+    found, expected = [fields.get(name) for name in ("file", "rows", "bytes")], [span.file, span.rows, span.bytes]
+    blocks = -(-span.rows // layout.block_rows)
+    if found != expected or len(crc32) != blocks:
+        raise ValueError(
+            f"it has {found!r:.200} with {len(crc32):,} checksums, where {layout} has {expected} with {blocks:,}"
+        )
+    return ShardFile(span.file, span.rows, span.bytes, tuple(map(_crc32, crc32)))
+
+
+def _items(fields: dict[str, Any]) -> Items:
+    columns = _part(fields, "columns", list)
+    if _part(fields, "file", str) != ITEMS or not all(isinstance(column, str) for column in columns):
+        raise ValueError(f"its table of items is {fields!r:.200}, expected {ITEMS} with names of columns")
+    return Items(ITEMS, _whole(fields, "bytes", 1), _crc32(fields.get("crc32")), tuple(columns))
+
+
+def _part(fields: Any, name: str, kind: Any) -> Any:
+    if not isinstance(fields, dict) or name not in fields or not isinstance(fields[name], kind):
+        raise ValueError(f"its {name} is missing, or of another type")
+    return fields[name]
+
+
+def _whole(fields: dict[str, Any], name: str, least: int, largest: int = LARGEST) -> int:
+    found = fields.get(name)
+    if type(found) is not int or not least <= found <= largest:
+        raise ValueError(f"its {name} is {found!r:.40}, expected a whole number from {least} to {largest:,}")
+    return found
+
+
+def _crc32(found: Any) -> int:
+    return _whole({"checksum": found}, "checksum", 0, 2**32 - 1)
 
 
 def _checksum(fields: dict[str, Any]) -> int:
