@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -134,13 +135,16 @@ def _show(comparison: Comparison, count: int) -> None:
     """Prints tables and explanations at the width of the terminal; elsewhere tables in full, and text in ``WIDTH``."""
     check_open()
     terminal = sys.stdout.isatty()
-    console = Console(width=None if terminal else ENOUGH, highlight=False, markup=False, emoji=False)
-    with console.capture() as shown:
-        for table in (_batches(comparison, count), _overlaps(comparison, count)):
-            console.print(table, "")
-        for line in _explanations(comparison):
-            console.print(printable(line), width=None if terminal else WIDTH)
-    show_formatted(shown.get())
+    # Not at once: what cannot be written is an error of ours.
+    shown = TextIOWrapper(BytesIO(), sys.stdout.encoding, "backslashreplace", newline="")
+    width = None if terminal else ENOUGH
+    console = Console(file=shown, force_terminal=terminal, width=width, highlight=False, markup=False, emoji=False)
+    for table in (_batches(comparison, count), _overlaps(comparison, count)):
+        console.print(table, "")
+    for line in _explanations(comparison):
+        console.print(printable(line), width=None if terminal else WIDTH)
+    shown.seek(0)
+    show_formatted(shown.read())
 
 
 def _batches(comparison: Comparison, count: int) -> Table:

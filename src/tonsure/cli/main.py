@@ -18,7 +18,7 @@ from tonsure.cli.output import show, tell
 from tonsure.cli.store import store_app
 from tonsure.errors import SelectionWarning, TonsureError
 
-NOTHING_KEPT = "nothing was kept; the same command starts again"
+NOTHING_WRITTEN = "nothing was written; the same command starts again"
 """What is said of a command that is interrupted, unless it says more itself."""
 
 app = typer.Typer(
@@ -94,7 +94,7 @@ def _interruptible() -> Iterator[None]:
     except Interrupted as interruption:
         for number in handlers:
             signal.signal(number, signal.SIG_IGN)
-        tell(f"interrupted: {getattr(interruption, '__notes__', [NOTHING_KEPT])[0]}")
+        tell(f"interrupted: {getattr(interruption, '__notes__', [NOTHING_WRITTEN])[0]}")
         # Another signal, while Python ends, ends it at once, without a traceback.
         handlers = dict.fromkeys(handlers, signal.SIG_DFL)
         sys.exit(128 + interruption.number)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from tonsure.durable_files import write_file
+from tonsure.durable_files import file_errors, write_file
 from tonsure.errors import InputError, MissingExtraError, RecordError
 from tonsure.experiments.records import Record
 
@@ -17,18 +17,20 @@ def locked(path: Path) -> Any:
 
     Raises:
         InputError: another process is writing it.
+        FileError: the folder cannot be made, or is read-only.
         MissingExtraError: filelock is not installed.
     """
     try:
         from filelock import FileLock, Timeout
     except ImportError as error:
         raise MissingExtraError("An experiment", "experiments") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        return lock.acquire(timeout=0)  # a context that releases it
-    except Timeout as error:
-        raise InputError(f"{path} is being written by another process") from error
+    with file_errors(path, "written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.name}.lock"))
+        try:
+            return lock.acquire(timeout=0)  # a context that releases it
+        except Timeout as error:
+            raise InputError(f"{path} is being written by another process") from error
 
 
 def check_same(path: Path, found: Record, expected: Record) -> None:
@@ -49,7 +51,8 @@ def check_same(path: Path, found: Record, expected: Record) -> None:
 
 def keep_pictures(folder: Path, stem: str, images_b: Tensor) -> None:
     pictures = folder / "pictures"
-    pictures.mkdir(exist_ok=True)
+    with file_errors(pictures, "written"):
+        pictures.mkdir(exist_ok=True)
     write_file(pictures / f"{stem}.npy", lambda path: np.save(path, images_b.numpy()))
 
 

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +106,8 @@ def _in_processes(
     settings = (max(1, torch.get_num_threads() // jobs), _gpus(), numbers, reports, make)
     with ProcessPoolExecutor(jobs, context, _begin, settings) as pool:
         try:
-            futures = [pool.submit(_work, run) for run in runs]
+            with _interrupts_held():  # the first call starts all processes
+                futures = [pool.submit(_work, run) for run in runs]
             pending = set(futures)
             while pending:
                 done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -125,6 +127,22 @@ def _in_processes(
             raise
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A context in which Ctrl-C waits; processes that are started in it never hear of it, even while they import.
+
+    A terminal sends it to all of them: the parent handles it, and terminates the others.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
 def _gpus() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
@@ -138,7 +156,7 @@ _worker: tuple[Callable[[], Start], Callable[[str], None]] | None = None
 
 def _begin(threads: int, gpus: list[str], numbers: Any, reports: Any, make: Callable[[], Start]) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and terminates this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not held
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # The parent shows one progress bar for all processes: this disables those of this one.
     sys.stderr.isatty = lambda: False  # type: ignore[method-assign]
