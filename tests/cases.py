@@ -59,13 +59,15 @@ REPRESENTATIVES = list({kind(objective): objective for objective in reversed(OBJ
 """The first objective of each kind."""
 
 
-def pairs(optimizers, every):
+def pairs(optimizers, every, full=None):
     """(objective, optimizer): all objectives with ``every``, and one of each kind with the other optimizers.
 
-    The rest of the product is marked ``product``, which ``make product`` runs.
+    Where ``full`` is given, it is the one objective that all optimizers search. The rest of the product is marked
+    ``product``, which ``make product`` runs.
     """
+    searched = REPRESENTATIVES if full is None else [objective for objective in OBJECTIVES if objective == full]
     for objective in OBJECTIVES:
         for optimizer in optimizers:
-            by_default = optimizer == every or any(objective is one for one in REPRESENTATIVES)
+            by_default = optimizer == every or any(objective is one for one in searched)
             marks = () if by_default else pytest.mark.product
             yield pytest.param(objective, optimizer, marks=marks, id=f"{objective}-{optimizer}")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import tonsure as tn
-from cases import OBJECTIVES, OPTIMIZERS, REPRESENTATIVES
+from cases import OPTIMIZERS, pairs
 from tonsure import BackendError
 from tonsure.backends import RayBackend, predict_on_ray, ray_cluster, ray_predict, ray_rows
 from tonsure.backends import ray as ray_backend
@@ -22,6 +22,7 @@ from tonsure.errors import InputError, MissingExtraError, StoreError
 from tonsure.models.bayesian_model import BayesianModel
 from tonsure.predictions.reader import PoolReader
 from tonsure.predictions.store import Store, sealing
+from tonsure.search.plan import plan
 
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
@@ -125,16 +126,29 @@ def cluster():
 
 
 @pytest.fixture(scope="module")
-def actors(cluster):
-    """Three, which a test may load with other shards again and again: to start them takes a second."""
-    return [ray_cluster.engage(ray_backend.ShardActor, 1.0, 0.0) for _ in range(3)]
+def idle(cluster):
+    """Actors that earlier tests have left: to start one takes seconds."""
+    return []
 
 
 @pytest.fixture
-def backend(actors, monkeypatch):
-    again = itertools.cycle(actors)
-    monkeypatch.setattr(ray_backend, "engage", lambda *_: next(again))
-    monkeypatch.setattr(ray_backend, "dismiss", lambda _: None)
+def again(idle, monkeypatch):
+    """Lets selections use actors again."""
+
+    def engage(*size):
+        while idle:
+            actor = idle.pop(0)
+            with contextlib.suppress(ray.exceptions.RayActorError):
+                ray.get(actor.__ray_ready__.remote())
+                return actor
+        return ray_cluster.engage(*size)
+
+    monkeypatch.setattr(ray_backend, "engage", engage)
+    monkeypatch.setattr(ray_backend, "dismiss", idle.extend)
+
+
+@pytest.fixture
+def backend(again):
     return RayBackend(shards=3)
 
 
@@ -144,15 +158,12 @@ def same(found, expected, tolerance=1e-9):
     assert found.standard_error == pytest.approx(expected.standard_error, abs=1e-9)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
-def test_the_rows_of_one_process(backend, make_log_probs, objective):
+@pytest.mark.parametrize(("objective", "optimizer"), list(pairs(OPTIMIZERS, every=tn.LazyGreedy(), full=LBB)))
+def test_the_rows_of_one_process(backend, make_log_probs, objective, optimizer):
     pool = make_log_probs(100, dtype=torch.float32)
-    for optimizer in OPTIMIZERS if any(objective is one for one in REPRESENTATIVES) else [tn.LazyGreedy()]:
-        found, expected = (
-            tn.select(pool, objective, 6, optimizer=optimizer, backend=where) for where in (backend, None)
-        )
-        # Gains that may rise are computed in the precision of the pool alone.
-        same(found, expected, 1e-6 if objective.structure is tn.Structure.GENERAL else 1e-9)
+    found, expected = (tn.select(pool, objective, 6, optimizer=optimizer, backend=where) for where in (backend, None))
+    # Gains that may rise are computed in the precision of the pool alone.
+    same(found, expected, 1e-6 if objective.structure is tn.Structure.GENERAL else 1e-9)
 
 
 @pytest.mark.parametrize("method", ["facility-location", "coverage", "EPIG"])
@@ -217,9 +228,16 @@ def test_an_error_of_a_shard_comes_out_as_it_is(backend, make_log_probs):
     assert caught.value.__notes__ == ["row 0 of shard 2 is row 20 of the pool"]
 
 
-def test_on_a_device_that_was_not_asked_for(cluster, make_log_probs):
-    with pytest.raises(InputError, match="the work is to be done on meta, expected gpus_per_shard above 0"):
-        tn.select(make_log_probs(), LBB, 5, device="meta", backend=RayBackend())
+def test_on_a_device_that_was_not_asked_for(make_log_probs):
+    class OnGPU(PoolReader):
+        works_on = torch.device("cuda")
+
+    planned = plan(PoolReader([make_log_probs()]), LBB, 5)
+    with (
+        pytest.raises(InputError, match="the work is to be done on cuda, expected gpus_per_shard above 0"),
+        RayBackend().start(OnGPU([make_log_probs()]), LBB, planned),
+    ):
+        pass
 
 
 def disturb(monkeypatch, method, times, what):
@@ -250,7 +268,7 @@ def kill(shards):
     ],
     ids=repr,
 )
-def test_a_shard_that_dies(cluster, make_log_probs, monkeypatch, objective, by, method, times):
+def test_a_shard_that_dies(again, make_log_probs, monkeypatch, objective, by, method, times):
     pool = make_log_probs(300, dtype=torch.float32)
     expected = tn.select(pool, objective, 12, optimizer=by)
     left = disturb(monkeypatch, method, times, kill)
@@ -258,7 +276,7 @@ def test_a_shard_that_dies(cluster, make_log_probs, monkeypatch, objective, by, 
     assert not left
 
 
-def test_a_shard_that_dies_too_often(cluster, make_log_probs, monkeypatch):
+def test_a_shard_that_dies_too_often(again, make_log_probs, monkeypatch):
     left = disturb(monkeypatch, "bid", (1,), kill)
     message = r"shard 1, rows 12 to 23, was lost 1 times; the last error: .*killed by"
     with pytest.raises(BackendError, match=message) as caught:
@@ -267,8 +285,10 @@ def test_a_shard_that_dies_too_often(cluster, make_log_probs, monkeypatch):
     assert isinstance(caught.value.__cause__, ray_cluster.LostError)
 
 
-def test_a_node_that_dies(cluster, actors, make_log_probs, monkeypatch, tmp_path):
-    """Its CPUs are gone for good; the others are taken by the three actors and the shards."""
+def test_a_node_that_dies(cluster, idle, make_log_probs, monkeypatch, tmp_path):
+    """Its CPUs are gone for good; the others are taken by three idle actors and the shards."""
+    while len(idle) < 3:
+        idle.append(ray_cluster.engage(ray_backend.ShardActor, 1.0, 0.0))
     pool = make_log_probs(300, dtype=torch.float32)
     tn.write_store(tmp_path / "store", pool)
 
