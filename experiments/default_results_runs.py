@@ -34,7 +34,7 @@ LEAST = 3
 HEADINGS = re.compile(r".*; accuracy ± standard error over \d+ seeds|all of the pool labeled +labels  accuracy")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curves:
     """What is used of one run: a number for each round; the last has nothing to select."""
 

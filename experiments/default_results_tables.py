@@ -28,11 +28,13 @@ CRITICAL = ("*critical difference*", "*with pools as units*")
 # Of one run
 
 
+@cache
 def mean_accuracy(trial: Trial, one: Curves) -> float:
     """The area under the accuracy curve by the trapezoid rule, divided by its width in labels."""
     return mean_height(trial.labels, one.accuracy)
 
 
+@cache
 def mean_likelihood(trial: Trial, one: Curves) -> float:
     return mean_height(trial.labels, one.negative_log_likelihood)
 
@@ -41,6 +43,7 @@ def final_likelihood(trial: Trial, one: Curves) -> float:
     return float(one.negative_log_likelihood[-1])
 
 
+@cache
 def added_labels(share: float, trial: Trial, one: Curves) -> float:
     """Labels beyond the first at which the curve has closed this share of the gap; nan where it does not."""
     return labels_needed(trial.labels, one.accuracy, trial.level(share)) - float(trial.labels[0])
