@@ -32,6 +32,7 @@ from tonsure.predictions.store.layout import JOURNAL, MANIFEST, ArrayLayout, Fea
 from tonsure.predictions.store.manifest import VERSION, plain
 from tonsure.predictions.store.reading import Store
 from tonsure.predictions.store.sealing import seal, writing_to
+from tonsure.predictions.store.unfinished import remove_killed
 
 if TYPE_CHECKING:
     import pyarrow
@@ -69,6 +70,7 @@ class Draft:
         self._lock = FileLock(self.path / LOCK)
         with writing_to(self.path, self.total_bytes):
             _reject_others(self.path)
+            remove_killed(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
             try:
                 self._lock.acquire(timeout=0)
@@ -171,9 +173,9 @@ class Draft:
             )
         else:
             append_json_line(self.path / JOURNAL, mine, wait=False)
-        for line in lines[1:]:
-            crc = line.pop("crc32")
-            self._checksums[Place(**line) if "samples" in line else FeaturePlace(**line)] = crc
+        for number, line in enumerate(lines[1:], start=2):
+            place, crc = _entry(f"{self.path / JOURNAL}, line {number}", line, self.layout, self.features)
+            self._checksums[place] = crc
         spans = [(layout, span) for layout in self._layouts() for span in layout.spans()]
         try:
             for layout, span in spans:
@@ -229,6 +231,17 @@ def _read_journal(journal: Path) -> list[dict[str, Any]]:
     if lines.damaged:
         os.truncate(journal, lines.length)
     return lines.objects
+
+
+def _entry(where: str, line: dict[str, Any], layout: Layout, features: FeatureLayout | None) -> Entry:
+    """The block that a line of the journal describes; raises StoreError if it is none of this store."""
+    N, K = (layout.N, layout.K) if "samples" in line or features is None else (features.N, 0)
+    kind = Place if K else FeaturePlace
+    least, names = {"rows": 1, "samples": 1}, (*kind._fields, "crc32")
+    whole = set(line) == set(names) and all(type(line[n]) is int and least.get(n, 0) <= line[n] < 2**53 for n in names)
+    if not whole or line["first_row"] + line["rows"] > N or line.get("first_sample", 0) + line.get("samples", 0) > K:
+        raise StoreError(f"{where} is {line!r:.200}, expected a block of the store; remove the folder")
+    return Entry(kind(*(line[name] for name in kind._fields)), line["crc32"])
 
 
 def _reject_others(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -73,11 +74,11 @@ def _write_items(path: Path, items: "pyarrow.Table") -> Items:
 
 
 @contextmanager
-def writing_to(folder: Path, needed: int, then: str = "the same call continues from here") -> Iterator[None]:
+def writing_to(folder: Path, needed: int | None, then: str = "the same call continues from here") -> Iterator[None]:
     """A context that turns errors of the operating system into errors that name the folder and the remedy.
 
     Args:
-        needed: the bytes that the store needs.
+        needed: the bytes that the whole store needs; None if they are not known.
         then: what happens when the call is repeated.
 
     Raises:
@@ -87,7 +88,27 @@ def writing_to(folder: Path, needed: int, then: str = "the same call continues f
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            why = f"the disk is full; the store needs {needed:,} bytes. Make room: {then}"
-        else:
-            why = f"it cannot be written: {error}"
-        raise StoreError(f"{folder}: {why}") from error
+            raise StoreError(_no_room(folder, needed, then)) from error
+        raise StoreError(f"{folder}: it cannot be written: {error}") from error
+
+
+def check_room(folder: Path, needed: int, then: str) -> None:
+    """Raises StoreError if the disk has less room than the whole store needs; a quota is met only in writing."""
+    free = _free(folder)
+    if free is not None and free < needed:
+        raise StoreError(_no_room(folder, needed, then))
+
+
+def _no_room(folder: Path, needed: int | None, then: str) -> str:
+    size = "an unknown number of" if needed is None else f"{needed:,}"
+    free = _free(folder)
+    shown = "" if free is None else f", and {free:,} are free"
+    return f"{folder}: the disk is full; the store needs {size} bytes{shown}. Make room: {then}"
+
+
+def _free(folder: Path) -> int | None:
+    """The bytes that are free where the folder is, or would be; None if the system does not tell."""
+    try:
+        return shutil.disk_usage(next(place for place in (folder, *folder.absolute().parents) if place.exists())).free
+    except OSError:
+        return None

@@ -1,0 +1,64 @@
+"""The folder that becomes a store once it is whole: beside the store, locked for as long as its process lives."""
+
+import logging
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from tonsure.durable_files import NAME_KEPT
+
+logger = logging.getLogger("tonsure")
+
+UNFINISHED = ".unfinished-"
+
+
+@contextmanager
+def unfinished(path: Path) -> Iterator[Path]:
+    """A name for such a folder, which is removed at the end if it is still there.
+
+    Nothing of a folder whose process was killed can be used: those beside ``path`` are removed first.
+
+    Raises:
+        OSError: the folder of ``path`` cannot be made or written to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_killed(path)
+    folder = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}")
+    # Locked before there is a folder, so that no other process ever finds it without a lock.
+    with _lock(folder):
+        try:
+            yield folder
+        finally:
+            _remove(folder)
+
+
+def remove_killed(path: Path) -> None:
+    """Removes the folders that killed processes left when they were writing ``path``, and says so."""
+    if not path.parent.is_dir():
+        return
+    for folder in list(path.parent.iterdir()):
+        if not folder.name.startswith(_prefix(path)) or folder.is_symlink() or not folder.is_dir():
+            continue
+        with suppress(Timeout), _lock(folder):  # another process is writing it
+            size = sum(file.stat().st_size for file in folder.iterdir())
+            _remove(folder)
+            logger.warning("%s: a process that was killed had left %s bytes, which are removed", folder, f"{size:,}")
+
+
+def _lock(folder: Path) -> FileLock:
+    return FileLock(folder.with_name(f"{folder.name}.lock"), timeout=0)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder, and then its lock, which this process holds."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # some systems do not remove a locked file
+        folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name[-NAME_KEPT:]}{UNFINISHED}"
