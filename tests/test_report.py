@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from tonsure.errors import InputError, MissingExtraError, RecordError
+from tonsure.errors import FileError, InputError, MissingExtraError, RecordError
 from tonsure.experiments.archive import pack
 from tonsure.experiments.records import Record, append_record, read_records
+from tonsure.report import html
 from tonsure.report.html import figures, write_report
 from tonsure.report.results import read_results
 from tonsure.report.statistics import estimate, labels_needed, mean_height, paired, round_levels
@@ -508,3 +509,36 @@ def test_labels_are_spread_and_keep_their_order() -> None:
     assert np.diff(np.sort(found)).min() >= 0.1 - 1e-9
     assert found.max() <= 1.0
     assert found[2] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\x93NUMPY", b"PK"])
+def test_damaged_pictures_are_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "pictures.npy").write_bytes(content)
+    with pytest.raises(InputError, match=r"pictures\.npy is damaged, expected the pictures that `tonsure run` writes"):
+        html._pictures(tmp_path / "pictures.npy")
+
+
+def test_pictures_whose_header_asks_for_all_memory_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "pictures.npy"
+    with path.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (10**12, 8, 8)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(640))
+    with pytest.raises(InputError, match="is damaged"):
+        html._pictures(path)
+    np.savez(tmp_path / "two.npz", a=1, b=2)
+    with pytest.raises(InputError, match="holds several arrays"):
+        html._pictures((tmp_path / "two.npz").replace(path))
+
+
+@pytest.mark.parametrize("name", ["report.html", "learning_curves.png"])
+def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path, name: str) -> None:
+    write_run(tmp_path, "random", 0, [0.5, 0.6])
+    (tmp_path / name).mkdir()
+    with pytest.raises(FileError, match=rf"{name} cannot be written: it is a folder, expected a file"):
+        write_report(tmp_path)
+
+
+def test_a_name_that_is_too_long_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="cannot be read: File name too long"):
+        write_report(tmp_path / ("x" * 300))

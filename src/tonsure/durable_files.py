@@ -158,6 +158,8 @@ def read_json_lines(path: Path) -> JsonLines:
     with file_errors(path, "read"):
         if not path.exists():
             return JsonLines(objects, length, None)
+        if not path.is_file():
+            raise FileError(f"{path} cannot be read: it is a folder, a device or a pipe, expected a file")
         with path.open("rb") as file:
             while line := file.readline(JSON_BYTES + 1):
                 if not line.endswith(b"\n") and len(line) <= JSON_BYTES:

@@ -25,7 +25,8 @@ class Command(TyperCommand):
         for parameter in given:
             count = given.count(parameter)
             if count > 1 and not parameter.multiple:
-                ctx.fail(f"{parameter.opts[0]} is given {count} times, expected once")
+                name = next(iter(parameter.opts + parameter.secondary_opts))
+                ctx.fail(f"{name} is given {count} times, expected once")
         return super().parse_args(ctx, args)
 
 

@@ -121,8 +121,9 @@ def make(
     item_ids = row_files.read_ids(ids, ids_column, len(numbers)) if ids else None
     stored_as = DTYPES[dtype.value] if dtype else None
     log_probs = numbers if values is Values.LOG_PROBS else _converted(numbers, values)
+    about = {"source": predictions.name}
     store = write_store(
-        out, log_probs, features=feature_array, ids=item_ids, dtype=stored_as, about={"source": predictions.name}
+        out, log_probs, features=feature_array, ids=item_ids, dtype=stored_as, about=about, rows=len(numbers)
     )
     show(f"{contents(store)} Next: tonsure select {out}")
 

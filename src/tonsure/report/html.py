@@ -3,10 +3,11 @@
 import base64
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tonsure.durable_files import write_file
+from tonsure.durable_files import file_errors, write_file
 from tonsure.errors import InputError, MissingExtraError
 from tonsure.report import figures
 from tonsure.report.results import Results, mean_accuracies, read_results, seconds
@@ -30,7 +31,8 @@ def write_report(folder: Path) -> Path:
     """Writes ``report.html``, a single file with no external resources, and its figures as PNG files.
 
     Raises:
-        InputError: the folder has no measured round, or runs of different experiments.
+        InputError: the folder has no measured round, or runs of different experiments; or pictures are damaged.
+        FileError: a file cannot be read or written.
         RecordError: a file of records is damaged or has no header.
         MissingExtraError: the extra ``report`` is not installed.
     """
@@ -41,9 +43,12 @@ def write_report(folder: Path) -> Path:
     except ImportError as error:
         raise MissingExtraError("the report", "report") from error
 
-    if folder.is_file():
-        raise InputError(f"{folder} is not a folder: unpack an archive first, with tonsure.experiments.archive.unpack")
-    results = read_results(folder)
+    with file_errors(folder, "read"):
+        if folder.is_file():
+            raise InputError(
+                f"{folder} is not a folder: unpack an archive first, with tonsure.experiments.archive.unpack"
+            )
+        results = read_results(folder)
     pictures = draw(results, folder)
     for name, png in pictures.items():
         write_file(folder / name, partial(Path.write_bytes, data=png))
@@ -117,7 +122,7 @@ def _strips(results: Results, folder: Path, number: int) -> list[figures.Strip]:
         path = folder / "pictures" / f"{run.method}-seed{run.seed}-round{number}.npy"
         if number >= len(run.rounds) or not path.exists():
             continue
-        pictures = np.load(path, allow_pickle=False)
+        pictures = _pictures(path)
         if pictures.dtype != np.uint8 or pictures.ndim not in (3, 4) or not pictures.size:
             found = f"{pictures.dtype} {list(pictures.shape)}"
             raise InputError(f"{path}: expected pictures as uint8 [b, H, W] or [b, H, W, 3], found {found}")
@@ -128,3 +133,15 @@ def _strips(results: Results, folder: Path, number: int) -> list[figures.Strip]:
         place = results.places[run.method]
         strips.append(figures.Strip(run.method, place, pictures[:PICTURES_PER_BATCH], counts, classes))
     return strips
+
+
+def _pictures(path: Path) -> Any:
+    with file_errors(path, "read"):
+        try:
+            # Mapped: a damaged header may ask for any amount of memory.
+            pictures = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise InputError(f"{path} is damaged, expected the pictures that `tonsure run` writes: {error}") from error
+    if not isinstance(pictures, np.ndarray):
+        raise InputError(f"{path} holds several arrays, expected the pictures that `tonsure run` writes")
+    return pictures
