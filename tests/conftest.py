@@ -9,6 +9,7 @@ from torch import Tensor
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="where tensors live: cpu or cuda")
+    parser.addoption("--examples", type=int, help="how many random inputs each property gets; other ones at every run")
 
 
 @pytest.fixture

@@ -1,15 +1,20 @@
 """Entropies and mutual informations of predictions, in nats, with θ uniform over the K posterior samples.
 
-All take log-probabilities or probabilities. An impossible class (log p = −inf) contributes exactly zero: 0 · log 0 = 0.
+All take (log-)probabilities, unchecked. An impossible class (log p = −inf) contributes exactly zero: 0 · log 0 = 0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tonsure.arguments import refusal
 from tonsure.surroundings import undisturbed
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""The types of predictions, features and scores."""
 
 WORKING_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
 """Elements of one intermediate tensor: on a CPU it fits the cache, on a GPU it occupies all processors."""
@@ -21,19 +26,41 @@ def blocks(rows: int, elements_per_row: int, device: torch.device) -> Iterator[s
     return (slice(start, start + step) for start in range(0, rows, step))
 
 
+def of_items(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A decorator of functions of log-probabilities [n, K, C], which raise InputError for anything else."""
+
+    @wraps(function)
+    def checked(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Tensor:
+        given = log_probs_n_K_C
+        if not isinstance(given, Tensor) or given.layout != torch.strided or given.ndim != 3:
+            raise refusal(f"{function.__name__}: log_probs_n_K_C", given, "a tensor of log-probabilities [n, K, C]")
+        if given.dtype not in FLOATS or given.shape[1] < 1 or given.shape[2] < 2 or given.device.type == "meta":
+            raise refusal(
+                f"{function.__name__}: log_probs_n_K_C",
+                given,
+                "floating-point numbers of at least one sample and two classes",
+            )
+        return function(given) if len(given) else given.new_zeros(0)  # torch warns of means of nothing
+
+    return checked
+
+
 @undisturbed()
+@of_items
 def entropy(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
     """H[y_i] = −Σ_c m_ic log m_ic, with m_ic = mean_k p_ikc: the entropy of the predictive distribution."""
     return torch.special.entr(log_probs_n_K_C.exp().mean(1)).sum(-1)
 
 
 @undisturbed()
+@of_items
 def conditional_entropy(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
     """H[y_i | θ] = −mean_k Σ_c p_ikc log p_ikc: the expected entropy of the label if θ is known."""
     return entropy_of_samples(log_probs_n_K_C).mean(-1)
 
 
 @undisturbed()
+@of_items
 def bald(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
     """I(y_i; θ) = H[y_i] − H[y_i | θ] ≥ 0: the information of a label about θ (Houlsby et al. 2011, 1112.5745)."""
     probs_n_K_C = log_probs_n_K_C.exp()

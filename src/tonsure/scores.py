@@ -14,16 +14,19 @@ from tonsure.arguments import shown
 from tonsure.errors import InputError
 from tonsure.information import bald as bald
 from tonsure.information import entropy as entropy
+from tonsure.information import of_items
 from tonsure.surroundings import undisturbed
 
 
 @undisturbed()
+@of_items
 def least_confidence(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
     """1 − max_c m_ic, with m_ic = mean_k p_ikc (Lewis & Gale 1994); called MaxProb in the LBB paper."""
     return 1 - log_probs_n_K_C.exp().mean(1).amax(-1)
 
 
 @undisturbed()
+@of_items
 def margin(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
     """1 − (m_i(1) − m_i(2)): one minus the difference of the two largest mean probabilities (Scheffer et al. 2001)."""
     top_n_2 = log_probs_n_K_C.exp().mean(1).topk(2).values
@@ -31,6 +34,7 @@ def margin(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
 
 
 @undisturbed()
+@of_items
 def variation_ratio(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
     """1 − (votes for the most frequent class) / K, where every posterior sample votes for its most probable class.
 
@@ -45,6 +49,7 @@ def variation_ratio(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " 
 
 
 @undisturbed()
+@of_items
 def mean_std(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, " n"]:
     """mean_c std_k p_ikc, the standard deviation over posterior samples (Kampffmeyer et al. 2016; Gal et al. 2017)."""
     return log_probs_n_K_C.exp().std(1, correction=0).mean(-1)

@@ -274,7 +274,11 @@ def checked_device(device: str | torch.device | None) -> torch.device | None:
 def _reader_for(pool: PoolInputs, objective: Objective[Any, Any]) -> tuple[PoolReader, Objective[Any, Any]]:
     """What an objective reads, the candidates alone; scores become the objective themselves."""
     reader = pool.predictions
-    if reader is None and not objective.needs_predictions:
+    if isinstance(objective, GivenScores):
+        if pool.scores is None:
+            raise InputError(f"{objective} needs scores [N] in place of predictions")
+        reader = pool.scores
+    elif reader is None and not objective.needs_predictions:
         reader = pool.scores or pool.features
     elif reader is None and pool.scores is not None and isinstance(objective, Pointwise):
         reader, objective = pool.scores, GivenScores()

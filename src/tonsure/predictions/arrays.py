@@ -13,11 +13,9 @@ from torch import Tensor
 
 from tonsure.arguments import shown
 from tonsure.errors import InputError
+from tonsure.information import FLOATS
 
 Array = Tensor | NDArray[Any]
-
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""The types of predictions, features and scores."""
 
 PROTOCOLS: dict[str, Callable[..., Tensor | NDArray[Any]]] = {
     "__dlpack__": torch.utils.dlpack.from_dlpack,

@@ -85,7 +85,7 @@ class PoolState:
     @selecting()
     def __post_init__(self) -> None:
         for name, given in list(vars(self).items()):
-            if name in ROWS and given is not None:
+            if name in ("labeled_rows", "unlabeled_rows") or (name in ROWS and given is not None):
                 object.__setattr__(self, name, whole_numbers(name, given, ROWS[name]))
             elif name in ARRAYS and given is not None and not isinstance(given, PoolReader):
                 object.__setattr__(self, name, as_tensor(given, ARRAYS[name]))
