@@ -1,10 +1,11 @@
 """The table of items in a store: one row per item, in a Parquet file. The column ``id`` names the items."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tonsure.errors import InputError, MissingExtraError, StoreError
+from tonsure.arguments import refusal, shown
+from tonsure.errors import InputError, MissingExtraError, StoreError, TonsureError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -21,7 +22,7 @@ def make_table(ids: Iterable[object] | None, items: Any, rows: int) -> "pyarrow.
         rows: N
 
     Raises:
-        InputError: ``items`` is not a table, or has a column ``id`` and ``ids`` are given too.
+        InputError: ``items`` is not a table, or has a column ``id`` and ``ids`` are given too; or an id is None.
         StoreError: there is not one id, or one row of ``items``, for each row; or an id is repeated.
         MissingExtraError: pyarrow is not installed.
     """
@@ -38,7 +39,7 @@ def make_table(ids: Iterable[object] | None, items: Any, rows: int) -> "pyarrow.
         raise StoreError(f"items have {len(table)} rows, but the predictions have {rows}")
     if ids is None:
         return table
-    names = checked_ids([str(name) for name in ids], rows)
+    names = checked_ids(_texts(ids), rows)
     column = pyarrow.array(names, pyarrow.string())
     return pyarrow.table({ID: column, **{name: table.column(name) for name in table.column_names}})
 
@@ -96,14 +97,30 @@ def read_ids(path: Path, rows: int) -> list[str]:
     return checked_ids(columns[0].to_pylist(), rows)
 
 
+def _texts(ids: object) -> list[str]:
+    expected = "one name for each row"
+    if isinstance(ids, str | bytes | Mapping) or not isinstance(ids, Iterable):
+        raise refusal("ids", ids, expected)
+    texts: list[str] = []
+    try:
+        for name in ids:
+            if name is None:
+                raise InputError(f"the id of row {len(texts)} is None, expected {expected}")
+            texts.append(str(name))
+            texts[-1].encode()
+    except TonsureError:
+        raise
+    except Exception as error:  # what cannot be written as text
+        raise InputError(f"the id of row {len(texts)} cannot be written as text: {error!r}") from error
+    return texts
+
+
 def _as_table(items: Any) -> Any:
     pyarrow = _library()
     try:
         return items if isinstance(items, pyarrow.Table) else pyarrow.table(items)
-    except (TypeError, ValueError, pyarrow.ArrowException) as error:
-        raise InputError(
-            f"items are of type {type(items).__name__}, expected a table or columns by name: {error}"
-        ) from error
+    except Exception as error:  # those of pyarrow, and whatever an object raises that is asked for its columns
+        raise InputError(f"items are {shown(items)}, expected a table or columns by name: {error}") from error
 
 
 def _library() -> Any:

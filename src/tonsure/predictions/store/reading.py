@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tonsure.arguments import as_path
 from tonsure.errors import StoreError
 from tonsure.predictions.reader import PoolReader
 from tonsure.predictions.store.items import ID, read_ids, read_table
@@ -46,11 +47,13 @@ class Store:
             verify: read all of it once to compare the checksums. Sizes and headers are always checked.
 
         Raises:
+            InputError: the path is none.
             StoreError: there is no store, it was not finished, or it is damaged; the message names the file, and the
                 rows if they are known.
         """
+        folder = as_path("path", path)
         try:
-            store = cls(Path(path), read_manifest(Path(path)))
+            store = cls(folder, read_manifest(folder))
             if verify:
                 store.verify()
         except OSError as error:

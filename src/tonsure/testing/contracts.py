@@ -1,4 +1,4 @@
-"""Checks of the contracts of objectives, optimizers, strategies and models, for your own classes and for the library's.
+"""Checks of contracts: of objectives, optimizers, strategies and models.
 
 Each check raises an ``AssertionError`` that states the violation and its size.
 """
