@@ -52,7 +52,21 @@ def test_whatever_else_is_refused_before_it_is_called(value, tmp_path, monkeypat
     assert not Path("evil").exists()
 
 
-@pytest.mark.parametrize("content", [b"", python2(BATCH)[:-20], b"\x80\x63"])
+FORGED = {
+    "cut": python2(BATCH)[:-20],
+    "of a later version": b"\x80\x63",
+    "put far away": b"\x80\x02]r\xff\xff\xff\x7f.",
+    "put far away in words": b"]p999999999999\n.",
+    "deep": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999,
+    "text without an end": b"\x80\x04\x8d" + (2**62).to_bytes(8, "little") + b"a.",
+    "number of many digits": b"I" + b"9" * 5000 + b"\n.",
+    "array of 2^60 bytes": pickle.dumps(np.zeros(1, np.uint8)).replace(
+        b"K\x01\x85", b"\x8a\x08" + bytes(7) + b"\x10\x85"
+    ),
+}
+
+
+@pytest.mark.parametrize("content", [b"", *FORGED.values()], ids=["empty", *FORGED])
 def test_damaged_ones_are_refused(content):
     with pytest.raises(InputError, match="batch holds no pickle"):
         load_arrays(content, Path("batch"))

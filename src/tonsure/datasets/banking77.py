@@ -1,13 +1,13 @@
 """Banking77: questions to a bank, classified by intent."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tonsure.datasets.csv_texts import as_text, read_csv
+from tonsure.datasets.csv_texts import read_csv
 from tonsure.datasets.dataset import Dataset
-from tonsure.datasets.files import RemoteFile, find
+from tonsure.datasets.files import RemoteFile, find, unpacked
 from tonsure.datasets.texts import LabeledTexts, text_dataset
+from tonsure.durable_files import parse_json
 from tonsure.errors import InputError
 
 
@@ -58,8 +58,9 @@ def load_banking77(source: Source, cache: Path | None = None, *, words: int, len
 
 
 def _classes(path: Path) -> tuple[str, ...]:
+    content = unpacked(path)
     try:
-        names = json.loads(as_text(path))
+        names = parse_json(content)
     except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(names) < 2:

@@ -45,14 +45,18 @@ def read_python(path: Path, members: Sequence[str], label_key: bytes, classes: i
         for key in (b"data", label_key):
             if not isinstance(batch, dict) or key not in batch:
                 raise InputError(f"{path}: {member} has no {key.decode()!r}")
-        pixels = np.asarray(batch[b"data"])
+        pixels, classes_of = batch[b"data"], batch[label_key]
+        if not isinstance(pixels, np.ndarray) or not isinstance(classes_of, list):
+            raise InputError(f"{path}: expected an array and a list as data and {label_key.decode()} of {member}")
+        if not all(type(label) is int and 0 <= label < 256 for label in classes_of):
+            raise InputError(f"{path}: the {label_key.decode()} of {member} are not whole numbers below 256")
         if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != PIXELS:
             raise InputError(
                 f"{path}: the data of {member} are {pixels.dtype} of shape {list(pixels.shape)}, expected uint8 "
                 f"[N, {PIXELS}]"
             )
         images.append(_channels_last(torch.from_numpy(pixels)))
-        labels.append(torch.tensor(batch[label_key], dtype=torch.uint8))
+        labels.append(torch.tensor(classes_of, dtype=torch.uint8))
         check_labels(images[-1], labels[-1], classes, path / member, path / member)
     return torch.cat(images), torch.cat(labels)
 

@@ -1,14 +1,13 @@
 """CLINC150: requests to an assistant, classified by intent."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tonsure.datasets.csv_texts import as_text
 from tonsure.datasets.dataset import Dataset
-from tonsure.datasets.files import RemoteFile, find
+from tonsure.datasets.files import RemoteFile, find, unpacked
 from tonsure.datasets.texts import LabeledTexts, text_dataset
+from tonsure.durable_files import parse_json
 from tonsure.errors import InputError
 
 
@@ -37,8 +36,9 @@ class CLINC150:
 def load_clinc150(file: RemoteFile, cache: Path | None = None, *, words: int, length: int, ngrams: int = 1) -> Dataset:
     """Finds the file, reads and checks it, and numbers its words. Classes are the training intents, sorted."""
     path = find(file, cache)
+    content = unpacked(path)
     try:
-        splits = json.loads(as_text(path))
+        splits = parse_json(content)
     except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}") from error
     train, test = _pairs(path, splits, "train"), _pairs(path, splits, "test")

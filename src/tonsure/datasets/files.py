@@ -2,9 +2,10 @@
 
 import gzip
 import hashlib
+import io
 import os
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,9 @@ from tonsure.errors import DownloadError, InputError, MissingExtraError
 
 VARIABLE = "TONSURE_DATA"
 """The environment variable with the path of the user's folder of datasets."""
+
+UNPACKED_BYTES = 2**30
+"""The largest content of a packed file, or of an archive; the largest dataset has half as much."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +65,36 @@ def unpacked(path: Path) -> bytes:
     """The content of a file, decompressed if its name ends in .gz.
 
     Raises:
-        InputError: the file is missing, damaged or truncated; the message names it.
+        InputError: the file is missing, damaged or truncated, or unpacks to too much; the message names it.
     """
-    try:
+    with damage(path):
         content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
     return ungzipped(content, path) if path.suffix == ".gz" else content
 
 
 def ungzipped(content: bytes, path: Path) -> bytes:
     """The decompressed content of ``path``, which is used in messages; raises as ``unpacked`` does."""
+    with damage(path), gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+        found = packed.read(UNPACKED_BYTES + 1)
+        check_unpacked(path, len(found))
+    return found
+
+
+@contextmanager
+def damage(path: Path, what: str = "cannot be read") -> Iterator[None]:
+    """A context in which a file is parsed: whatever a damaged or forged one makes of a library is an InputError."""
     try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # of many kinds, down to those that an allocation or deep nesting raises
+        raise InputError(f"{path} {what}: {error or type(error).__name__}") from error
+
+
+def check_unpacked(path: Path, size: int) -> None:
+    """Raises InputError if a file unpacks to more than any that is read: a small one may unpack to any size."""
+    if size > UNPACKED_BYTES:
+        raise InputError(f"{path} cannot be read: it unpacks to more than {UNPACKED_BYTES:,} bytes")
 
 
 def _own_paths(file: RemoteFile) -> list[Path]:

@@ -1,12 +1,11 @@
 """Reading arrays from a NumPy archive."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from tonsure.datasets.files import check_unpacked, damage
 from tonsure.errors import InputError
 
 
@@ -14,14 +13,13 @@ def read_npz(path: Path, ndims: Mapping[str, int]) -> dict[str, np.ndarray]:
     """The named arrays of unsigned bytes in the archive, each with the given number of axes. Nothing is unpickled.
 
     Raises:
-        InputError: the file is missing or damaged, lacks an array, or an array has another type or number of axes; the
-            message names it.
+        InputError: the file is missing or damaged, unpacks to too much, lacks an array, or an array has another type or
+            number of axes; the message names it.
     """
-    try:
-        with path.open("rb") as opened, np.load(opened) as archive:  # of a damaged one, np.load closes nothing
-            found = {key: archive[key] for key in ndims if key in archive}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    # Of a damaged file, np.load closes nothing.
+    with damage(path), path.open("rb") as opened, np.load(opened) as archive:
+        check_unpacked(path, sum(member.file_size for member in archive.zip.infolist()))
+        found = {key: archive[key] for key in ndims if key in archive}
     for key, ndim in ndims.items():
         if key not in found:
             raise InputError(f"{path} has no array {key}; expected {', '.join(ndims)}")
