@@ -16,7 +16,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from tonsure.errors import ExperimentError, InputError
-from tonsure.experiments.scheduler import Run, run_all
+from tonsure.experiments.scheduler import Run, _interrupts_held, run_all
 
 RUNS = [Run("test", "a", seed=0, rounds=1), Run("test", "b", seed=1, rounds=1)]
 
@@ -125,3 +125,20 @@ def test_processes_end_with_their_parent(tmp_path, number):
     assert number == signal.SIGKILL or "leaked" not in said
     for run in RUNS:
         FileLock(tmp_path / f"{run.method}.lock").acquire(timeout=60).lock.release()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals cannot be held")
+def test_an_interrupt_waits_while_processes_start_which_never_hear_of_it():
+    """They inherit that it is held; a terminal sends it to them too, while they import."""
+    number = signal.SIGINT
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), _interrupts_held():
+            os.kill(os.getpid(), number)
+            show = "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+            inherited = subprocess.run([sys.executable, "-S", "-c", show], capture_output=True, text=True).stdout
+            assert number in signal.sigpending()
+        assert "SIGINT" in inherited
+        assert number not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        signal.signal(number, before)
