@@ -31,6 +31,7 @@ from tonsure.predictions.store import (
     write_block,
     write_store,
 )
+from tonsure.predictions.store.unfinished import unfinished
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
@@ -219,19 +220,24 @@ def test_selection_is_that_from_memory(path, log_probs, objective):
         (lambda p: [p, p.half()], {}, InputError, "begins at row 30 has .* torch.float16, but .* torch.float32"),
         (lambda p: p[:0], {}, InputError, "N is 0"),
         (lambda p: [], {}, InputError, "the pool is empty"),
-        (lambda p: p, {"dtype": torch.float64}, InputError, "holds float16, bfloat16, float32, found torch.float64"),
+        (
+            lambda p: p,
+            {"dtype": torch.float64},
+            InputError,
+            "dtype is torch.float64, expected torch.float16, torch.bfloat",
+        ),
         (lambda p: p, {"rows_per_shard": 0}, InputError, "rows_per_shard is 0"),
         (lambda p: p, {"ids": ["a"] * 29}, StoreError, "29 ids, but the predictions have 30 rows"),
         (lambda p: p, {"ids": [*range(29), 3]}, StoreError, "the id '3' is repeated, at rows 3 and 29"),
         (lambda p: p, {"items": {"id": [1] * 30}}, StoreError, "the id '1' is repeated, at rows 0 and 1"),
         (lambda p: p, {"items": {"id": [1]}, "ids": [1]}, InputError, "expected only one of them"),
         (lambda p: p, {"items": {"size": [1]}}, StoreError, "items have 1 rows"),
-        (lambda p: p, {"items": 3}, InputError, "items are of type int, expected a table"),
+        (lambda p: p, {"items": 3}, InputError, r"items are .*, expected a table"),
         (lambda p: p, {"about": {"a": torch.ones(1)}}, InputError, "about cannot be stored as JSON"),
         (lambda p: p, {"features": torch.ones(29, 2)}, InputError, "features has 29 rows, but the predictions have 30"),
         (lambda p: p, {"features": torch.ones(30)}, InputError, r"expected floating-point numbers \[N, D\]"),
         (lambda p: p, {"features": torch.ones(30, 2).log() / 0}, InputError, "row 0 holds nan or infinity"),
-        (lambda p: p, {"features": [[1.0]] * 30}, InputError, "features is of type list, expected a tensor or an arr"),
+        (lambda p: p, {"features": [[1.0]] * 30}, InputError, r"features is a list .*, expected a tensor or an"),
     ],
 )
 def test_what_fails_leaves_nothing(log_probs, tmp_path, given, more, error, message):
@@ -494,6 +500,73 @@ def test_without_the_extra(path, log_probs, monkeypatch):
             use()
 
 
+def small_disk(monkeypatch, free):
+    monkeypatch.setattr(sealing.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6 - free, free))
+
+
+@pytest.mark.parametrize(
+    ("given", "more", "needed"),
+    [
+        (lambda p: p, {}, "2,656"),
+        (lambda p: [p[:20], p[20:]], {}, "2,656"),
+        (iter, {"rows": 30, "dtype": torch.float16}, "1,456"),
+        (lambda p: p.numpy(), {"features": torch.ones(30, 4), "rows_per_shard": 12}, "3,904"),
+    ],
+)
+def test_a_disk_without_room_is_refused_before_anything_is_written(
+    log_probs, tmp_path, monkeypatch, given, more, needed
+):
+    blocks = log_probs.split(10) if given is iter else log_probs
+    small_disk(monkeypatch, int(needed.replace(",", "")) - 1)
+    monkeypatch.setattr(Path, "mkdir", None)
+    with pytest.raises(
+        StoreError, match=rf"store: the disk is full; the store needs {needed} bytes, and [\d,]+ are free"
+    ):
+        write_store(tmp_path / "store", given(blocks), **more)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    small_disk(monkeypatch, int(needed.replace(",", "")))
+    store = write_store(tmp_path / "store", given(blocks), **more)
+    assert sum(path.stat().st_size for path in store.path.glob("*.safetensors")) == int(needed.replace(",", ""))
+
+
+def test_blocks_of_another_number_of_rows(log_probs, tmp_path):
+    with pytest.raises(InputError, match="the blocks have 30 rows, expected rows=31"):
+        write_store(tmp_path / "store", iter(log_probs.split(7)), rows=31)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_size_of_blocks_without_an_end_is_not_known(log_probs, tmp_path, monkeypatch):
+    monkeypatch.setattr(sealing, "sync", full)
+    with pytest.raises(
+        StoreError, match=r"the store needs an unknown number of bytes, and [\d,]+ are free\. Make room: "
+    ):
+        write_store(tmp_path / "store", iter(log_probs.split(7)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_named_and_removed(log_probs, tmp_path, caplog):
+    """A name that begins alike, a folder of a living process and its lock stay."""
+    with unfinished(tmp_path / "store") as left, unfinished(tmp_path / "store") as alive:
+        for folder in (left, alive):
+            folder.mkdir()
+            (folder / "log_probs-00000.safetensors").write_bytes(bytes(1000))
+        shutil.copytree(left, tmp_path / "copy")
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+    left = left.with_name(f"{left.name[:-8]}01234567")
+    (tmp_path / "copy").rename(left)
+    other = tmp_path / left.name.replace("store", "store2")
+    other.mkdir()
+    with unfinished(tmp_path / "store") as alive:
+        assert not left.exists()
+        assert f"{left}: a process that was killed had left 1,000 bytes, which are removed" in caplog.text
+        alive.mkdir()
+        write_store(tmp_path / "store", log_probs)
+        names = {path.name for path in tmp_path.iterdir()}
+        assert names == {"store", alive.name, f"{alive.name}.lock", other.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"store", other.name}
+
+
 def test_a_full_disk_leaves_no_store(log_probs, tmp_path, monkeypatch):
     monkeypatch.setattr(sealing, "sync", full)
     with pytest.raises(StoreError, match=r"the disk is full; the store needs 2,656 bytes.*starts again"):
@@ -647,6 +720,25 @@ def test_room_is_taken_where_the_system_cannot_be_asked_for_it(log_probs, tmp_pa
         assert sizes == [256 + 40 * 12, 256 + 40 * 12, 256 + 40 * 6]
         draft.write(20, 0, log_probs[20:])
         assert torch.equal(torch.cat(draft.finish().parts), log_probs.half())
+
+
+def test_a_journal_that_somebody_forged(log_probs, tmp_path):
+    with Draft(tmp_path / "store", LAYOUT, {}) as draft:
+        draft.write(0, 0, log_probs[:20])
+    journal = tmp_path / "store" / "journal.jsonl"
+    honest = journal.read_bytes()
+    block = json.loads(honest.splitlines()[1])
+    forged = [{}, {"crc32": 1}, {"first_row": 0, "rows": 1, "crc32": 1}, block | {"more": 1}, block | {"first_row": 11}]
+    forged += [block | {name: value} for name in block for value in (-1, 10**18, 1.0, True, None, "1", [1], 10**4000)]
+    forged += [block | {name: 0} for name in ("rows", "samples")]
+    for line in forged:
+        journal.write_bytes(honest + json.dumps(line).encode() + b"\n")
+        with pytest.raises(StoreError, match=r"journal\.jsonl, line 3 is .*, expected a block of the store") as refused:
+            Draft(tmp_path / "store", LAYOUT, {})
+        assert len(str(refused.value)) < 500
+    journal.write_bytes(honest)
+    with Draft(tmp_path / "store", LAYOUT, {}) as draft:
+        assert draft.finished(Place(0, 20, 0, 5))
 
 
 def test_a_disk_too_small_is_found_at_once(tmp_path, monkeypatch):

@@ -1,29 +1,30 @@
 """Writes a store of predictions that exist already, as a tensor, an array or one block after the other."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tonsure.arguments import as_path, optional, refusal, whole
 from tonsure.durable_files import move
 from tonsure.errors import InputError, StoreError
-from tonsure.predictions.arrays import as_tensor, release_mapped
+from tonsure.predictions.arrays import as_tensor, is_array, release_mapped
 from tonsure.predictions.checks import check_features, check_log_probs
 from tonsure.predictions.store.blocks import bytes_of
 from tonsure.predictions.store.items import make_table
-from tonsure.predictions.store.layout import BLOCK_BYTES, DATA_OFFSET, FeatureLayout, Layout
+from tonsure.predictions.store.layout import BLOCK_BYTES, DATA_OFFSET, DTYPES, FeatureLayout, Layout
 from tonsure.predictions.store.manifest import plain
 from tonsure.predictions.store.reading import Store
-from tonsure.predictions.store.sealing import seal, writing_to
+from tonsure.predictions.store.sealing import check_room, seal, writing_to
+from tonsure.predictions.store.unfinished import unfinished
 
 _AGAIN = "nothing was kept, so the same call starts again"
 
@@ -37,9 +38,13 @@ def write_store(
     items: Any = None,
     dtype: torch.dtype | None = None,
     about: Mapping[str, Any] | None = None,
+    rows: int | None = None,
     rows_per_shard: int | None = None,
 ) -> Store:
     """Writes a store of predictions that exist already. If it fails, nothing is left.
+
+    Where N is known, a disk without room is refused before anything is written. A process that is killed leaves a
+    hidden folder beside ``path``; the next call for the same path removes it, and logs so.
 
     Args:
         path: the folder, which must not exist.
@@ -51,6 +56,7 @@ def write_store(
         items: other data for each row: a pyarrow table, or columns by name.
         dtype: of the predictions: float16, bfloat16 or float32; None is the type given (float32 for float64).
         about: data about the whole store, as plain data.
+        rows: N, where the blocks are no list and do not tell it; None is not known.
         rows_per_shard: None is as many as fit into 1 GiB.
 
     Raises:
@@ -59,50 +65,68 @@ def write_store(
         StoreError: ``path`` exists, ids are repeated or not one per row, or the disk is full.
         MissingExtraError: ids or items are given, and pyarrow is not installed.
     """
-    path = Path(path)
-    about = plain("about", about or {})
+    path = as_path("path", path)
+    dtype, rows_per_shard = _type(dtype), optional(whole(1))("rows_per_shard", rows_per_shard)
+    rows = optional(whole(1))("rows", rows)
+    about = plain("about", _mapping(about))
     if path.exists():
         raise StoreError(f"{path} exists already; a store is never overwritten")
     features_N_D, release = _checked_features(features)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        layout = _write_shards(temporary, path, _checked_blocks(log_probs), dtype, rows_per_shard)
-        feature_layout = None if features_N_D is None else _feature_layout(features_N_D, layout.N)
+    blocks = _checked_blocks(log_probs)
+    first = next(blocks, None)
+    if first is None:
+        raise InputError("the pool is empty: expected log-probabilities of shape [N, K, C], found no blocks")
+    expected = _rows(log_probs) if rows is None else rows
+    _, K, C = first.shape
+    layout = Layout.of(expected or 0, K, C, dtype or _storable(first.dtype), rows_per_shard)
+    feature_layout = None if features_N_D is None else _feature_layout(features_N_D, expected)
+    needed = None
+    if expected is not None:
         needed = layout.total_bytes + (feature_layout.total_bytes if feature_layout else 0)
+        check_room(path, needed, _AGAIN)
+    with ExitStack() as stack:
+        with writing_to(path, needed, _AGAIN):
+            temporary = stack.enter_context(unfinished(path))
+        layout = _write_shards(temporary, path, replace(layout, N=0), chain([first], blocks), dtype, needed)
+        if expected is not None and expected != layout.N:
+            raise InputError(f"the blocks have {layout.N:,} rows, expected rows={expected:,}")
+        if features_N_D is not None:
+            feature_layout = _feature_layout(features_N_D, layout.N)
         with writing_to(path, needed, _AGAIN):
             if features_N_D is not None and feature_layout is not None:
                 _write_features(temporary, feature_layout, features_N_D, release)
             seal(temporary, layout, feature_layout, make_table(ids, items, layout.N), {}, about)
             move(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
     return Store.open(path, verify=False)
 
 
+def _rows(log_probs: Any) -> int | None:
+    """N, where the predictions tell it before they are read."""
+    if is_array(log_probs):
+        return len(log_probs)
+    if isinstance(log_probs, list | tuple) and all(map(is_array, log_probs)):
+        return sum(map(len, log_probs))
+    return None
+
+
 def _write_shards(
-    folder: Path, path: Path, blocks: Iterator[Tensor], dtype: torch.dtype | None, rows_per_shard: int | None
+    folder: Path, path: Path, layout: Layout, blocks: Iterable[Tensor], dtype: torch.dtype | None, needed: int | None
 ) -> Layout:
     """Fills one shard after the other; the headers are written at the end, when N is known."""
-    layout: Layout | None = None
     for block in blocks:
-        stored_as = dtype or _storable(block.dtype)
         _, K, C = block.shape
-        if layout is None:
-            layout = Layout.of(0, K, C, stored_as, rows_per_shard)
-        if layout != Layout.of(layout.N, K, C, stored_as, rows_per_shard):
+        if (K, C, dtype or _storable(block.dtype)) != (layout.K, layout.C, layout.dtype):
             raise InputError(
                 f"the block that begins at row {layout.N} has shape {list(block.shape)} and type {block.dtype}, but "
                 f"those before have K = {layout.K}, C = {layout.C}, stored as {layout.dtype}"
             )
-        with writing_to(path, (layout.N + len(block)) * layout.row_bytes, _AGAIN):
-            folder.mkdir(parents=True, exist_ok=True)
+        with writing_to(path, needed, _AGAIN):
+            folder.mkdir(exist_ok=True)
             layout = _append(folder, layout, block)
-    if layout is None:
-        raise InputError("the pool is empty: expected log-probabilities of shape [N, K, C], found no blocks")
-    for span in layout.spans():
-        with (folder / span.file).open("r+b") as file:
-            file.write(layout.header(span.rows))
+    with writing_to(path, needed, _AGAIN):
+        for span in layout.spans():
+            with (folder / span.file).open("r+b") as file:
+                file.write(layout.header(span.rows))
     return layout
 
 
@@ -118,9 +142,9 @@ def _append(folder: Path, layout: Layout, log_probs_n_K_C: Float[Tensor, "n K C"
     return longer
 
 
-def _feature_layout(features_N_D: Float[Tensor, "N D"], rows: int) -> FeatureLayout:
+def _feature_layout(features_N_D: Float[Tensor, "N D"], rows: int | None) -> FeatureLayout:
     N, D = features_N_D.shape
-    if rows != N:
+    if rows is not None and rows != N:
         raise InputError(f"features has {N} rows, but the predictions have {rows}")
     return FeatureLayout.of(N, D, _storable(features_N_D.dtype))
 
@@ -136,6 +160,18 @@ def _write_features(
             release()
 
 
+def _type(dtype: object) -> torch.dtype | None:
+    if dtype is None or (isinstance(dtype, torch.dtype) and dtype in DTYPES.values()):
+        return dtype
+    raise refusal("dtype", dtype, f"{', '.join(f'torch.{name}' for name in DTYPES)} or None")
+
+
+def _mapping(about: object) -> Mapping[str, Any]:
+    if about is not None and not isinstance(about, Mapping):
+        raise refusal("about", about, "a dict of plain data")
+    return about or {}
+
+
 def _storable(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype == torch.float64 else dtype
 
@@ -144,8 +180,8 @@ def _checked_features(features: Any) -> tuple[Tensor | None, Callable[[], None]]
     """The features as a tensor on the same memory, and what drops the pages of a memory map."""
     if features is None:
         return None, lambda: None
-    if not isinstance(features, Tensor | np.ndarray):
-        raise InputError(f"features is of type {type(features).__name__}, expected a tensor or an array [N, D]")
+    if not is_array(features):
+        raise refusal("features", features, "a tensor or an array [N, D]")
     features_N_D, release = as_tensor(features, "features"), partial(release_mapped, [features])
     check_features(features_N_D, release)
     return features_N_D, release
@@ -153,16 +189,18 @@ def _checked_features(features: Any) -> tuple[Tensor | None, Callable[[], None]]
 
 def _checked_blocks(log_probs: Any) -> Iterator[Tensor]:
     """The predictions in small blocks, each checked before it is returned."""
-    if isinstance(log_probs, Tensor | np.ndarray):
+    if is_array(log_probs):
         whole = as_tensor(log_probs)
         check_log_probs([whole])
         yield from _small(whole)
         return
+    if isinstance(log_probs, str | bytes | Mapping) or not isinstance(log_probs, Iterable):
+        raise refusal("log_probs", log_probs, "a tensor or an array [N, K, C], or blocks [n, K, C] of it")
     first_row = 0
     for part in log_probs:
-        block = as_tensor(part)
         try:
-            check_log_probs([block])
+            block = as_tensor(part)
+            check_log_probs([block], one_of_several=True)
         except InputError as error:
             raise InputError(
                 f"in the block that begins at row {first_row}, rows counted from there: {error}"
