@@ -1,7 +1,9 @@
 import warnings
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import tonsure as tn
 from tonsure.seeding import derive_seed
@@ -105,7 +107,7 @@ def test_warnings_that_nobody_wants_to_see_are_kept(pool):
 
 def test_a_refused_label_leaves_the_pool_as_it_was(pool):
     turns = tn.rounds(pool, Favorite(), tn.Random(), 2, oracle=lambda rows: rows * 0 - 1, max_labels=6)
-    with pytest.raises(tn.InputError, match="the answer of the oracle holds -1, at place 0, expected 2 classes"):
+    with pytest.raises(tn.InputError, match="answer of the oracle holds -1, at place 0, expected 2 classes"):
         next(turns)
     assert pool.labeled_rows.tolist() == [0]
 
@@ -229,3 +231,125 @@ def test_warnings_of_a_strategy_are_kept(pool):
         turn = next(tn.rounds(same, Features(), tn.CoreSet(), 2, oracle=lambda rows: rows % 2, max_labels=6))
     assert turn.positive == 0
     assert len(turn.warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ([0], r"the oracle gave 1 labels for the 2 rows \[4, 2\]"),
+        ([0, 1, 1], "the oracle gave 3 labels for the 2 rows"),
+        ([0, 2], "the oracle gave row 2 the label 2, but the model has 2 classes, 0 to 1"),
+        (["cat", "dog"], "answer of the oracle is <U3 .*, expected 2 classes, numbered from 0"),
+        ([0.0, 1.0], "answer of the oracle is float64"),
+        ([True, False], "answer of the oracle is 2 booleans"),
+        ([0, None], "answer of the oracle is object"),
+        ([[0], [1]], r"answer of the oracle is int64 of shape \(2, 1\)"),
+        ({4: 0, 2: 1}, "answer of the oracle is {4: 0, 2: 1}"),
+        ({0, 1}, "answer of the oracle is {0, 1}"),
+        ("01", "answer of the oracle is '01'"),
+        (None, "answer of the oracle is None"),
+    ],
+)
+def test_an_answer_that_is_none_is_refused_before_it_is_recorded(pool, answer, message):
+    arguments = pool, Favorite(), tn.Pointwise(tn.bald), 2
+    with pytest.raises(tn.InputError, match=message):
+        next(tn.rounds(*arguments, oracle=lambda rows: answer, max_labels=6))
+    assert pool.labeled_rows.tolist() == [0]
+    assert next(tn.rounds(*arguments, oracle=lambda rows: [0, 1], max_labels=6)).rows == [4, 2]
+
+
+@pytest.mark.parametrize("convert", [list, tuple, np.array, torch.tensor, lambda labels: np.array(labels, np.uint8)])
+def test_answers_of_many_kinds(pool, convert):
+    turns = list(tn.rounds(pool, Favorite(), "BALD", 2, oracle=lambda rows: convert([1] * len(rows)), max_labels=4))
+    assert [turn.labels for turn in turns] == [[1, 1], [1], []]
+    assert pool.labels.tolist() == [1, 1, 1, 1]
+
+
+def test_an_oracle_may_change_the_rows_it_is_given(pool):
+    next(tn.rounds(pool, Favorite(), "BALD", 2, oracle=lambda rows: rows.mul_(0).tolist(), max_labels=4))
+    assert pool.labeled_rows.tolist() == [0, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (
+            {"pool": torch.zeros(3, 1)},
+            r"pool is a Tensor .*, expected an object such as tonsure\.Pool\(inputs, labels\)",
+        ),
+        ({"pool": tn.Pool}, "pool is the class Pool"),
+        ({"model": Favorite}, "model is the class Favorite, expected an object such as"),
+        ({"model": torch.nn.Linear(1, 2)}, "model is a Linear|model is Linear"),
+        ({"method": tn.CoreSet}, "CoreSet"),
+        ({"oracle": tn.KnownLabels}, "oracle is the class KnownLabels, expected a function"),
+        ({"oracle": [1, 0]}, r"oracle is \[1, 0\]"),
+        ({"k": 1.5}, "k is 1.5"),
+        ({"k": "2"}, "k is '2'"),
+        ({"max_labels": None}, "max_labels is None"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": "0"}, "seed is '0'"),
+        ({"device": "gpu"}, "the device 'gpu' cannot be used"),
+        ({"device": "meta"}, "the device 'meta' cannot be used"),
+        ({"metrics": tn.loop.metrics.Metrics}, "metrics is the class Metrics"),
+        ({"metrics": lambda model: 0.5}, "what metrics returns is 0.5, expected a dict from names to numbers"),
+        ({"validation": (torch.zeros(1, 1), torch.zeros(1))}, "takes no validation"),
+    ],
+)
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_arguments_of_other_kinds_are_refused(pool, argument, message):
+    given = {
+        "pool": pool,
+        "model": Favorite(),
+        "method": "BALD",
+        "k": 2,
+        "oracle": lambda rows: rows % 2,
+        "max_labels": 4,
+    }
+    with pytest.raises(tn.InputError, match=message):
+        next(tn.rounds(**{**given, **argument}))
+    assert pool.labeled_rows.tolist() == [0]
+
+
+def test_numbers_of_other_libraries_are_arguments(pool):
+    def rows(number):
+        fresh = tn.Pool(pool.inputs, {0: 1})
+        turns = tn.rounds(
+            fresh, Favorite(), "Random", number(2), oracle=lambda rows: rows % 2, max_labels=number(5), seed=number(3)
+        )
+        return [turn.rows for turn in turns]
+
+    assert rows(int) == rows(np.int64) == rows(torch.tensor)
+
+
+@pytest.mark.parametrize("kind", ["dropout", "ensemble"])
+def test_the_surroundings_do_not_matter(kind):
+    def network():
+        return nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Dropout(0.5 if kind == "dropout" else 0), nn.Linear(8, 3))
+
+    def found():
+        training = tn.Training(iterations=3)
+        model = tn.MCDropout(dropped, 4, training) if kind == "dropout" else tn.Ensemble(network, 3, training)
+        turns = tn.rounds(
+            tn.Pool(inputs, {0: 0, 1: 1}), model, None, 2, oracle=lambda rows: rows % 3, max_labels=5, metrics=measure
+        )
+        turns = [(turn.rows, turn.gains, turn.metrics) for turn in turns]
+        return turns, model.log_probs(inputs), tn.predict(model, inputs), model.features(inputs)
+
+    inputs = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    measure = tn.all_metrics(inputs, torch.arange(20) % 3)
+    torch.manual_seed(0)
+    dropped = network()
+    expected = found()
+    for surroundings in (
+        torch.inference_mode(),
+        torch.no_grad(),
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        torch.device("meta"),
+    ):
+        with surroundings:
+            turns, *tensors = found()
+        assert turns == expected[0], surroundings
+        for one, other in zip(tensors, expected[1:], strict=True):
+            assert torch.equal(one, other), surroundings
+            assert not one.is_inference()
+            assert not one.requires_grad

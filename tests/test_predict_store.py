@@ -390,7 +390,54 @@ def test_a_full_disk_in_the_middle_loses_nothing(tmp_path):
     for instant in range(len(steps)):
         with pytest.MonkeyPatch.context() as patch:
             stop_at(instant, full, WRITES, patch.setattr)
-            with pytest.raises(StoreError, match=r"is full; the store needs 752 bytes, and [\d,]+ are free\. Make room"):
+            with pytest.raises(StoreError, match=r"full; the store needs 752 bytes, and [\d,]+ are free\. Make room"):
                 make_store(tmp_path / f"{instant}")
         make_store(tmp_path / f"{instant}")
         assert contents(tmp_path / f"{instant}") == contents(tmp_path / "whole"), steps[instant]
+
+
+def test_stores_of_versions_without_a_hash_are_compared_by_their_predictions(tmp_path, monkeypatch):
+    blocks = sys.modules["tonsure.models.blocks"]
+    fingerprint = blocks.Blocks.fingerprint
+    without = lambda self: {name: value for name, value in fingerprint(self).items() if name != "weights"}  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks.Blocks, "fingerprint", without)
+        make_store(tmp_path / "store")
+    make_store(tmp_path / "store")
+    with pytest.raises(StoreError, match="is of another model with the same settings"):
+        make_store(tmp_path / "store", table=make_table().flip(2))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"model": Table}, "model is the class Table, expected an object such as"),
+        ({"model": torch.nn.Linear(1, 1)}, "model is "),
+        ({"inputs": [[0], [1]]}, r"the inputs are a list|the inputs are \[\[0\]"),
+        ({"inputs": torch.tensor(0)}, "the inputs are a single number"),
+        ({"inputs": torch.zeros(0, 1)}, "there is nothing to predict: the inputs hold no items"),
+        ({"inputs": torch.eye(3).to_sparse()}, "expected an ordinary dense tensor"),
+        ({"rows": "01"}, "rows is '01'"),
+        ({"rows": [0.5]}, "rows is float64"),
+        ({"block_size": 1.5}, "block_size is 1.5"),
+        ({"block_size": "3"}, "block_size is '3'"),
+        ({"dtype": torch.int64}, "dtype is torch.int64, expected a floating-point type"),
+        ({"dtype": "float16"}, "dtype is 'float16'"),
+        ({"features": "yes"}, "features is 'yes', expected True or False"),
+        ({"out": 3}, "out is 3, expected a path"),
+    ],
+)
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_arguments_of_other_kinds_are_refused(tmp_path, more, message):
+    given = {"model": Table(make_table()), "inputs": INPUTS, "out": tmp_path / "store", **more}
+    with pytest.raises(InputError, match=message):
+        predict(**given)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_and_masks_of_other_libraries_are_arguments(tmp_path):
+    mask = np.arange(10) % 2 == 0
+    store, calls = make_store(tmp_path / "store", inputs=INPUTS.numpy(), rows=mask, block_size=np.int64(2), ids=None)
+    assert torch.equal(torch.cat(store.parts), make_table()[::2].half())
+    assert calls[:3] == [(0, [0, 2]), (0, [4, 6]), (0, [8])]
+    assert make_store(tmp_path / "store", rows=[0, 2, 4, 6, 8], ids=None)[0].shape == (5, 4, 3)

@@ -1,9 +1,11 @@
 import functools
+import math
 from itertools import chain
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tonsure.errors import InputError
 from tonsure.training import Training, TrainingError, best_device, constant, cosine, fit
@@ -35,6 +37,17 @@ class Linear(torch.optim.SGD):
     def step(self, closure=None):
         self.seen.append(self.param_groups[0]["lr"])
         super().step(closure)
+
+
+class Ends(nn.Module):
+    """A function, as the last layer."""
+
+    def __init__(self, function, *more):
+        super().__init__()
+        self.function, self.more = function, more
+
+    def forward(self, logits):
+        return self.function(logits, *self.more)
 
 
 class Recorder(nn.Module):
@@ -166,6 +179,124 @@ def test_output_that_is_no_logits_is_refused(network, message):
         fit(network, torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64), Training(), seed=0)
 
 
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (nn.Linear(2, 1), r"at least two classes, found torch.float32 of shape \[3, 1\]"),
+        (nn.Sequential(nn.Linear(2, 2), Ends(Tensor.to_sparse)), "layout torch.sparse_coo"),
+        (nn.Sequential(nn.Linear(2, 2), Ends(Tensor.long)), "dense floating-point logits"),
+        (nn.Sequential(nn.Linear(2, 2), Ends(Tensor.detach)), "the network cannot be trained: RuntimeError"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Tanh(), Ends(Tensor.sub_, 1.0)), "modified by an inplace operation"),
+        (nn.Sequential(nn.Linear(2, 2), Ends(dict.pop)), "the network cannot be used on a Tensor of .*: TypeError"),
+        (nn.Linear(3, 2), r"cannot be used on a Tensor of torch.float32 and shape \(3, 2\): RuntimeError: mat1 and"),
+        (nn.Linear(2, 2).requires_grad_(False), "has nothing to train: no parameter requires a gradient"),
+        (nn.Flatten(), "has nothing to train"),
+        (nn.Linear, "network is the class Linear, expected an object"),
+    ],
+)
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_networks_that_cannot_be_trained_are_refused(network, message):
+    with pytest.raises(InputError, match=message):
+        fit(network, torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64), Training(iterations=2), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "message"),
+    [
+        (torch.zeros(3, 2).to_sparse(), torch.arange(3), "inputs of training is a Tensor"),
+        (torch.zeros(3, 2, device="meta"), torch.arange(3), "inputs of training is a Tensor"),
+        ([[0.0, 0.0]], torch.arange(3), "inputs of training is .*, expected a dense tensor"),
+        (torch.tensor(0.0), torch.arange(3), "inputs of training is a Tensor"),
+        (torch.zeros(3, 2), torch.zeros(3), "labels of training is a Tensor of torch.float32 .*, expected classes"),
+        (torch.zeros(3, 2), torch.zeros(3) > 0, "labels of training is a Tensor of torch.bool"),
+        (torch.zeros(3, 2), torch.zeros(3, 1).long(), r"labels of training is a Tensor of .* shape \(3, 1\)"),
+        (torch.zeros(3, 2), [0, 1, 0], r"labels of training is \[0, 1, 0\]"),
+    ],
+)
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_examples_of_other_kinds_are_refused(inputs, labels, message):
+    with pytest.raises(InputError, match=message):
+        fit(make_network(), inputs, labels, Training(), seed=0)
+
+
+def test_a_batch_of_one_that_batch_normalization_refuses():
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).eval()
+    network[0].train()
+    with pytest.raises(InputError, match=r"shape \(1, 2\): ValueError: Expected more than 1 value per channel"):
+        fit(network, *make_data(1), Training(), seed=0)
+    assert [layer.training for layer in network.modules()] == [False, True, False]  # as before
+
+
+def test_the_surroundings_do_not_matter():
+    def weights() -> torch.Tensor:
+        network = make_network()
+        fit(network, inputs, labels, Training(epochs=2, patience=1), seed=0, validation=(inputs, labels))
+        return nn.utils.parameters_to_vector(network.parameters()).detach()
+
+    inputs, labels = make_data(20)
+    expected = weights()
+    for surroundings in (
+        torch.inference_mode(),
+        torch.no_grad(),
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        torch.device("meta"),
+    ):
+        network = make_network()
+        with surroundings:
+            fit(network, inputs, labels, Training(epochs=2, patience=1), seed=0, validation=(inputs, labels))
+        assert torch.equal(nn.utils.parameters_to_vector(network.parameters()), expected), surroundings
+    with torch.inference_mode():
+        inputs, labels, network = *make_data(20), make_network()
+    assert torch.equal(weights(), expected)  # the inputs are of inference mode
+    with pytest.raises(InputError, match="the network was made in inference mode"):
+        fit(network, inputs, labels, Training(), seed=0)
+
+
+def test_a_last_step_to_infinity():
+    training = Training(torch.optim.SGD, learning_rate=3e38, iterations=1)
+    with pytest.raises(TrainingError, match="a weight is not finite after the last step"):
+        fit(make_network(), 100 * make_data(10)[0], make_data(10)[1], training, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            {"optimizer": torch.optim.LBFGS},
+            r"optimizer=torch\..*LBFGS cannot be called with parameters, lr and weight_d",
+        ),
+        ({"optimizer": nn.Linear}, "optimizer=torch.nn.* cannot be called with"),
+        ({"optimizer": lambda *_, **__: None}, "returns is None, expected an object such as torch.optim.Adam"),
+        ({"schedule": lambda done: math.nan}, r"schedule\(0\) is nan, expected a finite number of at least 0"),
+        ({"schedule": lambda done: -1}, r"schedule\(0\) is -1"),
+        ({"schedule": lambda done: None}, r"schedule\(0\) is None"),
+        ({"schedule": lambda: 1}, "failed at 0: TypeError"),
+    ],
+)
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_what_settings_do_is_checked(setting, message):
+    with pytest.raises(InputError, match=message):
+        fit(make_network(), *make_data(10), Training(**setting), seed=0)
+
+
+@pytest.mark.parametrize("seed", [-1, "1", 1.0, True, None, 2**63])
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_seeds_that_are_none(seed):
+    with pytest.raises(InputError, match=r"seed is .*, expected a whole number from 0"):
+        fit(make_network(), *make_data(10), Training(), seed=seed)
+
+
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_numbers_of_other_libraries_are_settings():
+    training = Training(
+        iterations=np.int64(3), batch_size=torch.tensor(4), learning_rate=np.float32(0.5), patience=np.uint8(2)
+    )
+    assert training == Training(iterations=3, batch_size=4, learning_rate=0.5, patience=2)
+    assert repr(training) == repr(Training(iterations=3, batch_size=4, learning_rate=0.5, patience=2))
+    networks = [fit(make_network(), *make_data(10), Training(iterations=2), seed=seed) for seed in (3, np.int64(3))]
+    assert torch.equal(*(network[0].weight for network in networks))
+
+
 def test_iterations_or_epochs():
     assert (Training().iterations, Training().epochs) == (1000, None)
     assert (Training(epochs=3).iterations, Training(epochs=3).epochs) == (None, 3)
@@ -175,9 +306,21 @@ def test_iterations_or_epochs():
 
 @pytest.mark.parametrize(
     "setting",
-    [{"iterations": 0}, {"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"weight_decay": -1.0}],
+    [
+        *(
+            {name: number}
+            for name in ("iterations", "epochs", "batch_size", "patience")
+            for number in (0, 1.5, "3", True)
+        ),
+        *({"learning_rate": number} for number in (0.0, -1.0, math.nan, math.inf, "1e-3", None, True)),
+        *({"weight_decay": number} for number in (-1.0, math.nan, "0")),
+        *({"schedule": schedule} for schedule in (None, "cosine", 1.0, Training)),
+        *({"optimizer": optimizer} for optimizer in (None, "adam", torch.optim.Adam([torch.zeros(1)]))),
+        *({"device": device} for device in (None, "gpu", 1.5)),
+    ],
 )
-def test_settings_out_of_range_are_refused(setting):
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_settings_out_of_range_or_of_another_type_are_refused(setting):
     with pytest.raises(InputError, match=next(iter(setting))):
         Training(**setting)
 

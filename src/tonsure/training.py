@@ -10,11 +10,12 @@ from typing import Any, SupportsIndex
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from tqdm import tqdm
 
 from tonsure.arguments import Settings, instance, optional, real, refusal, setting, shown, whole, whole_number
 from tonsure.errors import InputError, TrainingError
-from tonsure.networks.forward import as_input_error, logits_of, modes_kept
+from tonsure.networks.forward import as_input_error, is_dense, logits_of, modes_kept
 from tonsure.seeding import seeded
 from tonsure.surroundings import modeling, usable_device
 
@@ -219,7 +220,7 @@ def trainable(network: object) -> list[Tensor]:
     found: list[Tensor] = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not found:
         raise InputError("the network has nothing to train: no parameter requires a gradient")
-    if any(parameter.is_inference() for parameter in found):
+    if any(not is_lazy(parameter) and parameter.is_inference() for parameter in found):
         raise InputError(
             "the network was made in inference mode, so it cannot be trained: make it, or copy.deepcopy it, outside"
         )
@@ -260,8 +261,8 @@ def checked_setup(
 
 def _check_pairs(what: str, inputs: object, labels_n: object) -> None:
     for name, given in (("inputs", inputs), ("labels", labels_n)):
-        if not isinstance(given, Tensor) or given.ndim == 0:
-            raise refusal(f"{name} of {what}", given, "a tensor with the examples on its first axis")
+        if not isinstance(given, Tensor) or not is_dense(given) or given.ndim == 0:
+            raise refusal(f"{name} of {what}", given, "a dense tensor with the examples on its first axis")
     assert isinstance(inputs, Tensor)
     assert isinstance(labels_n, Tensor)
     if len(inputs) != len(labels_n) or len(labels_n) == 0:

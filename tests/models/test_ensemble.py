@@ -136,3 +136,36 @@ def test_validation_without_patience_is_refused_however_it_is_trained():
 def test_repr_shows_a_choice_of_how_it_is_trained():
     assert repr(Ensemble(make_network, 2, SHORT, vectorized=False)).endswith("), vectorized=False)")
     assert repr(Ensemble(make_network, 2, SHORT)).endswith("device='cpu'))")
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"members": "3"}, "members is '3'"),
+        ({"members": 1.5}, "members is 1.5"),
+        ({"make_network": nn.Linear(4, 3)}, "make_network is .*, expected a function that returns a new network"),
+        ({"make_network": None}, "make_network is None"),
+        ({"training": Training}, "training is the class Training"),
+        ({"vectorized": "no"}, "vectorized is 'no', expected True or False"),
+    ],
+)
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_arguments_of_other_kinds_are_refused(argument, message):
+    with pytest.raises(InputError, match=message):
+        Ensemble(**{"make_network": make_network, "members": 2, **argument})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (nn.Linear, "make_network failed: TypeError"),
+        (lambda: None, "what make_network returns is None, expected an object such as torch.nn"),
+        (lambda: nn.Linear, "what make_network returns is the class Linear"),
+        (nn.Flatten, "has nothing to train"),
+    ],
+)
+@pytest.mark.parametrize("vectorized", [False, True])
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_what_makes_no_networks_is_refused(make, message, vectorized):
+    with pytest.raises(InputError, match=message):
+        Ensemble(make, 2, SHORT, vectorized).fit(items(9), torch.arange(9) % 3)

@@ -1,6 +1,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -260,6 +261,53 @@ def test_a_network_without_dropout_is_refused(network):
 def test_no_samples_are_refused():
     with pytest.raises(InputError, match="samples is 0, expected a whole number from 1"):
         MCDropout(mlp(), samples=0)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"samples": 1.5}, "samples is 1.5"),
+        ({"samples": "3"}, "samples is '3'"),
+        ({"samples": True}, "samples is True"),
+        ({"seed": -1}, "seed is -1"),
+        ({"training": Training}, "training is the class Training, expected an object such as Training"),
+        ({"network": nn.Sequential}, "network is the class Sequential"),
+        ({"network": lambda inputs: inputs}, "network is <function"),
+    ],
+)
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_arguments_of_other_kinds_are_refused(argument, message):
+    with pytest.raises(InputError, match=message):
+        MCDropout(**{"network": mlp(), "samples": 2, **argument})
+
+
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_numbers_and_arrays_of_other_libraries_are_arguments():
+    inputs, labels = items(9, 4), some_labels(9)
+    model = MCDropout(mlp(), samples=np.int64(3), training=SHORT, seed=np.uint8(1))
+    model.fit(inputs.numpy()[::-1], labels.flip(0).tolist(), seed=np.int64(5))
+    torch.manual_seed(0)
+    other = MCDropout(mlp(), samples=3, training=SHORT, seed=1)
+    other.fit(inputs.flip(0), labels.flip(0), seed=5)
+    assert torch.equal(model.log_probs(inputs.numpy()), other.log_probs(inputs))
+
+
+def test_a_network_of_inference_mode_is_copied_out_of_it():
+    with torch.inference_mode():
+        network = cnn()
+        model = MCDropout(network, samples=2, training=SHORT)
+        model.fit(items(9, 1, 8, 8), some_labels(9))
+        assert not model.log_probs(items(9, 1, 8, 8)).is_inference()
+
+
+def test_masks_do_not_depend_on_the_default_type():
+    network, inputs = mlp(), items(5, 4)
+    expected = MCDropout(network, samples=5).log_probs(inputs)
+    try:
+        torch.set_default_dtype(torch.float64)
+        assert torch.equal(MCDropout(network, samples=5).log_probs(inputs), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_output_that_is_no_logits_is_refused():

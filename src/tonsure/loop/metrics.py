@@ -18,6 +18,8 @@ from tonsure.models.predict import predict
 from tonsure.predictions.arrays import as_inputs
 from tonsure.surroundings import modeling
 
+MOST_BINS = 10**6
+
 Number = Callable[[Tensor, Tensor], float]
 """A metric: a function of log_mean_probs_n_C and labels_n."""
 
@@ -117,4 +119,4 @@ def calibration_error_of(
 
 
 def _calibration(bins: SupportsIndex) -> Number:
-    return partial(calibration_error_of, bins=whole_number("bins", bins, 1))
+    return partial(calibration_error_of, bins=whole_number("bins", bins, 1, MOST_BINS))

@@ -186,7 +186,7 @@ def _measured(metrics: Measurement, model: BayesianModel) -> dict[str, float]:
 
 def _checked_answer(answer: object, rows: Tensor, log_probs_n_K_C: Tensor | None) -> Tensor:
     """The labels of the rows; raises InputError before anything is recorded."""
-    labels = classes("the answer of the oracle", answer, f"{len(rows)} classes, numbered from 0")
+    labels = classes("answer of the oracle", answer, f"{len(rows)} classes, numbered from 0")
     if len(labels) != len(rows):
         raise InputError(f"the oracle gave {len(labels)} labels for the {len(rows)} rows {rows.tolist()}")
     if log_probs_n_K_C is not None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tonsure.errors import InputError
 from tonsure.predictions.arrays import as_inputs
+from tonsure.surroundings import modeling
 
 Member = Callable[[Tensor], Float[Tensor, "n K C"]]
 """Maps inputs [n, ...] to the log-probabilities of one or several of the K samples, on the device of the inputs."""
@@ -43,6 +44,7 @@ class BayesianModel(ABC):
         A member is used before the next one is requested, so a model may hold one in memory at a time.
         """
 
+    @modeling()
     def log_probs(self, inputs: Tensor | NDArray[Any]) -> Float[Tensor, "n K C"]:
         """log p(y = c | x_i, θ_k) in nats, for all inputs at once; ``tonsure.predict`` works in blocks."""
         items = as_inputs(inputs)

@@ -15,7 +15,6 @@ from tonsure.models.examples import Inputs, Labels, as_examples, as_validation
 from tonsure.models.features import has_linear, penultimate
 from tonsure.models.vectorized import CANNOT, fit_together, is_quicker, obstacle
 from tonsure.networks.forward import as_input_error, logits_of
-from tonsure.predictions.arrays import as_inputs
 from tonsure.seeding import derive_seed, seeded
 from tonsure.surroundings import modeling, usable_device
 from tonsure.training import DEFAULT_TRAINING, Training, checked_setup, fit
@@ -134,8 +133,8 @@ class Ensemble(BayesianModel):
         Raises:
             InputError: the ensemble is not fitted yet, or as ``penultimate``.
         """
-        device, items = self.training.device, as_inputs(inputs)
-        members = [penultimate(network, items, device=device, block_size=block_size) for network in self._on_device()]
+        device = self.training.device
+        members = [penultimate(network, inputs, device=device, block_size=block_size) for network in self._on_device()]
         return torch.cat(members, dim=1) / self._samples**0.5
 
     def _on_device(self) -> Iterator[nn.Module]:

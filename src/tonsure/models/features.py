@@ -6,15 +6,16 @@ from typing import Any, SupportsIndex
 
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tonsure.arguments import instance, refusal, whole_number
 from tonsure.errors import InputError
 from tonsure.models.bayesian_model import BayesianModel
 from tonsure.models.blocks import Blocks
+from tonsure.models.examples import Inputs
 from tonsure.networks.forward import copied, modes_kept, output_of
 from tonsure.predictions.arrays import as_inputs
+from tonsure.predictions.checks import check_features
 from tonsure.surroundings import modeling, usable_device
 
 MODEL_ROWS = 2**14
@@ -24,7 +25,7 @@ MODEL_ROWS = 2**14
 @modeling()
 def features(
     model: BayesianModel | nn.Module,
-    inputs: Tensor | NDArray[Any],
+    inputs: Inputs,
     *,
     device: str | torch.device | None = None,
     block_size: SupportsIndex = 1024,
@@ -44,7 +45,7 @@ def features(
         Features [n, D] on the CPU; of a network in float32.
 
     Raises:
-        InputError: the model has no features, or as ``penultimate``.
+        InputError: the model has no features, they are not finite numbers, or as ``penultimate``.
     """
     items = as_inputs(inputs)
     if isinstance(model, BayesianModel):
@@ -53,13 +54,15 @@ def features(
         raise refusal("the model", model, "a BayesianModel or a torch.nn.Module")
     where = next((parameter.device for parameter in model.parameters()), "cpu") if device is None else device
     with modes_kept(model):
-        return penultimate(model.eval(), items, device=where, block_size=block_size)
+        features_n_D = penultimate(model.eval(), items, device=where, block_size=block_size)
+    check_features(features_n_D)
+    return features_n_D
 
 
 @modeling()
 @torch.no_grad()
 def penultimate(
-    network: nn.Module, inputs: Tensor, *, device: str | torch.device = "cpu", block_size: SupportsIndex = 1024
+    network: nn.Module, inputs: Inputs, *, device: str | torch.device = "cpu", block_size: SupportsIndex = 1024
 ) -> Float[Tensor, "n D"]:
     """The penultimate activations h(x) of a network x ↦ W h(x) + b: the inputs of its last linear layer.
 
@@ -84,9 +87,10 @@ def penultimate(
             ``nn.Linear``, or the first axis of the input of the last one is not the items.
     """
     instance(nn.Module, "torch.nn.Linear(10, 2)")("network", network)
-    if len(inputs) == 0:
+    items = as_inputs(inputs)
+    if len(items) == 0:
         raise InputError("there are no items, expected at least 1")
-    blocks, where = inputs.split(whole_number("block_size", block_size, 1)), usable_device(device)
+    blocks, where = items.split(whole_number("block_size", block_size, 1)), usable_device(device)
     with _last_linear_input(network) as last:
         return torch.cat([_features(network, copied(block, where), last) for block in blocks])
 

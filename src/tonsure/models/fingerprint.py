@@ -38,7 +38,7 @@ def _parts(name: str, value: object, seen: dict[int, object]) -> Iterator[bytes 
     """The name and the bytes of each number in ``value``, in an order that is the same in every process."""
     if isinstance(value, Tensor) and is_lazy(value):
         yield f"{name}: uninitialized".encode()
-    elif isinstance(value, Tensor | np.ndarray | np.generic) and value.dtype != object:
+    elif isinstance(value, Tensor | np.ndarray | np.generic) and not _is_list(value):
         yield f"{name}: {value.dtype} {[*value.shape]}".encode()
         yield _bytes(value)
     elif isinstance(value, float | complex):
@@ -58,8 +58,8 @@ def _inside(value: object) -> Mapping[Any, object] | None:
         return value
     if isinstance(value, list | tuple):
         return dict(enumerate(value))
-    if isinstance(value, np.ndarray):
-        return dict(enumerate(value.flat))
+    if isinstance(value, Tensor | np.ndarray | np.generic) and _is_list(value):
+        return dict(enumerate(value.unbind() if isinstance(value, Tensor) else value.flat))
     if isinstance(value, nn.Module):
         others = {name: each for name, each in _state(value).items() if name not in _OF_EVERY_MODULE}
         listed = (value.named_parameters(recurse=False), value.named_buffers(recurse=False), value.named_children())
@@ -67,6 +67,11 @@ def _inside(value: object) -> Mapping[Any, object] | None:
     if isinstance(value, BayesianModel) or (is_dataclass(value) and not isinstance(value, type)):
         return _state(value)
     return None
+
+
+def _is_list(value: Tensor | np.ndarray | np.generic) -> bool:
+    """Whether it is a list of tensors or objects, with no bytes of its own."""
+    return value.is_nested if isinstance(value, Tensor) else value.dtype == object
 
 
 def _state(value: object) -> dict[str, object]:

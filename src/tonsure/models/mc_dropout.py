@@ -16,7 +16,6 @@ from tonsure.models.consistent_dropout import ConsistentDropout, make_consistent
 from tonsure.models.examples import Inputs, Labels, as_examples, as_validation
 from tonsure.models.features import has_linear, penultimate
 from tonsure.networks.forward import as_input_error, checked_logits, copied, output_of
-from tonsure.predictions.arrays import as_inputs
 from tonsure.surroundings import modeling, usable_device
 from tonsure.training import DEFAULT_TRAINING, Training, fit
 
@@ -100,7 +99,7 @@ class MCDropout(BayesianModel):
         for layer in _dropouts(self._fitted):
             layer.use(sample=None, items=0)
         with _attention_as_written():
-            return penultimate(self._fitted, as_inputs(inputs), device=self.training.device, block_size=block_size)
+            return penultimate(self._fitted, inputs, device=self.training.device, block_size=block_size)
 
     def _copy_of_start(self, seed: int) -> nn.Sequential:
         with as_input_error("the network cannot be copied"):

@@ -54,12 +54,17 @@ def checked_logits(logits: object, n: int) -> Float[Tensor, "n C"]:
         raise InputError(f"the network must return logits [n, C], found {type(logits).__name__}")
     if logits.ndim != 2 or len(logits) != n:
         raise InputError(f"the network must return logits [n, C], found the shape {list(logits.shape)} for n = {n}")
-    if logits.shape[1] < 2 or not logits.is_floating_point():
+    if logits.shape[1] < 2 or not logits.is_floating_point() or not is_dense(logits):
         raise InputError(
-            "the network must return floating-point logits [n, C] of at least two classes, "
-            f"found {logits.dtype} of shape {list(logits.shape)}"
+            "the network must return dense floating-point logits [n, C] of at least two classes, "
+            f"found {logits.dtype} of shape {list(logits.shape)} and layout {logits.layout} on {logits.device}"
         )
     return logits
+
+
+def is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor has memory of its own with all its numbers."""
+    return tensor.layout == torch.strided and tensor.device.type != "meta" and not tensor.is_nested
 
 
 @contextmanager
