@@ -123,10 +123,8 @@ def test_a_row_of_features_that_is_nan_is_named():
 
 
 def test_predictions_that_are_no_distributions_are_refused():
-    view = changed(log_probs_n_K_C=torch.zeros(7, 2, 3))
-    for strategy in (tn.BADGE(), tn.BAIT(), tn.Targeted(tn.EPIG)):
-        with pytest.raises(tn.InputError, match=r"row 0, sample 0 of the predictions .* is no distribution"):
-            choose(strategy, view, 2)
+    with pytest.raises(tn.InputError, match=r"row 0, sample 0 of the predictions .* is no distribution"):
+        changed(log_probs_n_K_C=torch.zeros(7, 2, 3))
 
 
 @pytest.mark.parametrize("strategy", [tn.TypiClust(), tn.ProbCover()], ids=str)
@@ -212,7 +210,7 @@ class Unasked(Sound):
 
 def changed_predictions(view):
     n = len(view.unlabeled_rows)
-    return dataclasses.replace(view, log_probs_n_K_C=torch.zeros(n, 1, 2))
+    return dataclasses.replace(view, log_probs_n_K_C=torch.zeros(n, 1, 2).log_softmax(-1))
 
 
 class ChangesFeatures(Sound):

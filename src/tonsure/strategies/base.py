@@ -67,8 +67,9 @@ class PoolState:
     Whatever the strategy does not need may be None. Tensors may be readers of arrays that are not in memory.
 
     Raises:
-        InputError: the rows are not all rows of a pool, each once; a tensor has the wrong number of rows; or features
-            are nan or infinite. The message names the first such row.
+        InputError: the rows are not all rows of a pool, each once; an attribute has another type; a tensor has the
+            wrong number of rows; predictions are no log-probabilities; or features are nan or infinite. The message
+            names the first such row.
     """
 
     labeled_rows: Tensor
@@ -101,13 +102,16 @@ class PoolState:
             ("labeled_log_probs_m_K_C", self.labeled_log_probs_m_K_C, m),
             ("scores_n", self.scores_n, n),
         ):
-            if rows is not None and len(rows) != expected:
+            if rows is not None and (getattr(rows, "ndim", 1) == 0 or len(rows) != expected):
                 found = f"the shape {list(rows.shape)}" if isinstance(rows, Tensor) else f"{len(rows)} rows"
                 raise InputError(
                     f"{what} has {found}, expected {expected} rows: {m} rows of the pool are labeled and {n} are not"
                 )
         if isinstance(self.features_N_D, Tensor):
             check_features(self.features_N_D)
+        for log_probs in (self.log_probs_n_K_C, self.labeled_log_probs_m_K_C):
+            if isinstance(log_probs, Tensor) and len(log_probs):
+                check_log_probs([log_probs])
         if self.scores_n is not None:
             check_scores(self.scores_n)
         if self.candidate_rows is not None:
@@ -158,7 +162,7 @@ class PoolState:
         """1/K Σ_k p(y = c | x_i, θ_k) for ``unlabeled_rows``.
 
         Raises:
-            InputError: predictions are not there, or are no log-probabilities.
+            InputError: predictions are not there.
         """
         return _mean_probs(_given("predictions", self.log_probs_n_K_C))
 
@@ -304,8 +308,6 @@ def _mean_probs(log_probs_n_K_C: Tensor | PoolReader) -> Float64[Tensor, "n C"]:
     reader = as_reader(log_probs_n_K_C)
     if len(reader) == 0:
         return reader.pieces[0].new_zeros(0, reader.pieces[0].shape[2], dtype=torch.float64)
-    if isinstance(log_probs_n_K_C, Tensor):
-        check_log_probs([log_probs_n_K_C])
     means = []
     for rows in torch.arange(len(reader)).split(BLOCK):
         block_n_K_C = reader.stored(rows)
