@@ -256,3 +256,136 @@ def test_every_error_is_a_tonsure_error():
         value = getattr(tn, name)
         if isinstance(value, type) and issubclass(value, Exception) and not issubclass(value, Warning):
             assert issubclass(value, tn.TonsureError), name
+
+
+# Arrays of any kind.
+
+
+def kinds_of(array):
+    """The same numbers in other arrays."""
+    masked = np.ma.masked_array(array, np.zeros(array.shape, bool))
+    return {
+        "a foreign byte order": array.astype(array.dtype.newbyteorder()),
+        "reversed": array[::-1].copy()[::-1],
+        "in Fortran's order": np.asfortranarray(array),
+        "a field": np.rec.fromarrays([array, np.zeros(len(array), "i1")], names="a,b")["a"]
+        if array.ndim == 1
+        else array,
+        "nothing masked": masked,
+        "another library": Column(array),
+        "dlpack alone": Shared(array),
+        "a gradient": torch.tensor(array).requires_grad_(),
+        "negated lazily": torch.complex(torch.zeros(array.shape).double(), torch.tensor(-array)).conj().imag,
+    }
+
+
+class Column:
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.array, dtype)
+
+
+class Shared:
+    def __init__(self, array):
+        self.tensor = torch.tensor(array)
+
+    def __dlpack__(self, **options):
+        return self.tensor.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.tensor.__dlpack_device__()
+
+
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_arrays_of_any_layout_order_and_library(make_log_probs):
+    log_probs, features, scores = make_log_probs(N).numpy(), FEATURES.double().numpy(), SCORES_N.double().numpy()
+    expected = tn.select(log_probs, "BALD", 5).rows.tolist()
+    for kind, given in kinds_of(log_probs).items():
+        assert tn.select(given, "BALD", 5).rows.tolist() == expected, kind
+    expected = tn.select(features=features, k=5).rows.tolist()
+    for kind, given in kinds_of(features).items():
+        assert tn.select(features=given, k=5).rows.tolist() == expected, kind
+    expected = tn.select(scores, k=5).rows.tolist()
+    for kind, given in kinds_of(scores).items():
+        assert tn.select(given, k=5).rows.tolist() == expected, kind
+        assert tn.select([given], k=5).rows.tolist() == expected, kind
+
+
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_rows_of_any_kind(make_log_probs):
+    log_probs = make_log_probs(N)
+    chosen = [2, 5, 11, 17]
+    expected = tn.select(log_probs, "BALD", 2, candidates=chosen).rows.tolist()
+    kinds = [np.array(chosen, dtype) for dtype in ("u1", "u2", "u4", "u8", "i1", ">i4", ">u2")]
+    kinds += [torch.tensor(chosen, dtype=dtype) for dtype in (torch.uint8, torch.uint16, torch.uint32, torch.uint64)]
+    kinds += [set(chosen), frozenset(chosen), dict.fromkeys(chosen).keys(), np.array(chosen[::-1])[::-1]]
+    kinds += [Column(np.array(chosen)), [np.int64(row) for row in chosen], [torch.tensor(row) for row in chosen]]
+    for candidates in kinds:
+        assert tn.select(log_probs, "BALD", 2, candidates=candidates).rows.tolist() == expected, candidates
+    # Labels of a mask are in the order of the rows; those of a set have none.
+    mask = np.isin(np.arange(N), chosen)
+    given = {"predictions": log_probs, "method": "ProbCover", "k": 3, "features": FEATURES}
+    expected = tn.select(**given, labeled=chosen, labels=[0, 1, 2, 0]).rows.tolist()
+    assert tn.select(**given, labeled=mask, labels=np.array([0, 1, 2, 0], ">u8")).rows.tolist() == expected
+    refused("labeled is .*, expected a list, as the labels are in its order", **given, labeled={1}, labels=[0])
+
+
+REFUSED_ARRAYS = {
+    "masked": (
+        lambda array: np.ma.masked_less(array, np.median(array)),
+        "masked entries, expected none: the mask would",
+    ),
+    "sparse": (lambda array: torch.tensor(array).to_sparse(), "of layout torch.sparse_coo"),
+    "meta": (lambda array: torch.tensor(array).to("meta"), "on meta; expected an ordinary dense tensor"),
+    "complex": (lambda array: array.astype(complex), "are torch.complex128, expected float16"),
+    "objects": (lambda array: array.astype(object), "an array of object, expected numbers"),
+    "texts": (lambda array: array.astype(str), "an array of <U.*, expected numbers"),
+    "dates": (lambda array: array.astype("M8[s]"), "an array of datetime64.*, expected numbers"),
+    "a class": (lambda array: np.ndarray, "the class ndarray, expected"),
+    "one number": (lambda array: array.flat[0], "is|are"),
+    "lists": (lambda array: array.tolist(), "expected .*"),
+    "an iterator": (lambda array: iter([array]), "expected .*"),
+}
+
+
+@pytest.mark.usefixtures("annotations_unchecked")
+@pytest.mark.parametrize(("change", "message"), REFUSED_ARRAYS.values(), ids=REFUSED_ARRAYS)
+def test_arrays_that_are_refused(make_log_probs, change, message):
+    refused(message, change(make_log_probs(N).numpy()), "BALD", 2)
+    refused(message, features=change(FEATURES.numpy()), k=2)
+
+
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_devices_that_cannot_be_used(make_log_probs):
+    for device in ("meta", "nonsense", "cpu:x", 3.5, None if torch.cuda.is_available() else "cuda", "cuda:99"):
+        if device is not None:
+            refused("cannot be used", make_log_probs(N), "BALD", 2, device=device)
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        lambda log_probs: log_probs.exp_().mul_(2).sum((1, 2)),
+        lambda log_probs: log_probs[:, 0, 0].sub_(1).neg_(),
+    ],
+)
+def test_a_score_that_works_in_place_changes_no_input(make_log_probs, score):
+    log_probs = make_log_probs(N, dtype=torch.float32)
+    before = log_probs.clone()
+    tn.select(log_probs, score, 3)
+    assert torch.equal(log_probs, before)
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        (lambda log_probs: 1 / 0, "the score function <lambda> failed with ZeroDivisionError: division by zero"),
+        (lambda log_probs: log_probs[:, 0, 0] * torch.nan, "gave nan for an item, expected finite numbers"),
+        (lambda log_probs: log_probs[:, 0, 0] - torch.inf, "gave -inf for an item, expected finite numbers"),
+    ],
+)
+def test_scores_that_fail(make_log_probs, score, message):
+    for method in (tn.Pointwise(score), tn.Discounted(score), tn.FacilityLocation(score), tn.Novelty(score)):
+        refused(message, make_log_probs(N), method, 2, features=FEATURES)
