@@ -1,15 +1,20 @@
 """What holds of every network: its size, its output, and that MCDropout and its own dropout work on it."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from tonsure.errors import InputError
 from tonsure.models import MCDropout
 from tonsure.networks import (
     cifar_network,
     dense_network,
     emnist_network,
     fasttext_network,
+    glorot,
     mnist_network,
     resnet18,
     text_convolution,
@@ -125,3 +130,29 @@ def test_each_doubling_of_the_residual_network_halves_the_image():
             seen.append(tuple(activations.shape[1:]))
     stages = [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4)]
     assert seen == [(64, 32, 32)] * 3 + [stage for stage in stages for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: dense_network("4", 3), "inputs is '4', expected a whole number from 1"),
+        (lambda: dense_network(4, 1), "classes is 1, expected a whole number from 2"),
+        (lambda: dense_network(4, 3, hidden=(5, 0)), r"hidden\[1\] is 0"),
+        (lambda: dense_network(4, 3, hidden=5), "dense_network has no network with these settings: TypeError"),
+        (lambda: dense_network(4, 3, dropout=math.nan), "dropout is nan, expected a finite number of at least 0 and"),
+        (lambda: mnist_network(channels=(1,)), "mnist_network has no network with these settings: ValueError"),
+        (lambda: cifar_network(dropout=(0.5, 1.5)), r"dropout\[1\] is 1.5"),
+        (lambda: resnet18(True), "classes is True"),
+        (lambda: fasttext_network(2.5, 3), "words is 2.5"),
+        (lambda: glorot("network"), "network is 'network', expected an object such as torch.nn.Linear"),
+    ],
+)
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_settings_of_another_type_or_out_of_range(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_settings_may_be_numbers_of_other_libraries():
+    assert str(dense_network(np.int64(4), 3, dropout=np.float64(0.5))) == str(dense_network(4, 3))

@@ -52,7 +52,10 @@ def test_one_window_begins_at_each_word():
     torch.testing.assert_close(layer(padded), torch.stack(expected))
 
 
-@pytest.mark.parametrize("sizes", [(), (2, 0)])
-def test_sizes_of_no_words_are_refused(sizes):
-    with pytest.raises(InputError, match=r"sizes must be one or several .* found \("):
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [((), "sizes is empty, expected one or several"), ((2, 0), r"sizes\[1\] is 0, expected a whole")],
+)
+def test_sizes_of_no_words_are_refused(sizes, message):
+    with pytest.raises(InputError, match=message):
         text_convolution(10, 3, sizes=sizes)

@@ -15,7 +15,7 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor
 
-from tonsure.arguments import as_path, optional, whole
+from tonsure.arguments import as_path, flag, optional, real, whole, whole_number
 from tonsure.backends import ray_cluster
 from tonsure.backends.ray_cluster import (
     LostError,
@@ -39,6 +39,7 @@ from tonsure.models.predict import (
     reject_other_model,
     stores_features,
 )
+from tonsure.networks.forward import as_input_error
 from tonsure.predictions.open import Numbers
 from tonsure.predictions.store import Draft, Entry, FeatureLayout, FeaturePlace, Layout, Place, Store, write_block
 from tonsure.predictions.store.blocks import AnyPlace, crc32_of, read_block, write_feature_block
@@ -93,11 +94,13 @@ def predict_on_ray(
         features: as for ``predict``.
 
     Raises:
-        InputError, StoreError, MissingExtraError: as ``predict``.
+        InputError, StoreError, MissingExtraError: as ``predict``; or the model cannot be sent to workers.
         StoreError: this process does not see what a worker wrote.
         BackendError: the cluster does not answer or has no room, or a range was lost too often.
     """
     count: int | None = optional(whole(1))("workers", workers)
+    cpus, gpus = real(least=0)("cpus_per_worker", cpus_per_worker), real(least=0)("gpus_per_worker", gpus_per_worker)
+    retries, features = whole_number("retries", retries, 0), optional(flag)("features", features)
     out = as_path("out", out).absolute()
     blocks = Blocks.of(model, inputs, rows, block_size)
     table, about = make_table(ids, items, len(blocks.rows)), plain("about", about or {})
@@ -115,7 +118,7 @@ def predict_on_ray(
         )
     with_features = stores_features(model, features)
     with connected(address, 4 * INPUT_BYTES):
-        crew = Crew(model, count or slots(cpus_per_worker, gpus_per_worker), cpus_per_worker, gpus_per_worker, retries)
+        crew = Crew(model, count or slots(cpus, gpus), cpus, gpus, retries)
         try:
             return _write(crew, blocks, out, dtype, with_features, table, about)
         finally:
@@ -292,7 +295,8 @@ class Crew:
         self.workers = workers
         self._size = (cpus, gpus)
         self._retries = retries
-        self._model = ray_library().put(model)
+        with as_input_error("the model cannot be sent to workers"):
+            self._model = ray_library().put(model)
         self._free: list[Any] = []
         self._running: dict[Any, tuple[Any, Job | None]] = {}
         for _ in range(workers):

@@ -6,8 +6,10 @@ All are sequences of layers, so that ``MCDropout`` runs the layers before the fi
 from torch import nn
 
 from tonsure.networks.initial import glorot
+from tonsure.networks.settings import checked_settings
 
 
+@checked_settings
 def mnist_network(
     classes: int = 10, channels: tuple[int, int] = (32, 64), hidden: int = 128, dropout: float = 0.5
 ) -> nn.Sequential:
@@ -38,6 +40,7 @@ def mnist_network(
     )
 
 
+@checked_settings
 def emnist_network(classes: int = 47, dropout: float = 0.5) -> nn.Sequential:
     """(3 × 3 convolution, max-pool 2, ReLU, dropout) with 32, 64 and 128 channels, (dense 512, ReLU, dropout), dense.
 
@@ -55,6 +58,7 @@ def emnist_network(classes: int = 47, dropout: float = 0.5) -> nn.Sequential:
     return glorot(nn.Sequential(*layers, *_dense_head(128 * 3 * 3, 512, classes, dropout)))
 
 
+@checked_settings
 def cifar_network(classes: int = 10, dropout: tuple[float, float] = (0.25, 0.5)) -> nn.Sequential:
     """(two 3 × 3 convolutions, max-pool 2, dropout) with 32 and 64 channels, (dense 512, ReLU, dropout), dense.
 

@@ -6,8 +6,10 @@ from itertools import pairwise
 from torch import nn
 
 from tonsure.networks.initial import glorot
+from tonsure.networks.settings import checked_settings
 
 
+@checked_settings
 def dense_network(inputs: int, classes: int, hidden: Sequence[int] = (256,), dropout: float = 0.5) -> nn.Sequential:
     """(dense, ReLU, dropout) for each hidden layer, then dense: a multilayer perceptron.
 

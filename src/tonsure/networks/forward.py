@@ -33,7 +33,7 @@ def logits_of(network: Network, inputs: Tensor, device: str | torch.device) -> F
 
 def output_of(network: Network, given: Any) -> Any:
     """network(given); what the network raises becomes an InputError that shows what it was given."""
-    inputs = shown(given)  # before it is changed
+    inputs = shown(given) if isinstance(given, Tensor) else f"a {type(given).__name__}"  # in short, for this is costly
     with as_input_error(f"the network cannot be used on {inputs}"):
         return network(given)
 

@@ -4,6 +4,8 @@ from typing import TypeVar
 
 from torch import nn
 
+from tonsure.arguments import instance
+
 Network = TypeVar("Network", bound=nn.Module)
 
 _WITH_WEIGHTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -18,7 +20,11 @@ def glorot(network: Network) -> Network:
 
     Returns:
         The same network.
+
+    Raises:
+        InputError: it is none.
     """
+    instance(nn.Module, "torch.nn.Linear(10, 2)")("network", network)
     for layer in network.modules():
         if isinstance(layer, _WITH_WEIGHTS):
             nn.init.xavier_uniform_(layer.weight)

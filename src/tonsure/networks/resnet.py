@@ -3,8 +3,10 @@
 from torch import Tensor, nn
 
 from tonsure.networks.initial import glorot
+from tonsure.networks.settings import checked_settings
 
 
+@checked_settings
 def resnet18(classes: int = 10, dropout: float = 0.0) -> nn.Sequential:
     """3 × 3 convolution, 8 residual blocks of 2 convolutions, the mean over the image, dropout, dense.
 

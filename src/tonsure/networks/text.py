@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from tonsure.errors import InputError
 from tonsure.networks.initial import glorot
+from tonsure.networks.settings import checked_settings
 
 
+@checked_settings
 def fasttext_network(
     words: int, classes: int, width: int = 64, hidden: int = 128, dropout: float = 0.5
 ) -> nn.Sequential:
@@ -38,6 +40,7 @@ def fasttext_network(
     )
 
 
+@checked_settings
 def text_convolution(
     words: int,
     classes: int,
@@ -62,10 +65,10 @@ def text_convolution(
         dropout: probability of dropping a unit.
 
     Raises:
-        InputError: there are no sizes, or one is below 1.
+        InputError: there are no sizes.
     """
-    if len(sizes) == 0 or min(sizes) < 1:
-        raise InputError(f"sizes must be one or several numbers of words, each at least 1, found {tuple(sizes)}")
+    if len(sizes) == 0:
+        raise InputError("sizes is empty, expected one or several numbers of words")
     return glorot(
         nn.Sequential(
             MaxOfFilters(words, width, filters, sizes),
