@@ -2,6 +2,7 @@ import errno
 import os
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,20 @@ def test_partial_files_of_killed_processes_are_removed(tmp_path):
     (tmp_path / "table.csv").touch()
     remove_partial(tmp_path)
     assert list(tmp_path.iterdir()) == [tmp_path / "table.csv"]
+
+
+@pytest.mark.parametrize("name", ["table[1].csv", "long" * 30 + ".csv"])
+def test_partial_files_of_one_name_are_removed(tmp_path, monkeypatch, name):
+    others = [".partial-01234567-x-table[1].csv", ".partial-01234567-table1.csv"]
+    for other in others:
+        (tmp_path / other).touch()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", lambda *_, **__: None)  # as a process that is killed
+        with pytest.raises(ZeroDivisionError):
+            write_file(tmp_path / name, lambda partial: (partial.touch(), 1 / 0))
+    assert len(list(tmp_path.iterdir())) == 3
+    remove_partial(tmp_path, name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
 
 
 def links(folder):

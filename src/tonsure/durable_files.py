@@ -1,6 +1,7 @@
 """Files that survive a crash: written atomically, or as lines of JSON that are appended one at a time."""
 
 import errno
+import glob
 import json
 import math
 import os
@@ -113,9 +114,14 @@ def sync(path: Path) -> None:
         os.close(file)
 
 
-def remove_partial(folder: Path) -> None:
-    """Removes the temporary files of ``write_file`` calls that were killed. No process may be writing to the folder."""
-    for path in folder.glob(f"{PARTIAL}*"):
+def remove_partial(folder: Path, name: str | None = None) -> None:
+    """Removes the temporary files of ``write_file`` calls that were killed, in a folder. No process may be writing them.
+
+    Args:
+        name: of the file that they were to become; None is any.
+    """
+    ending = "*" if name is None else f"{'?' * 8}-{glob.escape(name[-NAME_KEPT:])}"
+    for path in folder.glob(f"{PARTIAL}{ending}"):
         path.unlink(missing_ok=True)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from tonsure.durable_files import file_errors, write_file
+from tonsure.durable_files import file_errors, remove_partial, write_file
 from tonsure.errors import InputError, MissingExtraError, RecordError
 from tonsure.experiments.records import Record
 
@@ -53,6 +53,7 @@ def keep_pictures(folder: Path, stem: str, images_b: Tensor) -> None:
     pictures = folder / "pictures"
     with file_errors(pictures, "written"):
         pictures.mkdir(exist_ok=True)
+        remove_partial(pictures, f"{stem}.npy")  # of a process that was killed: this one has the lock of the run
     write_file(pictures / f"{stem}.npy", lambda path: np.save(path, images_b.numpy()))
 
 
