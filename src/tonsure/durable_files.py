@@ -115,7 +115,7 @@ def sync(path: Path) -> None:
 
 
 def remove_partial(folder: Path, name: str | None = None) -> None:
-    """Removes the temporary files of ``write_file`` calls that were killed, in a folder. No process may be writing them.
+    """Removes the temporary files of ``write_file`` calls that were killed. No process may be writing them.
 
     Args:
         name: of the file that they were to become; None is any.
