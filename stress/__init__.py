@@ -1,4 +1,4 @@
-"""Attacks on tonsure: what a crash, a full disk, a damaged file or an odd input does to it. See ``python -m stress``."""
+"""Attacks on tonsure: what a crash, a full disk, damage or an odd input does to it. See ``python -m stress``."""
 
 import sys
 from pathlib import Path

@@ -51,14 +51,15 @@ def _with_mounts_of_its_own() -> None:
 def can_mount() -> bool:
     """Whether the system lets processes mount file systems of their own."""
 
-    def tried() -> bool:
-        with tempfile.TemporaryDirectory() as folder, suppress(OSError, AttributeError):
+    def tried(folder: str) -> bool:
+        with suppress(OSError, AttributeError):
             _with_mounts_of_its_own()
             _mount(Path(folder), 1)
             return True
         return False
 
-    return bool(start(tried).result())
+    with tempfile.TemporaryDirectory() as folder:
+        return bool(start(lambda: tried(folder)).result())
 
 
 def _limit(bytes_: int) -> None:
