@@ -113,6 +113,15 @@ class Objective(Settings, ABC, Generic[State, Notes]):
         """An upper bound on the value of any set of items of this shape."""
         return float("inf")
 
+    def working_bytes(self, like: Tensor, k: int) -> int:
+        """Bytes that one call takes at most beyond a few numbers for each of its items, for the memory plan.
+
+        Args:
+            like: log-probabilities of one item, [1, K, C].
+            k: the number of items that are chosen.
+        """
+        return 0
+
     def standard_error(self, state: State) -> float:
         """The sampling error of the value of the chosen set, in its unit; zero where nothing is sampled."""
         return 0.0

@@ -132,6 +132,12 @@ class BatchBALD(Objective[Labelings, EntropyNotes]):
     def ceiling(self, like: Tensor) -> float:
         return math.log(like.shape[1])
 
+    def working_bytes(self, like: Tensor, k: int) -> int:
+        """Of the labelings with one more label, and of their posteriors."""
+        _, K, C = like.shape
+        M = min(self.labelings, C ** min(k - 1, 64))  # before the last item
+        return 8 * M * (5 * C + 6 * K)
+
     def standard_error(self, state: Labelings) -> float:
         """s / √G, with s the standard deviation over G groups of labelings; zero while all are enumerated."""
         groups = len(state.left_G)

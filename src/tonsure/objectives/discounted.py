@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tonsure.arguments import real, score_function, setting
 from tonsure.objectives.base import NoNotes, Objective, Structure
-from tonsure.objectives.gram import as_square, as_vector, bald_and_gram, samples_of, trace_of
+from tonsure.objectives.gram import as_square, as_vector, bald_and_gram, matrix_bytes, samples_of, trace_of
 from tonsure.scores import OF_DISAGREEMENT, margin, score_of
 
 
@@ -80,3 +80,6 @@ class Discounted(Objective[Tensor, NoNotes]):
     def gain(self, state: Tensor, notes: NoNotes, items: Tensor) -> Tensor:
         left_n = items[:, 2:] @ state[1, 1:].to(items.dtype)
         return items[:, 0].double() * left_n.clamp_(0, 1).double()
+
+    def working_bytes(self, like: Tensor, k: int) -> int:
+        return matrix_bytes(like)

@@ -63,6 +63,11 @@ def as_vector(square_K_K: Float[Tensor, "K K"]) -> Float[Tensor, " D"]:
     return vector_D
 
 
+def matrix_bytes(like: Float[Tensor, "n K C"]) -> int:
+    """Bytes of a dozen matrices of the samples, [K, K]: more than an objective holds at once."""
+    return 12 * 8 * like.shape[1] ** 2
+
+
 def samples_of(items_n_D: Float[Tensor, "n D"]) -> int:
     """K, where D = 1 + K(K + 1)/2."""
     return int(((8 * (items_n_D.shape[1] - 1) + 1) ** 0.5 - 1) / 2 + 0.5)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tonsure.information import bald_of, deviations
 from tonsure.objectives.base import NoNotes, Objective, Structure
+from tonsure.objectives.gram import matrix_bytes
 
 HALVINGS = 60
 
@@ -49,6 +50,9 @@ class LogDet(Objective[Tensor, NoNotes]):
 
     def gain(self, state: Tensor, notes: NoNotes, items: Tensor) -> Tensor:
         return 0.5 * log_det_of(inner(state, items))
+
+    def working_bytes(self, like: Tensor, k: int) -> int:
+        return matrix_bytes(like)
 
 
 def calibrated_roots(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, "n K D"]:

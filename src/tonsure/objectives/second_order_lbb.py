@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tonsure.arguments import flag, real, setting
 from tonsure.objectives.base import NoNotes, Objective, Structure
-from tonsure.objectives.gram import bald_and_gram, without_chance
+from tonsure.objectives.gram import bald_and_gram, matrix_bytes, without_chance
 from tonsure.objectives.large_batch_bald import check_weight, share_left
 
 
@@ -97,3 +97,6 @@ class SecondOrderLBB(Objective[Any, Any]):
         if self.bounded:
             return items[:, 0].double() * notes.left_n
         return (items @ state.to(items.dtype)).double()
+
+    def working_bytes(self, like: Tensor, k: int) -> int:
+        return matrix_bytes(like)

@@ -10,6 +10,7 @@ from torch import Tensor
 from tonsure.arguments import setting
 from tonsure.errors import InputError
 from tonsure.objectives.base import Notes, Objective, State
+from tonsure.objectives.gram import matrix_bytes
 from tonsure.predictions.arrays import as_tensor
 from tonsure.predictions.checks import check_log_probs
 
@@ -48,6 +49,10 @@ class WithTargets(Objective[State, Notes], Generic[State, Notes]):
     @property
     def samples_needed(self) -> int:
         return 2
+
+    def working_bytes(self, like: Tensor, k: int) -> int:
+        """Of the targets in float64, of what is made of them, as the allocator holds it, and of [K, K] matrices."""
+        return 10 * 8 * self.log_probs_T_K_C.numel() + matrix_bytes(like)
 
     def targets_like(self, items: Tensor) -> Float[Tensor, "T K C"]:
         """The targets, in float64, on the device of the items; raises InputError if K differs."""

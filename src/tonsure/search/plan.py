@@ -20,8 +20,9 @@ KEEP = 2**30
 SMALL = 2**27
 """The size in bytes up to which prepared items are always kept: reading a few rows again has a cost per call."""
 
-FIXED = 16 * 2**20
-"""Bytes that do not depend on the pool: slack of the allocator, and the rows examined in a step."""
+FIXED = 24 * 2**20
+"""Bytes that do not depend on the pool: code that runs for the first time, slack of the allocator, and the rows that a
+step examines."""
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     "KIB": 2**10,
@@ -104,10 +105,10 @@ def plan(
     # In double precision about five tensors of the size of a block of items exist at the same time.
     row_bytes = 5 * max(_bytes(high), _bytes(exact))
     elements = WORKING_ELEMENTS.get(stored.device.type, 2**24)
-    fixed = FIXED + 3 * 8 * elements  # of joint distributions
+    fixed = FIXED + 3 * 8 * elements + objective.working_bytes(high, k)  # the second is of joint distributions
     # Even a small pool is split into blocks: reusing the memory of a block is faster than allocating new memory.
-    best = block or max(1, min(elements // stored[0].numel(), max(256, rows // 16)))
-    least = notes_bytes + fixed + (block or 1) * row_bytes
+    best = min(rows, block or max(1, min(elements // stored[0].numel(), max(256, rows // 16))))
+    least = notes_bytes + fixed + (best if block else 1) * row_bytes
     if memory is None:
         return Plan(rows, notes_bytes, sum(kept), len(kept), fixed + best * row_bytes, best, least)
     if memory < least:

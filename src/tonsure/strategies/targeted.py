@@ -15,7 +15,7 @@ from tonsure.search.plan import plan
 from tonsure.selection import Selection, warn_of_saturation
 from tonsure.shapes import Rows
 from tonsure.strategies.base import PoolState, Strategy
-from tonsure.strategies.memory import DOUBLE, samples_and_classes
+from tonsure.strategies.memory import SINGLE, samples_and_classes
 from tonsure.surroundings import selecting
 
 
@@ -71,9 +71,9 @@ class Targeted(Strategy):
         return self._of_targets(reader) + plan(reader, objective, k).least
 
     def _of_targets(self, reader: PoolReader) -> int:
-        """Bytes of the predictions for the targets, and of what objectives make of them."""
+        """Bytes of the predictions for the targets, in the order drawn, and as they are read; and of their check."""
         K, C = samples_and_classes(reader)
-        return 8 * min(self.count, len(reader)) * K * C * DOUBLE
+        return 3 * min(self.count, len(reader)) * K * C * max(reader.dtype.itemsize, SINGLE)
 
 
 def _at(reader: PoolReader, rows: Rows) -> Tensor:
