@@ -78,9 +78,16 @@ class BatchStatistics(Linear):
         return super().log_probs_of(inputs - inputs.mean(dim=0))
 
 
-class ChangesInputs(Linear):
+class InPlace(Linear):
+    """Changes what its members are given, which are copies."""
+
     def log_probs_of(self, inputs):
         return super().log_probs_of(inputs.mul_(2))
+
+
+class ChangesInputs(Linear):
+    def log_probs(self, inputs):
+        return super().log_probs(inputs.mul_(2))
 
 
 class Drifts(Linear):
@@ -119,7 +126,7 @@ def inputs() -> Tensor:
     return torch.randn(11, 4, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("right", [Linear, Impossible])
+@pytest.mark.parametrize("right", [Linear, Impossible, InPlace])
 def test_a_right_model_passes(right, inputs):
     check_model(right(), inputs)
 

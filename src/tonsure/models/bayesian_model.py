@@ -14,7 +14,10 @@ from tonsure.predictions.arrays import as_inputs
 from tonsure.surroundings import modeling
 
 Member = Callable[[Tensor], Float[Tensor, "n K C"]]
-"""Maps inputs [n, ...] to the log-probabilities of one or several of the K samples, on the device of the inputs."""
+"""Maps inputs [n, ...] to the log-probabilities of one or several of the K samples, on the device of the inputs.
+
+It is given a copy of the inputs, so it may work in place.
+"""
 
 
 class BayesianModel(ABC):
