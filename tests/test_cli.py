@@ -314,7 +314,7 @@ def damaged(folder, log_probs):
         "flat.npy": "shape (30, 4), expected three axes [N, K, C]",
         "one.npy": "needs at least 2, but the predictions have shape (30, 1, 4)",
         "probs.npy": "look like probabilities: pass their logarithm (--values probs on the command line)",
-        "int.npy": "the predictions are int64, expected float16",
+        "int.npy": "the predictions are torch.int64, expected float16",
         "table.parquet": "predictions are read from files that end in .npy",
         "absent.npy": "there is no such file",
     }
