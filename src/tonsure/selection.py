@@ -43,11 +43,20 @@ class Selection:
         rows: positions in the pool, in the order chosen, [b].
         gains: the gain of each row when it was chosen, [b]; in nats where the objective is an information.
         standard_error: the sampling error of ``gains.sum()``; zero where nothing was sampled.
+
+    Raises:
+        InputError: a gain is not finite; the message names its row.
     """
 
     rows: Int64[Tensor, " b"]
     gains: Float64[Tensor, " b"]
     standard_error: float = 0.0
+
+    def __post_init__(self) -> None:
+        wrong_b = ~self.gains.isfinite()
+        if wrong_b.any():
+            row, gain = int(self.rows[wrong_b][0]), float(self.gains[wrong_b][0])
+            raise InputError(f"the gain of row {row} is {gain}, expected finite numbers")
 
     @property
     def positive(self) -> int:
@@ -94,18 +103,14 @@ def search(
     with (backend or LocalBackend()).start(reader, objective, planned) as shards:
         space = SearchSpace(shards, objective)
         chosen = optimizer or OPTIMIZERS[objective.structure]
-        found = gather(chosen.search(space, k, generator), k)
-        error = space.standard_error()
-    rows = found.rows if reader.rows is None else reader.rows.cpu()[found.rows]
-    return Selection(rows, found.gains, error)
+        places, gains = gather(chosen.search(space, k, generator), k)
+        return Selection(reader.row_numbers()[places], gains, space.standard_error())
 
 
-def gather(picks: Iterable[tuple[int, float]], k: int) -> Selection:
-    """The first k picks of a search, as a selection. Shows progress on a terminal if it takes more than a second."""
+def gather(picks: Iterable[tuple[int, float]], k: int) -> tuple[Int64[Tensor, " b"], Float64[Tensor, " b"]]:
+    """The first k picks of a search, and their gains. Shows progress on a terminal if it takes more than a second."""
     found = list(tqdm(picks, total=k, desc="select", unit="row", disable=None, leave=False, delay=1))
-    return Selection(
-        torch.tensor([row for row, _ in found]), torch.tensor([gain for _, gain in found], dtype=torch.float64)
-    )
+    return torch.tensor([row for row, _ in found]), torch.tensor([gain for _, gain in found], dtype=torch.float64)
 
 
 def warn_of_small_gains(selection: Selection, method: object, hint: str = "", *, stacklevel: int = 3) -> None:

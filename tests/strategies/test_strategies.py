@@ -175,11 +175,6 @@ class Fewer(Sound):
         return tn.Selection(found.rows[: k - 1], found.gains[: k - 1])
 
 
-class Infinite(Sound):
-    def choose(self, view, k, generator):
-        return tn.Selection(super().choose(view, k, generator).rows, torch.full((k,), torch.inf).double())
-
-
 class Global(Sound):
     def choose(self, view, k, generator):
         return super().choose(view, k, torch.Generator().manual_seed(int(torch.rand(()) * 1e6)))
@@ -227,7 +222,6 @@ class ChangesFeatures(Sound):
         (Positions, "was chosen, which is none of the rows that may be chosen"),
         (Twice, "a row was chosen twice"),
         (Fewer, "0 rows with 0 gains were chosen, not 1"),
-        (Infinite, "gains are not finite"),
         (Global, "torch's global generator was used"),
         (NumPys, "NumPy's global generator was used"),
         (AnyCount, "k = 0 of 34 unlabeled rows is no InputError"),

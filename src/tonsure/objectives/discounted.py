@@ -12,6 +12,9 @@ from tonsure.objectives.base import NoNotes, Objective, Structure
 from tonsure.objectives.gram import as_square, as_vector, bald_and_gram, matrix_bytes, samples_of, trace_of
 from tonsure.scores import OF_DISAGREEMENT, margin, score_of
 
+STRONGEST = 1e9
+"""With a larger strength, what no item has observed is lost in the rounding of what one has."""
+
 
 @dataclass(frozen=True, repr=False)
 class Discounted(Objective[Tensor, NoNotes]):
@@ -42,7 +45,7 @@ class Discounted(Objective[Tensor, NoNotes]):
     """
 
     score: Callable[[Tensor], Tensor] = setting(score_function, margin)
-    strength: float = setting(real(least=0), 1.0)
+    strength: float = setting(real(least=0, most=STRONGEST), 1.0)
     structure: ClassVar[Structure] = Structure.SUBMODULAR
     updates_notes: ClassVar[bool] = False
 

@@ -11,6 +11,9 @@ from torch import Tensor
 from tonsure.arguments import Settings
 from tonsure.search.space import SearchSpace
 
+MOST = 1e300
+"""The largest beta."""
+
 
 class Optimizer(Settings, ABC):
     """A search for a batch with a large value. Subclasses are frozen dataclasses, whose repr states all settings."""

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from tonsure.arguments import real, setting
-from tonsure.optimizers.optimizer import Optimizer, gumbel_noise, power_key
+from tonsure.optimizers.optimizer import MOST, Optimizer, gumbel_noise, power_key
 from tonsure.search.space import SearchSpace
 
 
@@ -28,7 +28,7 @@ class PowerSample(Optimizer):
         InputError: ``beta`` is out of range.
     """
 
-    beta: float = setting(real(least=0), 1.0)
+    beta: float = setting(real(least=0, most=MOST), 1.0)
 
     def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         space.rank_by(partial(power_key, beta=self.beta), gumbel_noise(len(space), generator))

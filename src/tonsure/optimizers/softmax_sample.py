@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from tonsure.arguments import real, setting
-from tonsure.optimizers.optimizer import Optimizer, gumbel_noise
+from tonsure.optimizers.optimizer import MOST, Optimizer, gumbel_noise
 from tonsure.search.space import SearchSpace
 
 
@@ -26,7 +26,7 @@ class SoftmaxSample(Optimizer):
         InputError: ``beta`` is out of range.
     """
 
-    beta: float = setting(real(least=0), 1.0)
+    beta: float = setting(real(least=0, most=MOST), 1.0)
 
     def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         space.rank_by(lambda gain_n, noise_n: self.beta * gain_n + noise_n, gumbel_noise(len(space), generator))

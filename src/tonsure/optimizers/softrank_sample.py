@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from tonsure.arguments import real, setting
-from tonsure.optimizers.optimizer import Optimizer, gumbel_noise
+from tonsure.optimizers.optimizer import MOST, Optimizer, gumbel_noise
 from tonsure.search.ranking import largest
 from tonsure.search.space import SearchSpace
 
@@ -27,7 +27,7 @@ class SoftrankSample(Optimizer):
         InputError: ``beta`` is out of range.
     """
 
-    beta: float = setting(real(least=0), 1.0)
+    beta: float = setting(real(least=0, most=MOST), 1.0)
 
     def search(self, space: SearchSpace, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         gain_N = space.gains()

@@ -92,6 +92,7 @@ class Shard:
         self._key_n = self._gain_n
         if key is not by_gain:
             self._key_n = torch.where(self._open_n, key(self._gain_n, self._noise_n), -torch.inf)
+            self._check_keys(self._open_n & (self._exact.seen_n == self._exact.joined))
         if not self._restricted:
             self._look_at()
 
@@ -238,24 +239,41 @@ class Shard:
                 if self._quick.shape != self._exact.shape:
                     items = self._objective.prepare(as_log_probs(stored_n_K_C, self._quick.dtype))
                     gain_n = self._objective.gain(self._quick.state, self._objective.init_notes(items), items).double()
-            self._check(gain_n, rows)
+            self._check(gain_n, rows, exact=self._quick is self._exact)
             self._gain_n[at] = gain_n
             if self._quick is not self._exact:
                 self._first_n[at] = gain_n.float()
                 self._offset_n[at] = (gain_n - first_n).float()
                 self._gain_n[at] = self._bound(gain_n, at)
 
-    def _check(self, gain_n: Tensor, rows: Rows | slice) -> None:
-        if gain_n.isnan().any():
-            row = int(torch.arange(len(self))[rows][gain_n.isnan().cpu()][0])
-            row = row if self._reader.rows is None else int(self._reader.rows[row])
-            raise InputError(f"{self._objective}: the gain of row {row} is nan")
+    def _check(self, gain_n: Tensor, rows: Rows | slice, *, exact: bool = True) -> None:
+        wrong_n = ~gain_n.isfinite() if exact else gain_n.isnan()
+        if wrong_n.any():
+            row = self._number(int(torch.arange(len(self))[rows][wrong_n.cpu()][0]))
+            raise InputError(f"{self._objective}: the gain of row {row} is {float(gain_n[wrong_n][0])}")
+
+    def _check_keys(self, rows: Tensor) -> None:
+        """Raises InputError if an exact gain has no finite key, as where it is multiplied by a large number."""
+        wrong_n = ~self._key_n[rows].isfinite()
+        if self._key is not by_gain and wrong_n.any():
+            row = int(torch.arange(len(self))[rows.cpu()][wrong_n.cpu()][0])
+            raise InputError(
+                f"{self._objective}: the gain of row {self._number(row)} is {float(self._gain_n[row])}, too large for "
+                "the optimizer, which computes keys from gains"
+            )
+
+    def _number(self, row: int) -> int:
+        """The number of a row in the pool, for a message."""
+        return row if self._reader.rows is None else int(self._reader.rows[row])
 
     def _bound(self, gain_n: Tensor, rows: Rows | slice) -> Tensor:
         """An upper bound on exact gains, given the gains in single precision."""
         # A sum over chosen items adds an error for each of them. The error of a state is proportional to the decrease.
         fall_n = self._quick.seen_n[rows] if self._quick.updates_notes else self._first_n[rows] - gain_n
-        return gain_n + self._objective.rounding * (1 + fall_n) * gain_n.abs().clamp_min(1)
+        bound_n = gain_n + self._objective.rounding * (1 + fall_n.clamp_min(0)) * gain_n.abs().clamp_min(1)
+        # Gains beyond single precision: above it, or below.
+        most, least = torch.finfo(torch.float64).max, torch.finfo(torch.float32).min
+        return bound_n.nan_to_num_(nan=most, posinf=most, neginf=least)
 
     def _fresh(self, rows: Rows) -> Bool[Tensor, " n"]:
         return self._exact.seen_n[rows] == self._exact.joined
@@ -288,6 +306,7 @@ class Shard:
             gain_n = self._exact.update(rows)
             self._check(gain_n, rows.cpu())
             self._write(rows, gain_n)
+            self._check_keys(rows)
 
     def _settle_all(self) -> None:
         gain_n = self._exact.update_all()
@@ -295,6 +314,7 @@ class Shard:
         self._gain_n.copy_(torch.where(self._open_n, gain_n, -torch.inf))
         if self._key is not by_gain:
             self._key_n = torch.where(self._open_n, self._key(self._gain_n, self._noise_n), -torch.inf)
+            self._check_keys(self._open_n)
 
     def _write(self, rows: Rows, gain_n: Tensor) -> None:
         self._gain_n[rows] = gain_n

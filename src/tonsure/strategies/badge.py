@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
-from tonsure.strategies.distances import without_rounding
+from tonsure.strategies.distances import HEADROOM, unit_of_rows, without_rounding
 from tonsure.strategies.memory import DOUBLE, sizes
 
 
@@ -42,7 +42,9 @@ class BADGE(Strategy):
 
     def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         rows = state.choosable_rows
-        features_n_D = state.features()[rows].double()
+        features_N_D = state.features()
+        unit = unit_of_rows(features_N_D)
+        features_n_D = features_N_D[rows].double().div_(unit).mul_(HEADROOM)
         errors_n_C = state.mean_probs()[state.choosable_n]
         errors_n_C[torch.arange(len(errors_n_C)), errors_n_C.argmax(dim=1)] -= 1
         norms_n = errors_n_C.square().sum(1) * features_n_D.square().sum(1)
@@ -52,7 +54,7 @@ class BADGE(Strategy):
             first = bool(left_n.all())
             chosen = draw(nearest_n if not first and nearest_n.any() else left_n, generator)
             gain = norms_n[chosen] if first else nearest_n[chosen]
-            yield int(rows[chosen]), float(gain.sqrt())
+            yield int(rows[chosen]), float(gain.sqrt()) / HEADROOM * unit
             product_n = (errors_n_C @ errors_n_C[chosen]) * (features_n_D @ features_n_D[chosen])
             both_n = norms_n + norms_n[chosen]
             nearest_n = nearest_n.minimum(without_rounding(both_n - 2 * product_n, both_n))

@@ -12,11 +12,17 @@ from tonsure.arguments import flag, real, setting
 from tonsure.errors import InputError
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
-from tonsure.strategies.distances import largest
+from tonsure.strategies.distances import largest, unit_of
 from tonsure.strategies.memory import DOUBLE, sizes
 
 LARGEST = 4096
 """The largest C · D, the number of weights of the last layer."""
+
+LONGEST = 1e10
+"""The largest ‖h‖² / λ: beyond, rounding of the one is as large as the other, where only λ keeps M_S invertible."""
+
+NEGLIGIBLE = 2.0**200
+"""λ / ‖h‖² above which the order of all decreases is that of the limit."""
 
 BLOCK = 1024
 """Items at a time, each with as many numbers as the last layer has weights."""
@@ -47,7 +53,8 @@ class BAIT(Strategy):
         binary: whether to use the most probable class alone.
 
     Raises:
-        InputError: a setting is out of range; in ``choose``, C · D is above 4,096.
+        InputError: a setting is out of range; in ``choose``, C · D is above 4,096, or the features of a row are longer
+            than 1e5 · √λ (the message names the row).
     """
 
     prior: float = setting(real(above=0), 1.0)
@@ -71,7 +78,11 @@ class BAIT(Strategy):
         return at.rows + features + at.means(at.N) + information + 2 * max(BLOCK, C) * C * at.D * DOUBLE
 
     def _picks(self, state: PoolState, k: int) -> Iterator[tuple[int, float]]:
-        features_N_D = state.features().double()
+        unit = unit_of(state.features())
+        features_N_D = state.features().double() / unit
+        prior = self.prior / unit / unit  # in which all is as with the features as they are
+        self._check_lengths(features_N_D, prior, unit)
+        at_least = min(prior, NEGLIGIBLE)
         probs_n_C, probs_m_C = state.mean_probs(), state.labeled_mean_probs()
         C, D = 1 if self.binary else probs_n_C.shape[1], features_N_D.shape[1]
         if C * D > LARGEST:
@@ -83,7 +94,7 @@ class BAIT(Strategy):
         features_n_D = features_N_D[state.unlabeled_rows]
         labeled = _fisher(factor_m_C_C, features_N_D[state.labeled_rows])
         asked = _fisher(factor_n_C_C, features_n_D) / len(features_n_D)
-        traces = _Traces(factor_n_C_C, features_n_D, self.prior, labeled, asked)
+        traces = _Traces(factor_n_C_C, features_n_D, at_least, labeled, asked)
         joined: dict[int, float] = {}
         out_n = ~state.choosable_n.to(features_n_D.device)
         for _ in range(min(len(state.choosable_rows), int(self.oversampling * k))):
@@ -100,7 +111,16 @@ class BAIT(Strategy):
             traces.keep(torch.tensor([other for other in range(len(rest)) if other != place]))
             del joined[rest[place]]
         for item, gain in joined.items():
-            yield int(state.unlabeled_rows[item]), gain
+            yield int(state.unlabeled_rows[item]), gain * (at_least / prior) ** 2
+
+    def _check_lengths(self, features_N_D: Float64[Tensor, "N D"], prior: float, unit: float) -> None:
+        squared_N = features_N_D.square().sum(1)
+        if squared_N.max() > LONGEST * prior:
+            row = int(squared_N.argmax())
+            raise InputError(
+                f"{self}: the features of row {row} have the length {float(squared_N[row].sqrt()) * unit:.3g}, "
+                f"expected at most {(LONGEST * self.prior) ** 0.5:.3g} with this prior: divide all features by a number"
+            )
 
     def _factors(self, probs_n_C: Float64[Tensor, "n C"]) -> Tensor:
         """U with U Uᵀ = diag(p) − p pᵀ, [n, C, C]; with ``binary`` U² = p̂ (1 − p̂), [n, 1, 1]."""

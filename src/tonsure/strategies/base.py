@@ -271,7 +271,7 @@ def selected(strategy: Strategy, state: PoolState, k: int, picks: Iterable[tuple
     """
     with selecting():
         state.check_count(k)
-        selection = gather(picks, k)
+        selection = Selection(*gather(picks, k))
     warn_of_small_gains(selection, strategy, stacklevel=6)
     return selection
 

@@ -9,7 +9,14 @@ import torch
 from tonsure.errors import InputError
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
-from tonsure.strategies.distances import BLOCK, largest, squared_distances, without_rounding
+from tonsure.strategies.distances import (
+    BLOCK,
+    HEADROOM,
+    largest,
+    squared_distances,
+    unit_of_rows,
+    without_rounding,
+)
 from tonsure.strategies.memory import DOUBLE, sizes
 
 
@@ -42,15 +49,16 @@ class CoreSet(Strategy):
         if len(state.labeled_rows) == 0:
             raise InputError(f"{self} compares with the labeled rows, but none of the {len(state)} rows is labeled")
         features_N_D = state.features()
-        labeled_m_D = features_N_D[state.labeled_rows].double()
-        features_n_D = features_N_D[state.choosable_rows].double()
+        unit = unit_of_rows(features_N_D)
+        labeled_m_D = features_N_D[state.labeled_rows].double().div_(unit).mul_(HEADROOM)
+        features_n_D = features_N_D[state.choosable_rows].double().div_(unit).mul_(HEADROOM)
         nearest_n = torch.cat(
             [squared_distances(block, labeled_m_D).min(dim=1).values for block in features_n_D.split(BLOCK)]
         )
         norms_n = features_n_D.square().sum(1)
         for _ in range(k):
             chosen = largest(nearest_n)
-            yield int(state.choosable_rows[chosen]), float(nearest_n[chosen].sqrt())
+            yield int(state.choosable_rows[chosen]), float(nearest_n[chosen].sqrt()) / HEADROOM * unit
             both_n = norms_n + norms_n[chosen]
             distance_n = without_rounding(both_n - 2 * (features_n_D @ features_n_D[chosen]), both_n)
             nearest_n = nearest_n.minimum(distance_n)

@@ -14,7 +14,7 @@ from tonsure.predictions.reader import PoolReader
 from tonsure.search.backend import Backend, LocalBackend
 from tonsure.search.plan import FIXED, KEEP, as_text
 from tonsure.shapes import Rows
-from tonsure.strategies.distances import normalized
+from tonsure.strategies.distances import normalized, unit_of
 from tonsure.strategies.similarities import MANY, ExactGains, Similarities, lazy_greedy, similarity
 
 RADIUS = 1.0
@@ -110,8 +110,9 @@ def cover(
         planned: what ``plan_coverage`` gives.
         memory: bytes beyond the inputs, at least ``planned.least``.
     """
-    sphere = _Sphere(features, _mean(features, backend))
-    score_n = score_n.float().cpu()
+    sphere = _Sphere(features, *_mean(features, backend))
+    worth = unit_of(score_n)
+    score_n = (score_n.double() / worth).float().cpu()
     target_places, candidate_places = _looked_at(score_n, choosable_n, planned, generator)
     weight_T = score_n[target_places]
     if len(target_places) < len(score_n):  # they were drawn in proportion to it: each stands for as much of the pool
@@ -119,7 +120,7 @@ def cover(
     targets = _Points.of(sphere.at(unlabeled_rows[target_places]))
     same = torch.equal(candidate_places, target_places)
     candidates = targets if same else _Points.of(sphere.at(unlabeled_rows[candidate_places]))
-    squared_radius = radius * _squared_distance(sphere, labeled_rows, unlabeled_rows, k, generator)
+    squared_radius = max(radius * _squared_distance(sphere, labeled_rows, unlabeled_rows, k, generator), LEAST)
     weight_T = weight_T.to(targets.double_n_D.device)
     similarities = Similarities(candidates.single_n_D, targets.single_n_D, squared_radius, planned.kept(memory))
     exact = ExactGains(sphere.at, labeled_rows, candidates.double_n_D, targets.double_n_D, squared_radius, weight_T)
@@ -130,7 +131,7 @@ def cover(
     rows = unlabeled_rows[candidate_places]
     left_n = torch.ones(len(rows), dtype=torch.bool)
     for chosen, (place, gain) in enumerate(lazy_greedy(similarities, exact, covered_T, weight_T.float()), 1):
-        yield int(rows[place]), gain
+        yield int(rows[place]), gain * worth
         left_n[place] = False
         if chosen == k:
             return
@@ -184,19 +185,27 @@ def _squared_distance(
         for place, some_D in enumerate(asked_D):
             cosine = torch.cat([nearest[place], some_D @ features_n_D.T], dim=1)
             nearest[place] = cosine.topk(min(rank, cosine.shape[1])).values
-    return max(float((2 - 2 * torch.cat(nearest)[:, -1]).median()), LEAST)
+    return float((2 - 2 * torch.cat(nearest)[:, -1]).median().clamp_min(0))
 
 
-def _mean(features: PoolReader, backend: Backend | None) -> Float64[Tensor, " D"]:
+def _mean(features: PoolReader, backend: Backend | None) -> tuple[Float64[Tensor, " D"], float]:
+    """The mean in a unit in which no sum overflows, and the unit."""
     # Features in memory are not sent to other machines for a sum.
     run = LocalBackend() if backend is None or features.path is None else backend
-    sums_D = torch.cat(run.map(features, _sums))
-    return (sums_D.sum(0) / len(features)).to(features.works_on)
+    sums = [sums_and_unit for part in run.map(features, _sums) for sums_and_unit in part]
+    unit = max(unit for _, unit in sums)
+    sums_b_D = torch.stack([sums_D * (of_block / unit) for sums_D, of_block in sums])
+    return (sums_b_D.sum(0) / len(features)).to(features.works_on), unit
 
 
-def _sums(features: PoolReader) -> Float64[Tensor, "b D"]:
-    blocks = torch.arange(len(features)).split(READ)
-    return torch.stack([features.stored(block).double().sum(0) for block in blocks])
+def _sums(features: PoolReader) -> list[tuple[Tensor, float]]:
+    """The sums of the features of every block, each in its own unit."""
+    found = []
+    for rows in torch.arange(len(features)).split(READ):
+        block_n_D = features.stored(rows)
+        unit = unit_of(block_n_D)
+        found.append(((block_n_D.double() / unit).sum(0), unit))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,10 +214,14 @@ class _Sphere:
 
     features: PoolReader
     mean_D: Float64[Tensor, " D"]
+    unit: float
 
     def at(self, rows: Rows) -> Float64[Tensor, "n D"]:
         blocks = rows.sort().values.split(READ)
-        return torch.cat([normalized(self.features.stored(block).double() - self.mean_D) for block in blocks])
+        return torch.cat([self._of(self.features.stored(block)) for block in blocks])
+
+    def _of(self, features_n_D: Float[Tensor, "n D"]) -> Float64[Tensor, "n D"]:
+        return normalized(features_n_D.double().div(self.unit).sub_(self.mean_D))
 
 
 class _Points(NamedTuple):

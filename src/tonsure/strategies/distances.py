@@ -1,8 +1,12 @@
-"""Distances between items."""
+"""Distances between items, for features of any size."""
+
+import math
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
+
+from tonsure.errors import InputError
 
 ROUNDING = 1e-12
 """Squared distances below this share of the squared norms are rounding errors of zero."""
@@ -10,8 +14,42 @@ ROUNDING = 1e-12
 RELATIVE_TIE = 1e-9
 """Values that differ by less, relative to the largest, are a tie: the order of a sum changes them by as much."""
 
+HEADROOM = 2.0**470
+"""Features of up to twice this size have squares, and sums of them, that neither overflow nor underflow."""
+
+RANGE = 1e300
+"""How many times larger the features of one row may be than those of another."""
+
 BLOCK = 1024
 """Rows that are compared with all others at a time."""
+
+
+def unit_of(numbers: Float[Tensor, "..."]) -> float:
+    """The largest power of two that is at most the largest number; 1 if all are zero. Division by it is exact.
+
+    What is computed of numbers divided by it is the same to the last bit, wherever it could be computed without.
+    """
+    least, most = (float(bound) for bound in numbers.aminmax())
+    largest = max(-least, most)
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest > 0 else 1.0
+
+
+def unit_of_rows(features_N_D: Float[Tensor, "N D"]) -> float:
+    """``unit_of`` features whose distances are compared, after which they are multiplied by ``HEADROOM``.
+
+    Raises:
+        InputError: no unit is large enough for the largest row and small enough for another.
+    """
+    most_N = features_N_D.abs().amax(1)
+    least = most_N.where(most_N > 0, torch.inf).min()
+    if most_N.max() / RANGE > least:
+        large, small = int(most_N.argmax()), int((most_N == least).nonzero()[0])
+        raise InputError(
+            f"the features of row {large} are up to {float(most_N[large]):.3g}, those of row {small} at most "
+            f"{float(least):.3g}: distances of both kinds of rows cannot be computed, as they differ by more than "
+            f"{RANGE:.0e}"
+        )
+    return unit_of(most_N)
 
 
 def squared_distances(features_n_D: Float[Tensor, "n D"], others_m_D: Float[Tensor, "m D"]) -> Float[Tensor, "n m"]:
@@ -33,14 +71,24 @@ def largest(values_n: Float64[Tensor, " n"]) -> int:
 
 def on_the_sphere(features_n_D: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
     """h / ‖h‖, in float32; a zero vector stays zero."""
-    features_n_D = features_n_D.float()
-    # Before they are squared, as squares of float32 overflow and underflow soon.
-    features_n_D = features_n_D / features_n_D.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    if features_n_D.dtype != torch.float64:
+        features_n_D = features_n_D.float()
+    # Each divided by a power of two before it is rounded, as float32 overflows and underflows soon, and its squares
+    # sooner.
+    most_n_1 = _longest_side(features_n_D)
+    features_n_D = (features_n_D / (most_n_1 / (2 * most_n_1.frexp().mantissa))).float()
+    features_n_D = features_n_D / _longest_side(features_n_D)
     return features_n_D / features_n_D.norm(dim=1, keepdim=True).clamp_min(0.5)
 
 
 def normalized(features_n_D: Float64[Tensor, "n D"]) -> Float64[Tensor, "n D"]:
     """h / ‖h‖ in double precision; zero stays zero."""
     # Divided by the largest number first, as squares overflow and underflow soon.
-    scaled_n_D = features_n_D / features_n_D.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    scaled_n_D = features_n_D / _longest_side(features_n_D)
     return scaled_n_D / scaled_n_D.norm(dim=1, keepdim=True).clamp_min(0.5)
+
+
+def _longest_side(features_n_D: Float[Tensor, "n D"]) -> Float[Tensor, "n 1"]:
+    """max_d |h_d|; 1 for a zero vector."""
+    most_n_1 = features_n_D.abs().amax(1, keepdim=True)
+    return most_n_1.where(most_n_1 > 0, 1.0)

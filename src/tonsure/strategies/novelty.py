@@ -9,10 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tonsure.arguments import real, score_function, setting
-from tonsure.optimizers.optimizer import gumbel_noise, power_key
+from tonsure.objectives.discounted import STRONGEST
+from tonsure.optimizers.optimizer import MOST, gumbel_noise, power_key
 from tonsure.scores import margin
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
+from tonsure.strategies.distances import unit_of
 from tonsure.strategies.memory import DOUBLE, sizes
 
 
@@ -43,8 +45,8 @@ class Novelty(Strategy):
     """
 
     score: Callable[[Tensor], Tensor] = setting(score_function, margin)
-    strength: float = setting(real(least=0), 1.0)
-    beta: float = setting(real(least=0), 4.0)
+    strength: float = setting(real(least=0, most=STRONGEST), 1.0)
+    beta: float = setting(real(least=0, most=MOST), 4.0)
     needs_features: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
     takes_scores: ClassVar[bool] = True
@@ -66,6 +68,8 @@ class Novelty(Strategy):
         rows = state.choosable_rows
         labeled_m_D, features_n_D = features_N_D[state.labeled_rows], features_N_D[rows]
         score_n = state.scores(self.score)[state.choosable_n].double()
+        unit = unit_of(score_n)
+        score_n = score_n / unit
         noise_n = gumbel_noise(len(score_n), generator).to(score_n.device)
         precision_D_D = self.strength * (labeled_m_D.T @ labeled_m_D)
         left_D_D = torch.linalg.inv(precision_D_D + torch.eye(len(precision_D_D)).to(precision_D_D))
@@ -77,7 +81,7 @@ class Novelty(Strategy):
             gain_n = score_n * (left_n / length_n.clamp_min(1e-12)).clamp(0, 1)
             key_n = power_key(gain_n, noise_n, self.beta)
             row = int(torch.where(open_n, key_n, -torch.inf).argmax())
-            yield int(rows[row]), float(gain_n[row])
+            yield int(rows[row]), float(gain_n[row]) * unit
             open_n[row] = False
             moved_D = left_D_D @ features_n_D[row]
             share = self.strength / (1 + self.strength * float(features_n_D[row] @ moved_D))
@@ -86,7 +90,7 @@ class Novelty(Strategy):
 
 
 def _scaled(features_N_D: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-    centered_N_D = features_N_D.double()
+    centered_N_D = features_N_D.double() / unit_of(features_N_D)
     centered_N_D = centered_N_D - centered_N_D.mean(0)
     length = centered_N_D.square().sum(1).mean().sqrt()
     return centered_N_D / length.clamp_min(torch.finfo(torch.float64).tiny)
