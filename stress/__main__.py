@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stress.attack import PROCESSES, perform
 
-KINDS = ("kills", "flips", "disks")
+KINDS = ("kills", "flips", "disks", "processes", "selections", "command_lines")
 
 
 def main() -> None:

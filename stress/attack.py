@@ -181,9 +181,7 @@ def _tried(kind: str, seed: int, number: int, folder: Path) -> dict[str, Any]:
     try:
         with _deadline(DEADLINE):
             counts = dict(attack(kind).run(case))
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
+    except (Exception, Late) as error:
         at = traceback.extract_tb(error.__traceback__)[-1]
         notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
         failure = f"{type(error).__name__}: {error}{notes} ({Path(at.filename).name}, line {at.lineno})"[:2000]
@@ -194,10 +192,14 @@ def _tried(kind: str, seed: int, number: int, folder: Path) -> dict[str, Any]:
     return {"case": number, "seconds": round(time.perf_counter() - start, 3), "counts": counts, "failure": failure}
 
 
+class Late(BaseException):
+    """Not an ``Exception``: a command turns those of its machine into its own errors."""
+
+
 @contextlib.contextmanager
 def _deadline(seconds: int) -> Iterator[None]:
     def end(*_: object) -> None:
-        raise TimeoutError(f"not at its end after {seconds} s")
+        raise Late(f"not at its end after {seconds} s")
 
     before = signal.signal(signal.SIGALRM, end)
     signal.alarm(seconds)

@@ -72,13 +72,11 @@ def _made_small(folder: Path, pages: int) -> Callable[[], None]:
     if not can_mount():
         _limit(PAGE * pages)
         return lambda: _limit(resource.RLIM_INFINITY)
-    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = _files(folder)
     pages += _pages(folder)
     _with_mounts_of_its_own()
     _mount(folder, pages)
-    for path, content in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    _write(files, folder)
     return lambda: _mount(folder, None, _REMOUNT)
 
 
@@ -96,7 +94,27 @@ def _undisturbed(command: str) -> tuple[dict[str, object], int]:
 def _make(folder: Path, command: str) -> None:
     scenes.make(folder, ROWS)
     if command == "report":
+        _write(_records(), folder / "out")
+
+
+@functools.cache
+def _records() -> dict[Path, bytes]:
+    """Records; always the same, as reports show seconds."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scenes.make(folder)
         must_succeed(run(scenes.COMMANDS["run"], folder), scenes.COMMANDS["run"])
+        return _files(folder / "out")
+
+
+def _files(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _write(files: Mapping[Path, bytes], folder: Path) -> None:
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
 
 
 def _pages(folder: Path) -> int:

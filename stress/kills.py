@@ -19,7 +19,7 @@ TRIES = 5
 
 
 @functools.cache
-def _undisturbed(command: str) -> tuple[dict[str, object], float]:
+def undisturbed(command: str) -> tuple[dict[str, object], float]:
     """What a command leaves that nobody disturbs, and the seconds that it takes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -31,7 +31,7 @@ def _undisturbed(command: str) -> tuple[dict[str, object], float]:
 def kill(case: Case) -> Mapping[str, int]:
     command = KILLED[case.number % len(KILLED)]
     words, random = scenes.COMMANDS[command], case.random
-    expected, seconds = _undisturbed(command)
+    expected, seconds = undisturbed(command)
     for attempt in range(TRIES):
         folder = case.folder / str(attempt)
         folder.mkdir()

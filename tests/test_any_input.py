@@ -25,9 +25,13 @@ pytestmark = [
 def examples(request, share):
     """Runs a property on so many examples: a share of ``--examples``."""
     count = request.config.getoption("--examples")
+    return so_many(max(1, round(share * (count or 300))), derandomize=count is None)
+
+
+def so_many(examples, derandomize=False):
     return hypothesis.settings(
-        max_examples=max(1, round(share * (count or 300))),
-        derandomize=count is None,
+        max_examples=examples,
+        derandomize=derandomize,
         database=None,
         deadline=None,
         print_blob=False,
@@ -85,9 +89,10 @@ def may_choose(arguments, N):
 
 
 def check_selection(arguments):
+    """Whether there is an answer, which holds its contract."""
     selection = attempt(tn.select, arguments)
     if selection is None:
-        return
+        return False
     rows = selection.rows.tolist()
     assert len(rows) == len(selection.gains) == int(arguments["k"])
     assert len(set(rows)) == len(rows)
@@ -97,6 +102,7 @@ def check_selection(arguments):
     again = tn.select(**arguments)
     assert again.rows.tolist() == rows
     assert torch.equal(again.gains, selection.gains)
+    return True
 
 
 def test_selections(request):
