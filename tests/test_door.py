@@ -7,6 +7,7 @@ import torch
 import tonsure as tn
 from cases import OBJECTIVES
 from tonsure.methods import SCORES
+from tonsure.predictions.open import numbers
 
 N = 24
 
@@ -324,6 +325,7 @@ def test_rows_of_any_kind(make_log_probs):
     kinds += [Column(np.array(chosen)), [np.int64(row) for row in chosen], [torch.tensor(row) for row in chosen]]
     for candidates in kinds:
         assert tn.select(log_probs, "BALD", 2, candidates=candidates).rows.tolist() == expected, candidates
+    assert numbers("samples", {5, 1, 3}, 6).tolist() == [1, 3, 5]
     # Labels of a mask are in the order of the rows; those of a set have none.
     mask = np.isin(np.arange(N), chosen)
     given = {"predictions": log_probs, "method": "ProbCover", "k": 3, "features": FEATURES}

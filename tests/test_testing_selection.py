@@ -1,5 +1,7 @@
 """The contracts catch what breaks them: each class here breaks one promise, and is refused for it."""
 
+import importlib
+import sys
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -218,3 +220,10 @@ class LateRise(tn.Objective):
 def test_the_table_names_every_objective():
     final = {value for value in vars(tn).values() if isinstance(value, type) and issubclass(value, tn.Objective)}
     assert {type(case) for case in OBJECTIVES} == final - {tn.Objective}
+
+
+def test_inputs_say_what_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    monkeypatch.delitem(sys.modules, "tonsure.testing.inputs", raising=False)
+    with pytest.raises(tn.MissingExtraError, match=r"tonsure\[testing\]"):
+        importlib.import_module("tonsure.testing.inputs")

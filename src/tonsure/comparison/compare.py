@@ -154,7 +154,7 @@ def compare(
     reader = pool.predictions.at(pool.candidate_rows) if len(pool.candidate_rows) < pool.N else pool.predictions
     N, K, C = len(reader), *reader.stored(torch.zeros(1, dtype=torch.int64)).shape[1:]
     default = [*BY_DEFAULT, *(WITH_FEATURES if pool.features is not None else ())]
-    added = _named(more or {})
+    added = _named({} if more is None else more)
     wanted = _named(default if methods is None else methods) | added
     limited = {name for name in LIMITS if methods is None and name not in added}
     left_out = {name: reason for name in wanted if (reason := _reason(name, wanted[name], limited, k, N, K, C))}

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tonsure.arguments import LARGEST, refusal, shown
-from tonsure.arguments import whole_number as whole_number
 from tonsure.errors import InputError
 from tonsure.predictions.arrays import as_plain, as_tensor, is_array, release_mapped
 from tonsure.predictions.checks import check_features, check_log_probs, check_scores
