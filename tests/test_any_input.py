@@ -25,7 +25,7 @@ pytestmark = [
 def examples(request, share):
     """Runs a property on so many examples: a share of ``--examples``."""
     count = request.config.getoption("--examples")
-    return so_many(max(1, round(share * (count or 300))), derandomize=count is None)
+    return so_many(max(1, round(share * (count or 200))), derandomize=count is None)
 
 
 def so_many(examples, derandomize=False):
