@@ -7,6 +7,7 @@ from tonsure.errors import ExperimentError as ExperimentError
 from tonsure.errors import FileError as FileError
 from tonsure.errors import InputError as InputError
 from tonsure.errors import MissingExtraError as MissingExtraError
+from tonsure.errors import OutOfMemoryError as OutOfMemoryError
 from tonsure.errors import RecordError as RecordError
 from tonsure.errors import SelectionWarning as SelectionWarning
 from tonsure.errors import StoreError as StoreError

@@ -39,6 +39,10 @@ class SelectionWarning(UserWarning):
     """The predictions cannot carry what was asked of them; the selection was made all the same."""
 
 
+class OutOfMemoryError(TonsureError, MemoryError):
+    """This machine, or its GPU, has less memory than a selection takes; nothing was changed."""
+
+
 class RecordError(InputError):
     """A file of records is damaged, or was made by another experiment."""
 

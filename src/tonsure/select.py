@@ -106,6 +106,7 @@ def select(
         InputError: an input has another type, shape or range than described (the message shows the first offending
             row); the method needs something that is missing, or does not support ``memory`` or ``backend``; K is too
             small for the method; or the memory is too small (the message states the minimum).
+        OutOfMemoryError: the machine has less memory than the selection takes.
 
     Warns:
         SelectionWarning: some of the rows have no positive gain, or the batch already carries nearly all information

@@ -1,5 +1,6 @@
 """The surroundings of a call: what other code has switched in torch and NumPy, and what must not change a result."""
 
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from tonsure.arguments import shown
-from tonsure.errors import InputError
+from tonsure.errors import InputError, OutOfMemoryError, TonsureError
 
 AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 """Kinds of devices for which autocast can be on, each by itself."""
@@ -20,6 +21,11 @@ PRODUCTS: list[Any] = [getattr(getattr(torch.backends, name), "matmul", None) fo
 
 EACH = all(hasattr(products, "fp32_precision") for products in PRODUCTS)
 """Whether each has a setting of its own; in older versions of torch there is one for all."""
+
+REFUSED = re.compile(
+    "allocate memory|not enough memory|out of memory|Storage size calculation overflowed", re.IGNORECASE
+)
+"""What a RuntimeError of torch says where there is no room on the CPU; it has no type of its own for that."""
 
 FULL = dict.fromkeys(("tf32", "bf16"), "ieee") | dict.fromkeys(("high", "medium"), "highest")
 """For settings that compute with fewer digits, the one that does not."""
@@ -53,9 +59,24 @@ def undisturbed() -> Iterator[None]:
 
 @contextmanager
 def selecting() -> Iterator[None]:
-    """``undisturbed``, without gradients and inference mode: what is returned can be used anywhere."""
-    with undisturbed(), torch.inference_mode(False), torch.no_grad():
-        yield
+    """``undisturbed``, without gradients and inference mode: what is returned can be used anywhere.
+
+    Raises:
+        OutOfMemoryError: something within could not get the memory that it asked for.
+    """
+    try:
+        with undisturbed(), torch.inference_mode(False), torch.no_grad():
+            yield
+    except TonsureError:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not REFUSED.search(text):
+            raise
+        raise OutOfMemoryError(
+            f"there is not enough memory for the selection: {text}. With memory= (--memory) it is planned beforehand, "
+            "and refused with the least that would do"
+        ) from error
 
 
 @contextmanager
