@@ -557,8 +557,11 @@ def test_what_a_killed_process_left_is_named_and_removed(log_probs, tmp_path, ca
     (tmp_path / "copy").rename(left)
     other = tmp_path / left.name.replace("store", "store2")
     other.mkdir()
+    alone = left.with_name(f"{left.name[:-8]}76543210.lock")  # the process was killed before it made the folder
+    alone.touch()
     with unfinished(tmp_path / "store") as alive:
         assert not left.exists()
+        assert not alone.exists()
         assert f"{left}: a process that was killed had left 1,000 bytes, which are removed" in caplog.text
         alive.mkdir()
         write_store(tmp_path / "store", log_probs)

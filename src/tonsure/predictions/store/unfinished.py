@@ -15,6 +15,8 @@ logger = logging.getLogger("tonsure")
 
 UNFINISHED = ".unfinished-"
 
+LOCK = ".lock"
+
 
 @contextmanager
 def unfinished(path: Path) -> Iterator[Path]:
@@ -40,24 +42,29 @@ def remove_killed(path: Path) -> None:
     """Removes the folders that killed processes left when they were writing ``path``, and says so."""
     if not path.parent.is_dir():
         return
-    for folder in list(path.parent.iterdir()):
-        if not folder.name.startswith(_prefix(path)) or folder.is_symlink() or not folder.is_dir():
+    left = [place for place in path.parent.iterdir() if place.name.startswith(_prefix(path))]
+    # Also of a lock alone: of a process that was killed before it made the folder, or after it had removed it.
+    for folder in sorted({place.with_name(place.name.removesuffix(LOCK)) for place in left}):
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             continue
         with suppress(Timeout), _lock(folder):  # another process is writing it
-            size = sum(file.stat().st_size for file in folder.iterdir())
+            size = sum(file.stat().st_size for file in folder.iterdir()) if folder.exists() else 0
             _remove(folder)
-            logger.warning("%s: a process that was killed had left %s bytes, which are removed", folder, f"{size:,}")
+            if size:
+                logger.warning(
+                    "%s: a process that was killed had left %s bytes, which are removed", folder, f"{size:,}"
+                )
 
 
 def _lock(folder: Path) -> FileLock:
-    return FileLock(folder.with_name(f"{folder.name}.lock"), timeout=0)
+    return FileLock(folder.with_name(f"{folder.name}{LOCK}"), timeout=0)
 
 
 def _remove(folder: Path) -> None:
     """Removes a folder, and then its lock, which this process holds."""
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):  # some systems do not remove a locked file
-        folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
+        folder.with_name(f"{folder.name}{LOCK}").unlink(missing_ok=True)
 
 
 def _prefix(path: Path) -> str:
