@@ -10,6 +10,7 @@ import pickle
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -30,7 +31,9 @@ import tonsure.report.html  # noqa: F401
 from tonsure.cli.main import main
 from tonsure.durable_files import parse_json, parse_json_object
 
-tqdm.get_lock()  # or else each child would make one, and each that is killed would leave it
+# Of this process alone: a child that is killed would keep one that it shares with others.
+tqdm.set_lock(threading.RLock())
+tqdm.monitor_interval = 0  # no thread
 
 
 class Ended(NamedTuple):

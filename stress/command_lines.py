@@ -327,8 +327,8 @@ def _check(line: list[str], ended: Ended, before: Mapping[Path, bytes], folder: 
         written = {path for path in written if line[0] not in ("predict", "run") or path in before}
     else:
         written = {path for path in written if mine is None or mine not in (path.resolve(), *path.resolve().parents)}
-        if line[0] == "report":
-            written = {path for path in written if path in before}
+        # The folders of records and of a report may be those of the command.
+        written = {path for path in written if line[0] not in ("run", "report") or path in before}
         if line[0] == "select":
             _check_rows(ended.out if out is None else Path(mine or "").read_text("utf-8"), line, out)
     written = {path for path in written if "__pycache__" not in path.parts}
