@@ -285,7 +285,7 @@ def test_methods_of_ones_own(make_log_probs):
     found = compare(log_probs, 4, {"mine": tn.entropy, "other": tn.Method("LBB", "TopK")})
     assert found.batches["mine"].method == tn.Method(tn.entropy)
     assert found.batches["other"].method == tn.Method(tn.LargeBatchBALD(), tn.TopK())
-    with pytest.raises(tn.InputError, match="methods is 'LBB', expected a list of names or a dict of methods"):
+    with pytest.raises(tn.InputError, match="methods is 'LBB', expected a list of names, or a dict of methods"):
         compare(log_probs, 4, "LBB")
     with pytest.raises(tn.InputError, match=r"BADGE\(\) needs features"):
         compare(log_probs, 4, ["BADGE"])
@@ -404,7 +404,7 @@ def test_what_has_to_be_said(typed, npy):
             ["-k", "2", "--methods", "bald@PowerSampel"],
             "there is no optimizer 'PowerSampel'; did you mean PowerSample?",
         ),
-        (["-k", "2", "--methods", "BatchBALD(labelings=3)"], "labelings is 3, expected at least 32"),
+        (["-k", "2", "--methods", "BatchBALD(labelings=3)"], "labelings is 3, expected a whole number from 32"),
         (["-k", "2", "--methods", "no_module:Mine"], "no_module:Mine cannot be imported"),
         (["-k", "2", "--out", "rows.html"], "rows are written to files that end in .csv or .jsonl"),
         (["-k", "2", "--out", "nowhere/rows.csv"], "there is no folder nowhere"),
