@@ -333,7 +333,8 @@ def test_the_surroundings_do_not_matter(kind):
             tn.Pool(inputs, {0: 0, 1: 1}), model, None, 2, oracle=lambda rows: rows % 3, max_labels=5, metrics=measure
         )
         turns = [(turn.rows, turn.gains, turn.metrics) for turn in turns]
-        return turns, model.log_probs(inputs), tn.predict(model, inputs), model.features(inputs)
+        first = next(iter(model.members()))(inputs.clone())
+        return turns, model.log_probs(inputs), tn.predict(model, inputs), model.features(inputs), first
 
     inputs = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
     measure = tn.all_metrics(inputs, torch.arange(20) % 3)

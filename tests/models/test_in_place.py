@@ -63,6 +63,13 @@ def begun_by_dropout(in_place: bool) -> nn.Module:
     return nn.Sequential(nn.Dropout(0.5, inplace=in_place), Shift(in_place), nn.Flatten(), nn.Linear(4, 3))
 
 
+def hook_on_dropout(in_place: bool) -> nn.Module:
+    network = begun_by_dropout(False)
+    change = torch.Tensor.sub_ if in_place else torch.sub
+    network[0].register_forward_pre_hook(lambda layer, given: (change(given[0], 1.0),))
+    return network
+
+
 def tuples(in_place: bool) -> nn.Module:
     return nn.Sequential(Shift(in_place), Position(in_place, 4), Second(in_place, nn.Dropout(0.5, inplace=in_place)))
 
@@ -98,7 +105,7 @@ def model(kind: str, in_place: bool, training: tn.Training = SHORT) -> tn.Bayesi
     return tn.MCDropout(globals()[kind](in_place), 5, training)
 
 
-KINDS = ["begun_by_dropout", "tuples", "channels", "ensemble alone", "ensemble together"]
+KINDS = ["begun_by_dropout", "hook_on_dropout", "tuples", "channels", "ensemble alone", "ensemble together"]
 
 
 def outputs(kind: str, in_place: bool, inputs: torch.Tensor) -> list[torch.Tensor]:
@@ -211,6 +218,16 @@ def test_what_a_hook_does_to_a_sequence_of_layers():
         handle.remove()
         assert not torch.allclose(found, plain, atol=1e-3)
     torch.testing.assert_close(found, hooked.log_probs(0 * items()))
+
+
+def test_hooks_of_a_dropout_layer_are_called_once_whatever_the_mode():
+    network, seen = begun_by_dropout(False), []
+    network[0].register_forward_hook(lambda layer, given, found: seen.append(layer.training))
+    made = tn.MCDropout(network, 3, SHORT)
+    made.log_probs(items())
+    assert seen == [False] * 3
+    made.fit(items(), LABELS)
+    assert seen == [False] * 3 + [True] * 3
 
 
 def test_dropout_in_place_changes_what_it_is_given():

@@ -13,6 +13,7 @@ from tonsure.seeding import derive_seed
 
 Dropout = nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d
 _DROPOUT = get_args(Dropout)
+_HOOKS = [name for name in vars(nn.Module()) if "hook" in name]
 _NOT_A_MASK = (nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
@@ -26,6 +27,8 @@ class ConsistentDropout(nn.Module):
 
     def __init__(self, ordinary: Dropout, number: int) -> None:
         super().__init__()
+        for name in _HOOKS:  # they belong to the layer of the network, in prediction too
+            vars(self)[name], vars(ordinary)[name] = vars(ordinary)[name], vars(self)[name]
         self.ordinary = ordinary
         self.number = number
         self.forget(seed=0, samples=1)
@@ -36,6 +39,11 @@ class ConsistentDropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f"number={self.number}, seed={self.seed}, samples={self.samples}"
+
+    @property
+    def leaves_its_input(self) -> bool:
+        """Whether nothing in this layer can change the tensor that it is given."""
+        return not (self.ordinary.inplace or self._forward_pre_hooks or self._forward_hooks)
 
     def forget(self, *, seed: int, samples: int) -> None:
         """Discards the masks. New ones are drawn when the shape of an item is known."""

@@ -123,7 +123,10 @@ class MCDropout(BayesianModel):
             for sample in range(self._samples):
                 for layer in dropouts:
                     layer.use(sample=sample, items=len(inputs))
-                logits_n_C = checked_logits(output_of(each, copied(shared)), len(inputs))
+                given = (
+                    shared if isinstance(each[0], ConsistentDropout) and each[0].leaves_its_input else copied(shared)
+                )
+                logits_n_C = checked_logits(output_of(each, given), len(inputs))
                 log_probs.append(nn.functional.log_softmax(logits_n_C.float(), dim=1))
         if all(layer.masks is None for layer in dropouts):
             raise InputError("the network does not use its dropout layers: all posterior samples are the same")
