@@ -76,9 +76,9 @@ def test_without_ray(make_log_probs, monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"shards": 0}, "shards is 0, expected at least 1"),
-        ({"retries": -1}, "retries is -1, expected at least 0"),
-        ({"cpus_per_shard": -0.5}, "cpus_per_shard is -0.5, expected at least 0"),
+        ({"shards": 0}, "shards is 0, expected a whole number from 1"),
+        ({"retries": -1}, "retries is -1, expected a whole number from 0"),
+        ({"cpus_per_shard": -0.5}, "cpus_per_shard is -0.5, expected a finite number of at least 0"),
     ],
 )
 def test_numbers_out_of_range(wrong, message):

@@ -8,6 +8,7 @@ from typing import Any, Concatenate
 import torch
 from torch import Tensor
 
+from tonsure.arguments import instance, optional, real, setting, whole
 from tonsure.backends.ray_cluster import (
     LostError,
     connected,
@@ -56,21 +57,14 @@ class RayBackend(Backend):
         retries: the number of times that one shard may be lost.
 
     Raises:
-        InputError: a number is out of range.
+        InputError: a setting is of another type or out of range.
     """
 
-    address: str | None = None
-    shards: int | None = None
-    cpus_per_shard: float = 1.0
-    gpus_per_shard: float = 0.0
-    retries: int = 3
-
-    def __post_init__(self) -> None:
-        if self.shards is not None and self.shards < 1:
-            raise InputError(f"RayBackend: shards is {self.shards}, expected at least 1")
-        for name in ("cpus_per_shard", "gpus_per_shard", "retries"):
-            if getattr(self, name) < 0:
-                raise InputError(f"RayBackend: {name} is {getattr(self, name)}, expected at least 0")
+    address: str | None = setting(optional(instance(str, "'ray://host:10001'")), None)
+    shards: int | None = setting(optional(whole(1)), None)
+    cpus_per_shard: float = setting(real(least=0), 1.0)
+    gpus_per_shard: float = setting(real(least=0), 0.0)
+    retries: int = setting(whole(0), 3)
 
     @contextmanager
     def start(self, reader: PoolReader, objective: Objective[Any, Any], plan: Plan) -> Iterator[Shards]:

@@ -8,6 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 
+from tonsure.arguments import Settings
 from tonsure.objectives.base import Objective
 from tonsure.predictions.reader import PoolReader
 from tonsure.search.plan import Plan
@@ -44,7 +45,7 @@ class Shards(ABC):
         return (self.one(index, Shard.lowest, bid) for index in range(len(self.sizes)))
 
 
-class Backend(ABC):
+class Backend(Settings, ABC):
     """Runs the shards of a pool. Subclasses are frozen dataclasses."""
 
     @abstractmethod
