@@ -474,6 +474,24 @@ def test_what_a_manifest_cannot_hold_is_refused_before_anything_is_written(log_p
     assert not list(tmp_path.iterdir())
 
 
+def test_numbers_that_somebody_forged(log_probs, features, tmp_path):
+    """With the checksums that go with them, they are found by ``check`` alone."""
+    for name, message in (("log_probs-00001", "row 12, sample 0 of the predictions"), ("features", "row 0 holds nan")):
+        path = write_store(tmp_path / name, log_probs, features=features, rows_per_shard=12).path
+        Store.open(path).check()
+        with (path / f"{name}.safetensors").open("r+b") as file:
+            file.seek(256)
+            file.write(b"\xff\xff\xff\x7f")
+            file.seek(256)
+            crc = zlib.crc32(file.read())
+        fields = json.loads((path / "manifest.json").read_text())
+        (fields["features"]["shard"] if name == "features" else fields["shards"][1])["crc32"] = [crc]
+        rewritten(path, **{key: fields[key] for key in ("features", "shards")})
+        store = Store.open(path)
+        with pytest.raises(InputError, match=message):
+            store.check()
+
+
 def test_verified_in_little_memory(tmp_path, monkeypatch):
     store = write_store(tmp_path / "store", torch.full((1000, 4, 4), 0.25).log())
     monkeypatch.setattr(manifest, "READ_BYTES", 1000)

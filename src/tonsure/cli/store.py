@@ -86,8 +86,10 @@ def _described(store: Store) -> dict[str, Any]:
 
 @store_app.command(cls=Command)
 def verify(store: Folder) -> None:
-    """Read all of a store once and compare its checksums."""
-    show(f"{len(Store.open(store)):,} rows verified")
+    """Read all of a store: compare its checksums, and check that its numbers are distributions and finite features."""
+    opened = Store.open(store)
+    opened.check()
+    show(f"{len(opened):,} rows verified")
 
 
 @store_app.command(

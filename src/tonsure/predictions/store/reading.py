@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tonsure.arguments import as_path
 from tonsure.errors import StoreError
+from tonsure.predictions.checks import check_features, check_log_probs
 from tonsure.predictions.reader import PoolReader
 from tonsure.predictions.store.items import ID, read_ids, read_table
 from tonsure.predictions.store.layout import DATA_OFFSET, ArrayLayout
@@ -44,7 +45,8 @@ class Store:
         """Opens the store in a folder.
 
         Args:
-            verify: read all of it once to compare the checksums. Sizes and headers are always checked.
+            verify: read all of it once to compare the checksums. Sizes and headers are always checked. Checksums
+                detect accidents, not intent; the numbers themselves are checked by ``check``.
 
         Raises:
             InputError: the path is none.
@@ -149,6 +151,20 @@ class Store:
             (crc,) = crc32s(self.path / items.file, 0, items.bytes, items.bytes)
             if crc != items.crc32:
                 raise StoreError(f"{self.path / items.file} is damaged: its checksum is {crc}, expected {items.crc32}")
+
+    def check(self) -> None:
+        """Checks all numbers as ``write_store`` does, for a store of somebody else: nothing repeats that on opening.
+
+        Checksums tell whether the files are those that were written, and anybody can compute them. They do not tell
+        whether the numbers are distributions; ``predict`` and ``write_store`` write nothing else.
+
+        Raises:
+            InputError: predictions are no log-probabilities, or features are not finite; the message names the row.
+        """
+        check_log_probs(self.parts)
+        self.release()
+        if self.features is not None:
+            check_features(self.features, self._release_features)
 
     def release(self) -> None:
         """Tells the operating system that the pages of the predictions that were read may be dropped from memory.
