@@ -6,3 +6,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 sys.path.append(str(ROOT / "tests"))  # attacks run the properties of the tests, more often
+
+KINDS = ("kills", "disks", "flips", "processes", "command_lines", "selections", "metamorphic")
+"""The attacks, which are modules."""

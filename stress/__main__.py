@@ -9,9 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from stress import KINDS, page
 from stress.attack import PROCESSES, perform
-
-KINDS = ("kills", "flips", "disks", "processes", "selections", "command_lines")
 
 
 def main() -> None:
@@ -22,16 +21,19 @@ def main() -> None:
     parser.add_argument("--case", type=int, help="the number of the only case to run")
     parser.add_argument("--jobs", type=int, default=1, help="the number of processes")
     parser.add_argument("--folder", type=Path, default=Path("runs/stress"), help="what is done, and what failed")
+    parser.add_argument("--record", action="store_true", help="keep the results in docs/stress, and rewrite the page")
     words = parser.parse_args()
     if unknown := set(words.kinds) - set(KINDS):
         parser.error(f"there is no attack {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
     PROCESSES.set_forkserver_preload(["stress.children"])
     failures = []
+    options = {"share": words.share, "seed": words.seed, "jobs": words.jobs, "case": words.case}
     for kind in words.kinds or KINDS:
-        options = {"share": words.share, "seed": words.seed, "jobs": words.jobs, "case": words.case}
         result = perform(kind, words.folder, **options)
         print(result, flush=True)
         failures += result.repeats()
+        if words.record and words.case is None:
+            page.record(result)
     for failure in failures:
         print(failure)
     sys.exit(1 if failures else 0)

@@ -14,7 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,7 @@ import torch
 
 from stress import ROOT
 from tonsure.durable_files import append_json_line, read_json_lines
-from tonsure.errors import SelectionWarning
-from tonsure.experiments.provenance import commit, versions
+from tonsure.experiments.provenance import commit, machine, versions
 
 PROCESSES = multiprocessing.get_context("forkserver")
 
@@ -58,11 +57,13 @@ class Attack:
     Args:
         tries: what is tried, in one sentence, for the table of the docs.
         cases: the number of cases of a whole attack.
+        tests: the number of cases that the ordinary tests run.
         run: runs a case; gives what it counted by name, and raises if something is not as it must be.
     """
 
     tries: str
     cases: Callable[[], int]
+    tests: int
     run: Callable[[Case], Mapping[str, int]]
 
 
@@ -90,6 +91,11 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
     failures: dict[int, str] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, with what it was found with."""
+        found = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": commit(), "versions": versions()}
+        return {**asdict(self), **found, "machine": machine()}
+
     def __str__(self) -> str:
         counts = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
         cases = f"{self.cases:,} of {self.of:,} cases in {self.seconds:,.0f} s"
@@ -109,6 +115,7 @@ def perform(
     folder: Path,
     *,
     share: float = 1.0,
+    count: int | None = None,
     seed: int = 0,
     jobs: int = 1,
     case: int | None = None,
@@ -119,6 +126,7 @@ def perform(
     Args:
         folder: of the lines of JSON, one for each case that is done, and of what failed cases leave.
         share: of all cases.
+        count: the number of cases, in place of a share.
         jobs: the number of processes.
         case: the number of the only case to run, whether or not it has passed before.
     """
@@ -126,7 +134,8 @@ def perform(
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(jobs, PROCESSES, initializer=_begin) as processes:
         of = processes.submit(_cases, kind).result()
-        numbers = [case] if case is not None else random.Random(seed).sample(range(of), max(1, round(of * share)))
+        several = count or max(1, round(of * share))
+        numbers = [case] if case is not None else random.Random(seed).sample(range(of), min(several, of))
         wanted = set(numbers)
         done = {line["case"]: line for line in read_json_lines(path).objects if line["case"] in wanted}
         passed = {number for number, line in done.items() if line["failure"] is None and case is None}
@@ -155,16 +164,11 @@ def code() -> str:
     return found.hexdigest()
 
 
-def provenance() -> dict[str, Any]:
-    """What is kept with a result."""
-    return {"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": commit(), "versions": versions()}
-
-
 def _begin() -> None:
     # As one thread, a process can fork others at any time.
     torch.set_num_threads(1)
     sys.dont_write_bytecode = True
-    warnings.simplefilter("ignore", SelectionWarning)
+    warnings.simplefilter("ignore")
 
 
 def _cases(kind: str) -> int:

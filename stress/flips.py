@@ -77,5 +77,6 @@ def flip(case: Case) -> Mapping[str, int]:
 ATTACK = Attack(
     "one bit of every byte of a small store flipped (numbers, features, ids, manifest), then the store opened",
     lambda: sum(map(len, _files().values())),
+    150,
     flip,
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stress import scenes
 from stress.attack import Attack, Case
-from stress.children import contents, differences, must_succeed, run, started, timed
+from stress.children import contents, differences, must_be_refused, must_succeed, run, started, timed
 from tonsure.errors import TonsureError
 from tonsure.predictions.store import Store
 
@@ -46,7 +46,11 @@ def kill(case: Case) -> Mapping[str, int]:
     shutil.copytree(folder, case.folder / "killed")
     try:
         whole = _is_whole(folder, expected)
-        must_succeed(run(words, folder), words)
+        again = run(words, folder)
+        if whole and command == "store make":
+            must_be_refused(again, words)  # as it exists
+        else:
+            must_succeed(again, words)
         apart = differences(contents(folder), expected)
         assert not apart, apart
     except AssertionError as error:
@@ -71,5 +75,6 @@ def _is_whole(folder: Path, expected: Mapping[str, object]) -> bool:
 ATTACK = Attack(
     "`predict`, `run` and `store make` killed (SIGKILL) at random instants, then the same command once more",
     lambda: 1000,
+    12,
     kill,
 )

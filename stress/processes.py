@@ -74,5 +74,6 @@ ATTACK = Attack(
     f"{TOGETHER} processes at once on one store or one folder of records: {TOGETHER - READERS} of the same command "
     f"(`predict`, `store make` or `run`), {READERS} that open the store all the time",
     lambda: 60,
+    1,
     crowd,
 )

@@ -30,5 +30,6 @@ ATTACK = Attack(
     f"random inputs to `select`, {INPUTS} for each case: predictions, features, methods, rows and settings, of right "
     "and of wrong kinds",
     lambda: 1000,
+    1,
     select,
 )
