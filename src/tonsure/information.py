@@ -125,12 +125,12 @@ def joint_entropy(probs_n_K_C: Float[Tensor, "n K C"], probs_m_K_C: Float[Tensor
     return entropy_n_m.neg_()
 
 
-def _entropy_terms(probs_m_c_K: Float[Tensor, "m c K"], probs_K_nC: Float[Tensor, "K nC"]) -> Float[Tensor, "m nC"]:
-    """Σ_c J log J over some classes of the first items; a function, so that no block is held beside the next."""
-    c, K = probs_m_c_K.shape[1:]
-    terms_mc_nC = x_log_x(probs_m_c_K.reshape(-1, K) @ probs_K_nC)
+def _entropy_terms(probs_m_C_K: Float[Tensor, "m C K"], probs_K_nC: Float[Tensor, "K nC"]) -> Float[Tensor, "m nC"]:
+    """Σ_c J log J over some classes C of the first items; a function, so that no block is held beside the next."""
+    C, K = probs_m_C_K.shape[1:]
+    terms_mC_nC = x_log_x(probs_m_C_K.reshape(-1, K) @ probs_K_nC)
     # First over the axis that leaves whole rows to add: a third of the time of one sum over both.
-    return terms_mc_nC.unflatten(0, (-1, c)).sum(1)
+    return terms_mC_nC.unflatten(0, (-1, C)).sum(1)
 
 
 def x_log_x(x: Tensor) -> Tensor:
