@@ -391,3 +391,18 @@ def test_a_score_that_works_in_place_changes_no_input(make_log_probs, score):
 def test_scores_that_fail(make_log_probs, score, message):
     for method in (tn.Pointwise(score), tn.Discounted(score), tn.FacilityLocation(score), tn.Novelty(score)):
         refused(message, make_log_probs(N), method, 2, features=FEATURES)
+
+
+@pytest.mark.usefixtures("annotations_unchecked")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda targets: 1 / 0, "make failed with ZeroDivisionError: division by zero"),
+        (lambda targets: 3, "what make gave is 3, expected an objective"),
+        (lambda targets: tn.EPIG, "what make gave is the class EPIG, expected an objective"),
+        (lambda targets: tn.EPIG(targets[:, :1]), "are predicted by K = 6"),
+    ],
+)
+def test_objectives_of_targets_that_cannot_be_made(make_log_probs, make, message):
+    refused(message, make_log_probs(N), tn.Targeted(make), 2)
+    refused(message, make_log_probs(N), tn.Targeted(make), 2, memory="1GB")

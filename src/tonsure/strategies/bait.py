@@ -49,7 +49,7 @@ class BAIT(Strategy):
 
     Args:
         prior: λ, above 0.
-        oversampling: the number of rows that are added, in multiples of k, at least 1; with 1 none is removed.
+        oversampling: the number of rows that are added, in multiples of k, from 1 to 10⁶; with 1 none is removed.
         binary: whether to use the most probable class alone.
 
     Raises:
@@ -58,7 +58,7 @@ class BAIT(Strategy):
     """
 
     prior: float = setting(real(above=0), 1.0)
-    oversampling: float = setting(real(least=1), 2.0)
+    oversampling: float = setting(real(least=1, most=1e6), 2.0)
     binary: bool = setting(flag, False)
     needs_features: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True

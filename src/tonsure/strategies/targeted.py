@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from tonsure.arguments import instance, optional, refusal, setting, whole
+from tonsure.errors import InputError, TonsureError
 from tonsure.objectives.base import Objective
 from tonsure.optimizers import Optimizer
 from tonsure.predictions.reader import PoolReader
@@ -39,7 +41,8 @@ class Targeted(Strategy):
         optimizer: None is the one that suits the objective.
 
     Raises:
-        InputError: a setting is out of range, or ``make`` cannot be called.
+        InputError: a setting is out of range, or ``make`` cannot be called; in ``choose``, it fails or makes something
+            else than an objective.
     """
 
     make: Callable[[Tensor], Objective[Any, Any]] = setting(_maker)
@@ -57,7 +60,7 @@ class Targeted(Strategy):
         with selecting():
             state.check_count(k)
             reader = state.prediction_reader()
-            objective = self.make(_at(reader, torch.randperm(len(reader), generator=generator)[: self.count]))
+            objective = self._made(_at(reader, torch.randperm(len(reader), generator=generator)[: self.count]))
             seed = int(torch.randint(2**31, (), generator=generator))
             if state.memory is not None:
                 state = replace(state, memory=state.memory - self._of_targets(reader))
@@ -67,8 +70,19 @@ class Targeted(Strategy):
 
     def memory_needed(self, state: PoolState, k: int) -> int:
         reader = state.prediction_reader()
-        objective = self.make(_at(reader, torch.arange(min(self.count, len(reader)))))
+        objective = self._made(_at(reader, torch.arange(min(self.count, len(reader)))))
         return self._of_targets(reader) + plan(reader, objective, k).least
+
+    def _made(self, log_probs_T_K_C: Float[Tensor, "T K C"]) -> Objective[Any, Any]:
+        try:
+            objective = self.make(log_probs_T_K_C)
+        except TonsureError:
+            raise
+        except Exception as error:  # whatever the function raises
+            raise InputError(f"{self}: make failed with {type(error).__name__}: {error}") from error
+        if not isinstance(objective, Objective):
+            raise refusal(f"{self}: what make gave", objective, "an objective")
+        return objective
 
     def _of_targets(self, reader: PoolReader) -> int:
         """Bytes of the predictions for the targets, in the order drawn, and as they are read; and of their check."""
