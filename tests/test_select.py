@@ -170,7 +170,7 @@ def test_parts_that_differ(make_log_probs):
 
 @pytest.mark.parametrize("dtype", ["int64", "bool", "complex64", "U3"])
 def test_types_that_are_no_numbers_with_a_point(dtype):
-    with pytest.raises(tn.InputError, match="expected (float16, bfloat16, float32 or float64|numbers)"):
+    with pytest.raises(tn.InputError, match=r"expected (float16, bfloat16, float32 or float64|numbers)"):
         tn.select(np.zeros((4, 2, 3), dtype), LBB, 1)
 
 
