@@ -4,7 +4,7 @@ BIN := .venv/bin
 JOBS ?= 3
 SETUP := .venv/.installed
 
-.PHONY: demo test product check style types bench bench-scale bench-complexity gpu clean
+.PHONY: demo test product check style types bench bench-scale bench-complexity stress gpu clean
 
 demo: $(SETUP)  ## learn actively on real digits, and open nothing: the report is runs/digits/report.html
 	$(BIN)/tonsure run experiments/digits.py --seeds 3
@@ -33,6 +33,9 @@ bench-scale: .venv-bench/.installed  ## large pools: targets, floors, growth, an
 
 bench-complexity: $(SETUP)  ## what a batch costs, and what it tells: docs/complexity.md
 	$(BIN)/python -m benchmarks.complexity --out runs/complexity
+
+stress: $(SETUP)  ## attacks: kills, full disks, damaged stores, odd inputs; goes on where it was interrupted: docs/stress.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m stress --jobs 2 --record
 
 gpu:  ## on a machine with a CUDA GPU, within ten minutes: selection tests, and 1,000 of 10 million rows
 	$(PYTHON) benchmarks/gpu.py

@@ -14,7 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,13 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """Plain data, with what it was found with."""
         found = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": commit(), "versions": versions()}
-        return {**asdict(self), **found, "machine": machine()}
+        return {
+            **vars(self),
+            "seconds": round(self.seconds),
+            "counts": dict(self.counts),
+            **found,
+            "machine": machine(),
+        }
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())

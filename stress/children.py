@@ -1,6 +1,7 @@
 """Commands in forked processes, which need not import anything, and what they leave on the disk."""
 
 import contextlib
+import csv
 import functools
 import gc
 import io
@@ -173,7 +174,7 @@ def must_be_refused(ended: Ended, words: Sequence[object]) -> None:
 
 
 OF_A_RUN = {"created", "crc32", "seconds", "peak_memory", "commit"}
-"""What differs from one run to another, in manifests (whose checksum is of the time too) and in records."""
+"""What differs from one run to another: in manifests, whose checksum is of the time too, in records and in tables."""
 
 
 def contents(folder: Path) -> dict[str, object]:
@@ -190,6 +191,9 @@ def _without_times(path: Path) -> object:
     if path.suffix == ".jsonl" and not path.name.startswith("journal"):
         lines = map(parse_json, content.splitlines())
         return [json.dumps({name: value for name, value in line.items() if name not in OF_A_RUN}) for line in lines]
+    if path.suffix == ".csv":
+        rows = csv.DictReader(content.decode().splitlines())
+        return [{name: value for name, value in row.items() if name not in OF_A_RUN} for row in rows]
     return content
 
 

@@ -358,6 +358,6 @@ ATTACK = Attack(
     f"random command lines, {LINES} for each case, on arrays, ids, rows, labels, stores and records of random content, "
     "some of them damaged",
     lambda: 500,
-    5,
+    4,
     type_lines,
 )

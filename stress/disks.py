@@ -183,6 +183,6 @@ ATTACK = Attack(
     "`predict`, `store make`, `run`, `select --out`, `compare --out` and `report` on a disk with room for 1, 2, 3, … "
     "pages of 4 KiB, then the same command once more, with room",
     lambda: len(_sizes()),
-    6,
+    4,
     fill,
 )

@@ -75,6 +75,6 @@ def _is_whole(folder: Path, expected: Mapping[str, object]) -> bool:
 ATTACK = Attack(
     "`predict`, `run` and `store make` killed (SIGKILL) at random instants, then the same command once more",
     lambda: 1000,
-    12,
+    8,
     kill,
 )

@@ -161,7 +161,7 @@ def relate(case: Case) -> Mapping[str, int]:
 ATTACK = Attack(
     "random pools, all methods that have names: layout, byte order, float64, parts, order of the pool, scale of the "
     "features (by powers of 2, and by 3.7), threads, autocast, default types and devices, and other surroundings",
-    lambda: 2000,
-    11,
+    lambda: 1000,
+    6,
     relate,
 )

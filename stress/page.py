@@ -14,25 +14,25 @@ SUMMARY = ROOT / "docs" / "stress" / "summary.jsonl"
 TEXT = """\
 # Attacks
 
-What crashes, full disks, damaged files and odd inputs do to tonsure, tried many times. `python -m stress` writes this page
-from [its recorded results](stress/summary.jsonl); a test compares them.
+What crashes, full disks, damaged files and odd inputs do to tonsure, tried many times. `python -m stress` writes this
+page from [its recorded results](stress/summary.jsonl); a test compares them.
 
     make stress                                        # all attacks, on two cores
     .venv/bin/python -m stress kills --share 0.1       # a tenth of the cases of one of them
     .venv/bin/python -m stress kills --case 17         # one case, to repeat a failure
 
-An attack has numbered cases, each made from the seed and its number alone. What has passed is kept in `runs/stress`: the same
-command goes on after an interruption. A case fails if a result is not what it must be, if something that is not whole is
-taken for whole, if an error is none of ours, or if it takes longer than five minutes. The exit status is then 1, and the
-command says how to repeat it. The ordinary tests run the first cases of seed 0.
+An attack has numbered cases, each made from the seed and its number alone. What has passed is kept in `runs/stress`:
+the same command goes on after an interruption. A case fails if a result is not what it must be, if something that is
+not whole is taken for whole, if an error is none of ours, or if it takes longer than five minutes. The exit status is
+then 1, and the command says how to repeat it. The ordinary tests run some cases of seed 0, always the same.
 
 | attack | what is tried | cases | counted | failed | cases in the tests | last run |
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 {failures}
-Flipped bits are detected by the checksums, which `Store.open` compares unless `verify=False`: without it sizes, headers and
-the manifest are still checked, numbers and ids are not ({unseen}). Checksums are no protection against intent: anybody can
-compute them.
+Flipped bits are detected by the checksums, which `Store.open` compares unless `verify=False`. Without it sizes, headers
+and the manifest are still checked; numbers and ids are not: {unseen} are then not seen. Checksums are no protection
+against intent: anybody can compute them.
 """
 
 
@@ -40,7 +40,7 @@ def record(result: Result) -> None:
     """Keeps a result in place of the last one of its kind, and writes the page."""
     results = {line["kind"]: line for line in read_json_lines(SUMMARY).objects}
     results[result.kind] = result.to_json()
-    SUMMARY.parent.mkdir(exist_ok=True)
+    SUMMARY.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(f"{json.dumps(results[kind], ensure_ascii=False)}\n" for kind in KINDS if kind in results)
     write_file(SUMMARY, lambda path: path.write_text(text, encoding="utf-8"))
     write_file(PAGE, lambda path: path.write_text(page(), encoding="utf-8"))
