@@ -48,7 +48,7 @@ class Ensemble(BayesianModel):
         if isinstance(make_network, nn.Module) or not callable(make_network):
             raise refusal("make_network", make_network, "a function that returns a new network")
         self._make_network = make_network
-        self._samples = whole_number("members", members, 1)  # `members` is the method that gives them
+        self._samples = whole_number("members", members, 1, 2**20)  # `members` is the method that gives them
         self.training = instance(Training, "Training()")("training", training)
         self.vectorized = optional(flag)("vectorized", vectorized)
         self._networks: list[nn.Module] = []

@@ -46,7 +46,7 @@ class MCDropout(BayesianModel):
         training: Training = DEFAULT_TRAINING,
         seed: SupportsIndex = 0,
     ) -> None:
-        self._samples = whole_number("samples", samples, 1)
+        self._samples = whole_number("samples", samples, 1, 2**20)
         self.training = instance(Training, "Training()")("training", training)
         self._start = make_consistent(instance(nn.Module, "torch.nn.Sequential(...)")("network", network))
         self._fitted = self._copy_of_start(whole_number("seed", seed, 0))
