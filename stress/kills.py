@@ -4,7 +4,7 @@ import functools
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stress import scenes
@@ -19,19 +19,19 @@ TRIES = 5
 
 
 @functools.cache
-def undisturbed(command: str) -> tuple[dict[str, object], float]:
+def undisturbed(words: tuple[object, ...]) -> tuple[dict[str, object], float]:
     """What a command leaves that nobody disturbs, and the seconds that it takes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scenes.make(folder)
-        seconds = timed(scenes.COMMANDS[command], folder)
+        seconds = timed(words, folder)
         return contents(folder), seconds
 
 
 def kill(case: Case) -> Mapping[str, int]:
     command = KILLED[case.number % len(KILLED)]
     words, random = scenes.COMMANDS[command], case.random
-    expected, seconds = undisturbed(command)
+    expected, seconds = undisturbed(words)
     for attempt in range(TRIES):
         folder = case.folder / str(attempt)
         folder.mkdir()
@@ -66,10 +66,16 @@ def _is_whole(folder: Path, expected: Mapping[str, object]) -> bool:
         Store.open(path)
     except TonsureError:
         return False
-    found = contents(path)
-    mine = {name.removeprefix("out/store/"): what for name, what in expected.items() if name.startswith("out/store/")}
-    assert all(found.get(name) == what for name, what in mine.items()), "a store that is not whole was opened"
+    must_be_whole(path, [expected])
     return True
+
+
+def must_be_whole(path: Path, wholes: Sequence[Mapping[str, object]]) -> None:
+    """Asserts that an opened store is what one of these commands leaves; it may have other files too."""
+    found = {f"out/{path.name}/{name}": what for name, what in contents(path).items()}
+    stores = [{name: what for name, what in whole.items() if name.startswith("out/store/")} for whole in wholes]
+    same = [all(found.get(name) == what for name, what in store.items()) for store in stores]
+    assert any(same), "a store that is not whole was opened"
 
 
 ATTACK = Attack(
