@@ -32,6 +32,72 @@ def selected(method, features=FEATURES, log_probs=LOG_PROBS, k=CHOSEN, **more):
     return tn.select(log_probs, method, k, features=features, labeled=LABELED, labels=LABELS, **more)
 
 
+RELATIONS = {
+    "another layout of predictions": lambda: (LOG_PROBS.permute(2, 1, 0).contiguous().permute(2, 1, 0), FEATURES),
+    "predictions in double precision": lambda: (LOG_PROBS.double(), FEATURES),
+    "a list of parts": lambda: ([LOG_PROBS[:5], LOG_PROBS[5:17], LOG_PROBS[17:]], FEATURES),
+    "samples in another order": lambda: (LOG_PROBS.flip(1), FEATURES),
+    "another layout of features": lambda: (LOG_PROBS, FEATURES.T.contiguous().T),
+    "features between others": lambda: (LOG_PROBS, torch.stack([FEATURES, FEATURES], 2)[..., 1]),
+    "features in double precision": lambda: (LOG_PROBS, FEATURES.double()),
+    "features in another order": lambda: (LOG_PROBS, FEATURES.flip(1)),
+    "rotated features": lambda: (LOG_PROBS, FEATURES.double() @ torch.linalg.qr(random(D, D)).Q),
+}
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_rows_of_all_methods_stay(relation, rows_of_all):
+    log_probs, features = RELATIONS[relation]()
+    for name, expected in rows_of_all.items():
+        assert selected(name, features, log_probs).rows.tolist() == expected, name
+
+
+@pytest.fixture(scope="module")
+def rows_of_all():
+    return {name: selected(name).rows.tolist() for name in tn.METHODS}
+
+
+@pytest.mark.parametrize("name", ["entropy", "BALD", "LBB", "log-det", "facility-location", "CoreSet", "binary-BAIT"])
+def test_the_order_of_the_pool_has_no_influence(name):
+    places = torch.randperm(N, generator=torch.Generator().manual_seed(0))
+    labeled = places.argsort()[LABELED]
+    found = tn.select(LOG_PROBS[places], name, 5, features=FEATURES[places], labeled=labeled, labels=LABELS)
+    assert places[found.rows].tolist() == selected(name, k=5).rows.tolist()
+
+
+def close_together(seed, N=120, D=60):
+    """Five clusters that are much smaller than their distances: what a label covers depends on the last digits."""
+    center = torch.arange(N) % 5
+    return (0.003 * random(N, D, seed=seed) + random(5, D, seed=100 + seed)[center]).float()
+
+
+@pytest.mark.parametrize("seed", [2, 8, 31, 35])
+def test_facility_location_depends_on_distances_alone(seed):
+    features = close_together(seed)
+    N, D = features.shape
+    worth = random(N, seed=seed).abs()
+    run = lambda features: tn.select(worth, tn.FacilityLocation(), 15, features=features).rows.tolist()  # noqa: E731
+    expected = run(features)
+    turned = features.double() @ torch.linalg.qr(random(D, D, seed=seed)).Q
+    for same in (
+        features.flip(1),
+        features.T.contiguous().T,
+        turned,
+        turned.float(),
+        features * 3.7,
+        features.double() + 7,
+    ):
+        assert run(same) == expected
+
+
+@pytest.mark.parametrize("seed", [0, 6, 12, 40])
+def test_batch_bald_decides_in_double_precision(seed):
+    log_probs = (2 * torch.randn(41, 2, 4, generator=torch.Generator().manual_seed(seed))).log_softmax(-1)
+    found, expected = (tn.select(items, tn.BatchBALD(labelings=64), 10) for items in (log_probs, log_probs.double()))
+    assert found.rows.tolist() == expected.rows.tolist()
+    torch.testing.assert_close(found.gains, expected.gains, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", FREE_OF_SCALE)
 def test_features_of_any_size_give_the_same_rows(name):
     expected = selected(name)

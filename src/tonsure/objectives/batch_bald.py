@@ -71,6 +71,7 @@ class BatchBALD(Objective[Labelings, EntropyNotes]):
     seed: int = setting(whole(0), 0)
     prepares: ClassVar[bool] = False
     updates_notes: ClassVar[bool] = False
+    rounding: ClassVar[float] = 1e-4  # that of the labelings, times how far they fall short of what is left
 
     @property
     def samples_needed(self) -> int:

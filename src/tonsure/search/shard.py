@@ -60,12 +60,11 @@ class Shard:
         modular = objective.structure in (Structure.MODULAR, Structure.CONSTANT)
         general = objective.structure is Structure.GENERAL
         low = torch.float64 if reader.dtype == torch.float64 else torch.float32
-        high = low if general else torch.float64
-        self._exact = Bounds(reader, objective, high, block)
+        self._exact = Bounds(reader, objective, torch.float64, block)
         self._quick = self._exact
         small = keep > 1 and len(reader) * self._exact.shape.numel() <= ALONE
-        if not general and not small:
-            self._quick = Bounds(reader, objective, low, block, coarse=not modular)
+        if not small and not (general and low == torch.float64):
+            self._quick = Bounds(reader, objective, low, block, coarse=not modular and not general)
         if keep > 0:
             self._quick.keep()
         if keep > 1:
@@ -136,7 +135,7 @@ class Shard:
             slack: the largest difference between ``bound`` and ``known``.
         """
         if self._objective.structure is Structure.GENERAL:
-            self.refresh()
+            self._bound_again()
         if self._all_known:
             largest = _max(self._key_n)
             return Bid(max(at_least, largest), largest)
@@ -274,6 +273,18 @@ class Shard:
         # Gains beyond single precision: above it, or below.
         most, least = torch.finfo(torch.float64).max, torch.finfo(torch.float32).min
         return bound_n.nan_to_num_(nan=most, posinf=most, neginf=least)
+
+    def _bound_again(self) -> None:
+        """Bounds of now for all rows, as gains may have increased."""
+        if self._quick is self._exact:
+            self.refresh()
+            return
+        rows = self._eligible()
+        rows = rows[(self._quick.seen_n[rows] < self._quick.joined) & ~self._fresh(rows)]
+        if len(rows):
+            self._write(rows, self._bound(self._quick.update(rows), rows))
+            if not self._restricted:
+                self._look_at()
 
     def _fresh(self, rows: Rows) -> Bool[Tensor, " n"]:
         return self._exact.seen_n[rows] == self._exact.joined

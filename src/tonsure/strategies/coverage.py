@@ -82,7 +82,7 @@ def plan_coverage(N: int, unlabeled: int, choosable: int, k: int, D: int, *, mos
     drawn = 0 if targets == unlabeled else 3 * 8 * N
     features = 12 * D * (targets + (0 if candidates == targets else candidates))
     columns, rank = _columns(N, labeled + k)
-    reading = READ * D * 24 + ASKED * 4 * (D + 2 * (rank + 1) + 2 * min(columns, READ))
+    reading = READ * D * 24 + 8 * (ASKED * (D + 2 * (rank + 1)) + 4 * BLOCK * min(columns, READ))
     working = targets * ((4 + 8) * 2 * MANY + 64) + 64 * candidates
     return CoveragePlan(targets, candidates, FIXED + 24 * N + drawn + features + max(reading, working), 4 * targets)
 
@@ -178,10 +178,11 @@ def _squared_distance(
     else:
         looked_at = torch.randperm(N, generator=generator)[: columns + len(asked)]
         looked_at = looked_at[~torch.isin(looked_at, asked)][:columns].sort().values
-    asked_D = [sphere.at(some).float() for some in asked.split(BLOCK)]
+    # In double precision: in single precision small distances would depend on the order of the features.
+    asked_D = [sphere.at(some) for some in asked.split(BLOCK)]
     nearest = [some_D.new_empty(len(some_D), 0) for some_D in asked_D]
     for block in looked_at.split(READ):
-        features_n_D = sphere.at(block).float()
+        features_n_D = sphere.at(block)
         for place, some_D in enumerate(asked_D):
             cosine = torch.cat([nearest[place], some_D @ features_n_D.T], dim=1)
             nearest[place] = cosine.topk(min(rank, cosine.shape[1])).values
