@@ -563,6 +563,18 @@ def test_the_size_of_blocks_without_an_end_is_not_known(log_probs, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_of_two_processes_that_write_a_store_one_is_refused(log_probs, tmp_path):
+    def blocks():
+        yield log_probs[:10]
+        write_store(tmp_path / "store", log_probs.half())
+        yield log_probs[10:]
+
+    with pytest.raises(StoreError, match="store exists already; a store is never overwritten"):
+        write_store(tmp_path / "store", blocks())
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert Store.open(tmp_path / "store").dtype == torch.float16
+
+
 def test_what_a_killed_process_left_is_named_and_removed(log_probs, tmp_path, caplog):
     """A name that begins alike, a folder of a living process and its lock stay."""
     with unfinished(tmp_path / "store") as left, unfinished(tmp_path / "store") as alive:

@@ -69,8 +69,7 @@ def write_store(
     dtype, rows_per_shard = _type(dtype), optional(whole(1))("rows_per_shard", rows_per_shard)
     rows = optional(whole(1))("rows", rows)
     about = plain("about", _mapping(about))
-    if path.exists():
-        raise StoreError(f"{path} exists already; a store is never overwritten")
+    _reject_existing(path)
     features_N_D, release = _checked_features(features)
     blocks = _checked_blocks(log_probs)
     first = next(blocks, None)
@@ -96,8 +95,17 @@ def write_store(
             if features_N_D is not None and feature_layout is not None:
                 _write_features(temporary, feature_layout, features_N_D, release)
             seal(temporary, layout, feature_layout, make_table(ids, items, layout.N), {}, about)
-            move(temporary, path)
+            try:
+                move(temporary, path)
+            except OSError:
+                _reject_existing(path)  # another process has made it meanwhile
+                raise
     return Store.open(path, verify=False)
+
+
+def _reject_existing(path: Path) -> None:
+    if path.exists():
+        raise StoreError(f"{path} exists already; a store is never overwritten")
 
 
 def _rows(log_probs: Any) -> int | None:
