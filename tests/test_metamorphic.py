@@ -142,6 +142,9 @@ def test_sizes_that_are_too_far_apart_are_refused_with_the_row():
             tn.InputError, match=r"features of row 7 are up to 1\.7e\+308, those of row \d+ at most 0\."
         ):
             selected(name, features)
+    features[:] = 0
+    features[7, 2], features[9, 2] = 1e308, 1e307  # zeros have no size
+    assert selected("CoreSet", features, k=2).rows.tolist() == [7, 9]
     features[:, 2] = -1.7e308
     features[7, 2] = 1.7e308
     with pytest.raises(tn.InputError, match="the gain of row 7 is inf, expected finite numbers"):

@@ -40,7 +40,7 @@ def unit_of_rows(features_N_D: Float[Tensor, "N D"]) -> float:
     Raises:
         InputError: no unit is large enough for the largest row and small enough for another.
     """
-    most_N = features_N_D.abs().amax(1)
+    most_N = _most(features_N_D)[:, 0]
     least = most_N.where(most_N > 0, torch.inf).min()
     if most_N.max() / RANGE > least:
         large, small = int(most_N.argmax()), int((most_N == least).nonzero()[0])
@@ -90,5 +90,10 @@ def normalized(features_n_D: Float64[Tensor, "n D"]) -> Float64[Tensor, "n D"]:
 
 def _longest_side(features_n_D: Float[Tensor, "n D"]) -> Float[Tensor, "n 1"]:
     """max_d |h_d|; 1 for a zero vector."""
-    most_n_1 = features_n_D.abs().amax(1, keepdim=True)
+    most_n_1 = _most(features_n_D)
     return most_n_1.where(most_n_1 > 0, 1.0)
+
+
+def _most(features_n_D: Float[Tensor, "n D"]) -> Float[Tensor, "n 1"]:
+    # Without a copy of all features.
+    return torch.maximum(features_n_D.amax(1, keepdim=True), -features_n_D.amin(1, keepdim=True))
