@@ -178,23 +178,22 @@ OF_A_RUN = {"created", "crc32", "seconds", "peak_memory", "commit"}
 
 
 def contents(folder: Path) -> dict[str, object]:
-    """All files below a folder by path: their bytes, or what they say without times."""
-    return {
-        path.relative_to(folder).as_posix(): _without_times(path) for path in folder.rglob("*") if not path.is_dir()
-    }
+    """All files below a folder by path."""
+    return {path.relative_to(folder).as_posix(): content(path) for path in folder.rglob("*") if not path.is_dir()}
 
 
-def _without_times(path: Path) -> object:
-    content = path.read_bytes()
+def content(path: Path) -> object:
+    """The bytes of a file, or what it says without times."""
+    found = path.read_bytes()
     if path.name == "manifest.json":
-        return {name: value for name, value in parse_json_object(content).items() if name not in OF_A_RUN}
+        return {name: value for name, value in parse_json_object(found).items() if name not in OF_A_RUN}
     if path.suffix == ".jsonl" and not path.name.startswith("journal"):
-        lines = map(parse_json, content.splitlines())
+        lines = map(parse_json, found.splitlines())
         return [json.dumps({name: value for name, value in line.items() if name not in OF_A_RUN}) for line in lines]
     if path.suffix == ".csv":
-        rows = csv.DictReader(content.decode().splitlines())
+        rows = csv.DictReader(found.decode().splitlines())
         return [{name: value for name, value in row.items() if name not in OF_A_RUN} for row in rows]
-    return content
+    return found
 
 
 def differences(found: dict[str, object], expected: dict[str, object]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stress import scenes
 from stress.attack import Attack, Case
-from stress.children import contents, differences, must_be_refused, must_succeed, run, started, timed
+from stress.children import content, contents, differences, must_be_refused, must_succeed, run, started, timed
 from tonsure.errors import TonsureError
 from tonsure.predictions.store import Store
 
@@ -72,9 +72,9 @@ def _is_whole(folder: Path, expected: Mapping[str, object]) -> bool:
 
 def must_be_whole(path: Path, wholes: Sequence[Mapping[str, object]]) -> None:
     """Asserts that an opened store is what one of these commands leaves; it may have other files too."""
-    found = {f"out/{path.name}/{name}": what for name, what in contents(path).items()}
+    folder = path.parents[1]
     stores = [{name: what for name, what in whole.items() if name.startswith("out/store/")} for whole in wholes]
-    same = [all(found.get(name) == what for name, what in store.items()) for store in stores]
+    same = [all(content(folder / name) == what for name, what in store.items()) for store in stores]
     assert any(same), "a store that is not whole was opened"
 
 
