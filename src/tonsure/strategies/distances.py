@@ -24,7 +24,7 @@ BLOCK = 1024
 """Rows that are compared with all others at a time."""
 
 
-def unit_of(numbers: Float[Tensor, "..."]) -> float:
+def unit_of(numbers: Tensor) -> float:
     """The largest power of two that is at most the largest number; 1 if all are zero. Division by it is exact.
 
     What is computed of numbers divided by it is the same to the last bit, wherever it could be computed without.
