@@ -63,7 +63,7 @@ def as_vector(square_K_K: Float[Tensor, "K K"]) -> Float[Tensor, " D"]:
     return vector_D
 
 
-def matrix_bytes(like: Float[Tensor, "n K C"]) -> int:
+def matrix_bytes(like: Tensor) -> int:
     """Bytes of a dozen matrices of the samples, [K, K]: more than an objective holds at once."""
     return 12 * 8 * like.shape[1] ** 2
 
