@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -33,11 +34,12 @@ def log_probs(make_log_probs):
 
 
 @pytest.fixture
-def folder(log_probs, tmp_path):
+def folder(log_probs, tmp_path, monkeypatch):
     """A store with ids, one without, and a module that makes a model."""
     write_store(tmp_path / "store", log_probs, ids=[f"{row}.png" for row in range(30)], about={"split": "train"})
     write_store(tmp_path / "plain", log_probs)
     (tmp_path / "my_model.py").write_text(MODEL)
+    monkeypatch.delitem(sys.modules, "my_model", raising=False)  # of another test
     return tmp_path
 
 
@@ -49,7 +51,6 @@ def rows(text):
 @pytest.mark.parametrize("inputs", ["images.npy", "images.pt", "images.safetensors", "my_model:make_images"])
 def test_predict_then_select(typed, folder, monkeypatch, name, inputs):
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(__import__("sys").modules, "my_model", raising=False)
     import my_model
 
     np.save(folder / "images.npy", my_model.images.double().numpy())
@@ -74,7 +75,6 @@ def test_predict_then_select(typed, folder, monkeypatch, name, inputs):
 
 def test_features_that_are_not_wanted(typed, folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(__import__("sys").modules, "my_model", raising=False)
     words = ("predict", "my_model:model", "--inputs", "my_model:images", "--out", "mine")
     done = typed(*words, "--no-features", cwd=folder)
     assert done.stdout == "mine: predictions 20 × 6 × 3 in float16. Next: tonsure select mine\n"

@@ -4,7 +4,8 @@ Arguments are log-probabilities [n, K, C]. ``bald`` and ``entropy`` are in nats,
 an item does not depend on other items.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from tonsure.errors import InputError
 from tonsure.information import bald as bald
 from tonsure.information import entropy as entropy
 from tonsure.information import of_items
+from tonsure.shapes import Rows
 from tonsure.surroundings import undisturbed
 
 
@@ -78,6 +80,30 @@ def score_of(score: Callable[[Tensor], Tensor], log_probs_n_K_C: Float[Tensor, "
         raise InputError(
             f"the score function {name} gave {found} for {n} items, expected one floating-point number for each"
         )
-    if len(wrong := score_n[~score_n.isfinite()]):
-        raise InputError(f"the score function {name} gave {float(wrong[0])} for an item, expected finite numbers")
+    if len(wrong := (~score_n.isfinite()).nonzero()):
+        item = int(wrong[0])
+        raise _NotFiniteError(f"the score function {name} gave {float(score_n[item])}", item)
     return score_n.detach()
+
+
+class _NotFiniteError(InputError):
+    """A score that is not finite, of an item of a block; ``naming_rows`` knows its row."""
+
+    def __init__(self, found: str, item: int) -> None:
+        super().__init__(f"{found} for an item, expected finite numbers")
+        self.found, self.item = found, item
+
+
+@contextmanager
+def naming_rows(rows: Rows, number: Callable[[int], int]) -> Iterator[None]:
+    """A context in which the error of a score that is not finite names the row of the pool.
+
+    Args:
+        rows: those whose scores are computed, in order.
+        number: the row of the pool that a row is.
+    """
+    try:
+        yield
+    except _NotFiniteError as error:
+        row = number(int(rows[error.item]))
+        raise InputError(f"{error.found} for row {row}, expected finite numbers") from None

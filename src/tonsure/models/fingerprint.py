@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -45,11 +46,16 @@ def _parts(name: str, value: object, seen: dict[int, object]) -> Iterator[bytes 
         yield f"{name}: {value!r}".encode()
     elif (parts := _inside(value)) is not None and id(value) not in seen:
         seen[id(value)] = value  # what holds itself is looked at once; another object must not get its id meanwhile
+        inside = chain.from_iterable(_parts(f"{name}.{key}", parts[key], seen) for key in sorted(parts, key=str))
+        first = next(inside, None)
+        if first is None and isinstance(value, Mapping | list | tuple):
+            return  # no numbers: perhaps a list of calls, which grows
         yield f"{name}: {type(value).__qualname__}".encode()
         if isinstance(value, nn.Module):
             yield re.sub(r" at 0x[0-9a-fA-F]+", "", value.extra_repr()).encode()
-        for key in sorted(parts, key=str):
-            yield from _parts(f"{name}.{key}", parts[key], seen)
+        if first is not None:
+            yield first
+        yield from inside
 
 
 def _inside(value: object) -> Mapping[Any, object] | None:

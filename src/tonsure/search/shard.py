@@ -10,6 +10,7 @@ from torch import Tensor
 from tonsure.errors import InputError
 from tonsure.objectives.base import Objective, Structure
 from tonsure.predictions.reader import PoolReader, as_log_probs
+from tonsure.scores import naming_rows
 from tonsure.search.bounds import Bounds
 from tonsure.search.ranking import Key, by_gain, lowest_tie
 from tonsure.shapes import Rows
@@ -230,14 +231,17 @@ class Shard:
     def _first_pass(self) -> None:
         for rows in torch.arange(len(self)).split(self._block):
             at = slice(int(rows[0]), int(rows[-1]) + 1)  # writing to a slice takes half the time
-            if self._quick is self._exact:
-                gain_n = self._exact.start(at, self._exact.items(rows))
-            else:
-                stored_n_K_C = self._reader.stored(rows)
-                gain_n = first_n = self._quick.start(at, self._quick.prepared(stored_n_K_C))
-                if self._quick.shape != self._exact.shape:
-                    items = self._objective.prepare(as_log_probs(stored_n_K_C, self._quick.dtype))
-                    gain_n = self._objective.gain(self._quick.state, self._objective.init_notes(items), items).double()
+            with naming_rows(rows, self._number):
+                if self._quick is self._exact:
+                    gain_n = self._exact.start(at, self._exact.items(rows))
+                else:
+                    stored_n_K_C = self._reader.stored(rows)
+                    gain_n = first_n = self._quick.start(at, self._quick.prepared(stored_n_K_C))
+                    if self._quick.shape != self._exact.shape:
+                        items = self._objective.prepare(as_log_probs(stored_n_K_C, self._quick.dtype))
+                        gain_n = self._objective.gain(
+                            self._quick.state, self._objective.init_notes(items), items
+                        ).double()
             self._check(gain_n, rows, exact=self._quick is self._exact)
             self._gain_n[at] = gain_n
             if self._quick is not self._exact:
