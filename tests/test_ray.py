@@ -293,7 +293,7 @@ def test_a_node_that_dies(cluster, idle, make_log_probs, monkeypatch, tmp_path):
     tn.write_store(tmp_path / "store", pool)
 
     def remove(shards):
-        monkeypatch.setattr(ray_cluster, "ROOM", 8.0)
+        monkeypatch.setattr(ray_cluster, "ROOM", 15.0)
         nodes = [
             actor.__ray_call__.remote(lambda _: ray.get_runtime_context().get_node_id()) for actor in shards._actors
         ]
