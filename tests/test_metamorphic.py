@@ -217,7 +217,7 @@ class Steep(tn.Objective):
     """Its gains fit double precision alone."""
 
     structure = tn.Structure.MODULAR
-    updates_notes = uses_state = False
+    updates_notes = uses_state = prepares = False  # so that single precision is tried first
 
     def __init__(self, sign):
         self.sign = sign

@@ -151,6 +151,19 @@ def test_gradients_flow_through_scores_and_not_through_selections(pool):
     made.gains.add_(1)  # an inference tensor would refuse it
 
 
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+@pytest.mark.parametrize("surroundings", SURROUNDINGS)
+def test_nothing_is_switched_on_within(surroundings):
+    with SURROUNDINGS[surroundings](), selecting():
+        assert not torch.is_autocast_enabled("cpu")
+        assert torch.empty(0).device.type == "cpu"
+        assert not torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert sys.float_info.min / 2 > 0
+        assert np.geterr() == {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+
+
 @pytest.mark.parametrize("manager", [undisturbed, selecting])
 def test_surroundings_are_restored_after_an_error(manager):
     with contextlib.ExitStack() as stack:
