@@ -131,17 +131,21 @@ def idle(cluster):
     return []
 
 
+def lives(actor):
+    try:
+        ray.get(actor.__ray_ready__.remote())
+    except ray.exceptions.RayActorError:
+        return False
+    return True
+
+
 @pytest.fixture
 def again(idle, monkeypatch):
     """Lets selections use actors again."""
 
     def engage(*size):
-        while idle:
-            actor = idle.pop(0)
-            with contextlib.suppress(ray.exceptions.RayActorError):
-                ray.get(actor.__ray_ready__.remote())
-                return actor
-        return ray_cluster.engage(*size)
+        idle[:] = filter(lives, idle)
+        return idle.pop(0) if idle else ray_cluster.engage(*size)
 
     monkeypatch.setattr(ray_backend, "engage", engage)
     monkeypatch.setattr(ray_backend, "dismiss", idle.extend)
@@ -287,8 +291,12 @@ def test_a_shard_that_dies_too_often(again, make_log_probs, monkeypatch):
 
 def test_a_node_that_dies(cluster, idle, make_log_probs, monkeypatch, tmp_path):
     """Its CPUs are gone for good; the others are taken by three idle actors and the shards."""
+    idle[:] = filter(lives, idle)
+    ray_cluster.dismiss(idle[3:])
+    idle[3:] = []
     while len(idle) < 3:
         idle.append(ray_cluster.engage(ray_backend.ShardActor, 1.0, 0.0))
+    assert all(map(lives, idle))
     pool = make_log_probs(300, dtype=torch.float32)
     tn.write_store(tmp_path / "store", pool)
 
@@ -309,12 +317,15 @@ def test_a_node_that_dies(cluster, idle, make_log_probs, monkeypatch, tmp_path):
     monkeypatch.setattr(ray_backend, "engage", lambda kind, *size: cpus.append(size[0]) or engage(kind, *size))
     left = disturb(monkeypatch, "join", (4,), remove)
     backend = RayBackend(shards=3)
-    same(tn.select(Store.open(tmp_path / "store"), LBB, 12, backend=backend), tn.select(pool, LBB, 12))
+    try:
+        found = tn.select(Store.open(tmp_path / "store"), LBB, 12, backend=backend)
+        assert len(cluster.worker_nodes) == 1
+    finally:
+        cluster.add_node(**NODE)
+    same(found, tn.select(pool, LBB, 12))
     assert not left
     assert cpus[:3] == [1.0] * 3
     assert {1.0, 0.0} == set(cpus[3:])  # a CPU was asked for again, and then none
-    assert len(cluster.worker_nodes) == 1
-    cluster.add_node(**NODE)
 
 
 def test_no_room(cluster, make_log_probs, monkeypatch):

@@ -52,9 +52,10 @@ class CoreSet(Strategy):
         unit = unit_of_rows(features_N_D)
         labeled_m_D = features_N_D[state.labeled_rows].double().div_(unit).mul_(HEADROOM)
         features_n_D = features_N_D[state.choosable_rows].double().div_(unit).mul_(HEADROOM)
-        nearest_n = torch.cat(
-            [squared_distances(block, labeled_m_D).min(dim=1).values for block in features_n_D.split(BLOCK)]
-        )
+        nearest_n = features_n_D.new_empty(len(features_n_D))
+        # Written in place: small tensors kept between the large ones of each block would split the heap.
+        for block, found in zip(features_n_D.split(BLOCK), nearest_n.split(BLOCK), strict=True):
+            found.copy_(squared_distances(block, labeled_m_D).amin(dim=1))
         norms_n = features_n_D.square().sum(1)
         for _ in range(k):
             chosen = largest(nearest_n)

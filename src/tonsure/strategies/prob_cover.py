@@ -94,12 +94,10 @@ class ProbCover(Strategy):
         count = self.classes or max(2, int(state.labels().max()) + 1)
         cluster_N = clusters_of(features_N_D, min(count, len(state)), generator).to(features_N_D.device)
         # The ball around x is pure as long as it does not reach the nearest row of another cluster.
-        reach_N = torch.cat(
-            [
-                squared_n_N.masked_fill(cluster_N[rows][:, None] == cluster_N, torch.inf).amin(dim=1)
-                for rows, squared_n_N in _squared_distances(features_N_D, torch.arange(len(state)))
-            ]
-        ).clamp(0, 4)
+        reach_N = features_N_D.new_empty(len(state))
+        for rows, squared_n_N in _squared_distances(features_N_D, torch.arange(len(state))):
+            reach_N[rows] = squared_n_N.masked_fill(cluster_N[rows][:, None] == cluster_N, torch.inf).amin(dim=1)
+        reach_N.clamp_(0, 4)
         pure = math.ceil(self.purity * len(state))
         return BELOW * float(reach_N.sort(descending=True).values[pure - 1].sqrt())
 

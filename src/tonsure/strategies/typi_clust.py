@@ -92,10 +92,10 @@ def _typicality(features_n_D: Float64[Tensor, "n D"], neighbors: int) -> Float64
     n = len(features_n_D)
     if n == 1:
         return torch.zeros(1, dtype=torch.float64)
-    found = []
+    mean_n = features_n_D.new_empty(n)
     block = max(1, min(BLOCK, AT_ONCE // n))
     for start in range(0, n, block):
         squared = squared_distances(features_n_D[start : start + block], features_n_D)
         squared.diagonal(start).fill_(torch.inf)
-        found.append(squared.topk(min(neighbors, n - 1), largest=False).values.sqrt().mean(dim=1))
-    return 1 / (torch.cat(found) + 1e-5)
+        mean_n[start : start + block] = squared.topk(min(neighbors, n - 1), largest=False).values.sqrt().mean(dim=1)
+    return 1 / (mean_n + 1e-5)
