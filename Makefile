@@ -42,7 +42,7 @@ gpu:  ## on a machine with a CUDA GPU, within ten minutes: selection tests, and 
 
 $(SETUP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
 	touch $@
 
 # A torchvision that batchbald_redux brings along, but that does not fit a CPU build of torch, stops baal: away with it.
