@@ -202,9 +202,7 @@ def test_ids_and_endings(typed, log_probs, npy, tmp_path):
     assert typed("select", npy, "-k", 4, "--ids", tmp_path / "ids.txt", "--out", tmp_path / "a.csv").stdout == ""
     rows = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
     assert [row["id"] for row in rows] == expected
-    tonsure(
-        "select", npy, "-k", 4, "--ids", tmp_path / "ids.csv", "--ids-column", "path", "--out", tmp_path / "a.jsonl"
-    )
+    typed("select", npy, "-k", 4, "--ids", tmp_path / "ids.csv", "--ids-column", "path", "--out", tmp_path / "a.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == expected
     assert list(lines[0]) == ["rank", "row", "id", "gain"]
@@ -383,12 +381,12 @@ def test_help_names_all_methods(typed, log_probs, tmp_path, monkeypatch):
         assert f"there is no method '{name}'" in done.stderr
 
 
-def test_run_and_report(tmp_path):
+def test_run_and_report(typed, tmp_path):
     file = Path(__file__).with_name("small_experiment.py")
     done = tonsure("run", file, "--seeds", 1, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("The records are in runs/small;")
-    done = tonsure("report", "runs/small", cwd=tmp_path)
+    done = typed("report", "runs/small", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "<html" in (tmp_path / done.stdout.strip()).read_text()
 

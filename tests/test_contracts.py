@@ -19,6 +19,7 @@ def test_objective_keeps_the_contract(objective, impossible, make_log_probs):
 
 
 @pytest.mark.usefixtures("annotations_unchecked")
+@pytest.mark.parametrize("as_pools_are", [pytest.param("small", marks=pytest.mark.product), "large"], indirect=True)
 @pytest.mark.parametrize(("objective", "optimizer"), list(pairs(OPTIMIZERS, every=tn.LazyGreedy())))
 def test_optimizer_keeps_the_contract(objective, optimizer, make_log_probs):
     check_optimizer(optimizer, objective, make_log_probs(14).float())

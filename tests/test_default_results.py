@@ -569,7 +569,6 @@ def test_the_command(page, runs, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.usefixtures("annotations_unchecked")
-@pytest.mark.usefixtures("annotations_unchecked")
 def test_the_page_in_the_documentation_is_made_of_the_records_beside_it(page, tmp_path):
     text = page.write_page(DOCS / "default", tmp_path, default=page.CANDIDATE).read_text()
     assert text == (DOCS / "evidence.md").read_text()

@@ -24,6 +24,7 @@ def make_network():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 10))
 
 
+@pytest.mark.usefixtures("annotations_unchecked")
 @pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 @pytest.mark.parametrize("page", PAGES)
 def test_snippets_run(page, make_log_probs, capsys, tmp_path, monkeypatch):

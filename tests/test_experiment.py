@@ -104,7 +104,7 @@ def test_a_torn_file_is_completed_to_the_same_records(finished, tmp_path, lines)
 
 @pytest.mark.slow
 def test_a_killed_process_is_completed_to_the_same_records(finished, tmp_path):
-    """Killed again and again, with no warning and at whatever it happens to be doing."""
+    """Killed twice, with no warning and at whatever it happens to be doing; ``stress`` does so a hundred times."""
     command = [
         sys.executable,
         "-c",
@@ -114,11 +114,11 @@ def test_a_killed_process_is_completed_to_the_same_records(finished, tmp_path):
         str(tmp_path),
     ]
     lines_seen = set()
-    for kill in range(4):
+    for kill in range(2):
         process = subprocess.Popen(command)
         while process.poll() is None and sum(1 for _ in tmp_path.glob("*.jsonl")) == 0:
             time.sleep(0.01)
-        time.sleep(0.13 * kill)
+        time.sleep(0.3 * kill)
         process.send_signal(signal.SIGKILL)
         process.wait()
         lines_seen.add(sum(len(path.read_bytes().splitlines()) for path in tmp_path.glob("*.jsonl")))
