@@ -590,13 +590,15 @@ def test_what_a_killed_process_left_is_named_and_removed(log_probs, tmp_path, ca
     alone = left.with_name(f"{left.name[:-8]}76543210.lock")  # the process was killed before it made the folder
     alone.touch()
     with unfinished(tmp_path / "store") as alive:
-        assert not left.exists()
-        assert not alone.exists()
-        assert f"{left}: a process that was killed had left 1,000 bytes, which are removed" in caplog.text
         alive.mkdir()
         write_store(tmp_path / "store", log_probs)
+        assert f"{left}: a process that was killed had left 1,000 bytes, which are removed" in caplog.text
         names = {path.name for path in tmp_path.iterdir()}
         assert names == {"store", alive.name, f"{alive.name}.lock", other.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"store", other.name}
+    alone.touch()  # this one was killed after the store was in its place
+    with pytest.raises(StoreError, match="exists already"):
+        write_store(tmp_path / "store", log_probs)
     assert {path.name for path in tmp_path.iterdir()} == {"store", other.name}
 
 

@@ -22,13 +22,10 @@ LOCK = ".lock"
 def unfinished(path: Path) -> Iterator[Path]:
     """A name for such a folder, which is removed at the end if it is still there.
 
-    Nothing of a folder whose process was killed can be used: those beside ``path`` are removed first.
-
     Raises:
         OSError: the folder of ``path`` cannot be made or written to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_killed(path)
     folder = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}")
     # Locked before there is a folder, so that no other process ever finds it without a lock.
     with _lock(folder):
@@ -39,7 +36,10 @@ def unfinished(path: Path) -> Iterator[Path]:
 
 
 def remove_killed(path: Path) -> None:
-    """Removes the folders that killed processes left when they were writing ``path``, and says so."""
+    """Removes the folders that killed processes left when they were writing ``path``, and says so.
+
+    Nothing of such a folder can be used.
+    """
     if not path.parent.is_dir():
         return
     left = [place for place in path.parent.iterdir() if place.name.startswith(_prefix(path))]

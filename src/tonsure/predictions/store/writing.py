@@ -24,7 +24,7 @@ from tonsure.predictions.store.layout import BLOCK_BYTES, DATA_OFFSET, DTYPES, F
 from tonsure.predictions.store.manifest import plain
 from tonsure.predictions.store.reading import Store
 from tonsure.predictions.store.sealing import check_room, seal, writing_to
-from tonsure.predictions.store.unfinished import unfinished
+from tonsure.predictions.store.unfinished import remove_killed, unfinished
 
 _AGAIN = "nothing was kept, so the same call starts again"
 
@@ -69,6 +69,8 @@ def write_store(
     dtype, rows_per_shard = _type(dtype), optional(whole(1))("rows_per_shard", rows_per_shard)
     rows = optional(whole(1))("rows", rows)
     about = plain("about", _mapping(about))
+    with writing_to(path, None, _AGAIN):
+        remove_killed(path)  # first, as a process may have been killed when all was in its place but the lock
     _reject_existing(path)
     features_N_D, release = _checked_features(features)
     blocks = _checked_blocks(log_probs)
