@@ -520,6 +520,7 @@ def test_several_jobs_and_a_run_that_fails(typed, scaled):
         (["scaled.py", "--only", "*-10,*-7"], "there is no experiment '*-7'; there are digits-5, digits-10"),
         (["scaled.py", "--methods", "LBB"], "no experiment has a method 'LBB'; there are random, PLBB"),
         (["scaled.py", "--seeds", "0"], "the number of seeds is 0, expected at least 1"),
+        (["scaled.py", "--seeds", "1000000000000"], "the number of seeds is 1000000000000, expected at most 10,000"),
         (["scaled.py", "--jobs", "0"], "jobs is 0, expected at least 1"),
         (["scaled.py", "--network", "wide"], "the network 'wide' is None, expected my_module:make_network"),
         (["scaled.py", "--network", "other_networks:size"], "the network 'other_networks:size' is 48, expected"),

@@ -386,6 +386,7 @@ def test_ids_that_somebody_else_wrote_are_checked_too(path):
         ({"id": ["a", None, *map(str, range(28))]}, "the column 'id' is of type string, expected a text in every row"),
         ({"name": ["a"] * 30}, "the column 'id' is missing, expected a text in every row"),
         ({"id": ["a"] * 1_000_000}, "has 1,000,000 rows, but the predictions have 30"),
+        ({"id": pyarrow.array([b"\xef\xf0"] * 30).view(pyarrow.string())}, "Invalid UTF8"),
     ],
 )
 def test_a_table_that_somebody_else_wrote(path, table, message):

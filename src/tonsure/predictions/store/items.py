@@ -82,7 +82,9 @@ def read_table(path: Path, rows: int, columns: list[str] | None = None) -> "pyar
             found = file.metadata.num_rows
             if found != rows:  # before they are read: a small file may hold any number of rows that are the same
                 raise StoreError(f"{path} has {found:,} rows, but the predictions have {rows:,}")
-            return file.read(columns=columns)
+            table = file.read(columns=columns)
+            table.validate(full=True)  # that texts are UTF-8, too
+            return table
     except (OSError, MemoryError, ValueError, pyarrow.ArrowException) as error:
         raise StoreError(f"{path} cannot be read, it may be damaged: {error}") from error
 
