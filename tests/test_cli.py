@@ -29,6 +29,7 @@ def tonsure(*words, cwd=None):
 @pytest.fixture
 def typed(monkeypatch, capsys):
     """The same within this process, where there are many cases."""
+    monkeypatch.setattr(sys, "path", list(sys.path))  # to which a command adds the folder of an experiment
 
     def run(*words, cwd=None):
         monkeypatch.setattr(sys, "argv", ["tonsure", *map(str, words)])
@@ -520,7 +521,10 @@ def test_several_jobs_and_a_run_that_fails(typed, scaled):
         (["scaled.py", "--only", "*-10,*-7"], "there is no experiment '*-7'; there are digits-5, digits-10"),
         (["scaled.py", "--methods", "LBB"], "no experiment has a method 'LBB'; there are random, PLBB"),
         (["scaled.py", "--seeds", "0"], "the number of seeds is 0, expected at least 1"),
-        (["scaled.py", "--seeds", "1000000000000"], "the number of seeds is 1000000000000, expected at most 10,000"),
+        (
+            ["scaled.py", "--seeds", "1000000000000"],
+            "digits-5: the seeds are range(0, 1000000000000), expected at most 10,000",
+        ),
         (["scaled.py", "--jobs", "0"], "jobs is 0, expected at least 1"),
         (["scaled.py", "--network", "wide"], "the network 'wide' is None, expected my_module:make_network"),
         (["scaled.py", "--network", "other_networks:size"], "the network 'other_networks:size' is 48, expected"),

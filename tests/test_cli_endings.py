@@ -272,7 +272,7 @@ INTERRUPTED = {
         "tonsure.cli.store.write_store",
         "nothing was written; the same command starts again",
     ),
-    ("predict", "another_model:model", "--inputs", "predictions.npy", "--out", "store"): (
+    ("predict", "my_model:model", "--inputs", "predictions.npy", "--out", "store"): (
         "tonsure.cli.predict.predict_pool",
         "the finished blocks are kept in store; the same command continues from there",
     ),
@@ -287,11 +287,11 @@ INTERRUPTED = {
 @pytest.mark.parametrize("words", INTERRUPTED, ids=lambda words: words[0])
 @pytest.mark.usefixtures("handlers")
 def test_an_interrupted_command_says_what_is_kept(typed, npy, monkeypatch, number, status, words):
-    (npy.parent / "another_model.py").write_text(
+    (npy.parent / "my_model.py").write_text(
         "import torch, tonsure as tn\nmodel = tn.MCDropout(torch.nn.Dropout(), samples=2)\n"
     )
     (npy.parent / "small.py").write_text("from small_experiment import experiment\n")
-    monkeypatch.delitem(sys.modules, "another_model", raising=False)
+    monkeypatch.delitem(sys.modules, "my_model", raising=False)
     where, kept = INTERRUPTED[words]
     monkeypatch.setattr(where, lambda *_, **__: signal.raise_signal(number))
     ended(typed(*words, cwd=npy.parent), f"interrupted: {kept}\n", status)

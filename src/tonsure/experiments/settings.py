@@ -11,9 +11,6 @@ from tonsure.experiments.records import names_a_file
 from tonsure.methods import Method
 from tonsure.models import BayesianModel
 
-MOST_SEEDS = 10_000
-"""Of one experiment; a larger number is a slip, whose runs would fill the memory before the first began."""
-
 
 @dataclass(frozen=True)
 class Experiment:
@@ -75,12 +72,10 @@ class Experiment:
         """The first ``count`` seeds of the experiment, or of 0, 1, …; None is all of them, or 0, 1 and 2.
 
         Raises:
-            InputError: count is below 1, or above the number of seeds or ``MOST_SEEDS``.
+            InputError: count is below 1 or above the number of seeds.
         """
         if count is not None and count < 1:
             raise InputError(f"the number of seeds is {count}, expected at least 1")
-        if count is not None and count > MOST_SEEDS:
-            raise InputError(f"the number of seeds is {count}, expected at most {MOST_SEEDS:,}")
         if self.seeds is None:
             return range(3 if count is None else count)
         if count is not None and count > len(self.seeds):
