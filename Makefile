@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 3
 SETUP := .venv/.installed
-# Hundreds of tests start a Python: what one has compiled, the next need not.
+# Many tests start a Python: what one has compiled, the next need not.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test product check style types bench bench-scale bench-complexity stress gpu clean

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from tonsure.arguments import shown
 from tonsure.datasets import Loader as Loader
 from tonsure.errors import InputError
 from tonsure.experiments.data import Datasets
@@ -12,6 +13,9 @@ from tonsure.experiments.one_run import recorded, run_one
 from tonsure.experiments.records import Record
 from tonsure.experiments.scheduler import Run, run_all
 from tonsure.experiments.settings import Experiment as Experiment
+
+MOST_SEEDS = 10_000
+"""Of one experiment: the plan of all runs is held in memory."""
 
 
 def run(
@@ -36,8 +40,8 @@ def run(
             as with ``multiprocessing``: a script that calls this needs ``if __name__ == "__main__":``.
 
     Raises:
-        InputError: a method does not exist, the data do not suit the experiment, or the experiment cannot be sent to
-            other processes.
+        InputError: a method does not exist, there are more than ``MOST_SEEDS`` seeds, the data do not suit the
+            experiment, or the experiment cannot be sent to other processes.
         ExperimentError: some runs failed, for example because training diverged, or a file of records is damaged,
             belongs to another experiment, or is being written by another process. All other runs are done.
         MissingExtraError: filelock is not installed (the extra ``experiments``).
@@ -75,6 +79,10 @@ def run_several(
     """
     if jobs < 1:
         raise InputError(f"jobs is {jobs}, expected at least 1")
+    for experiment, _, seeds in planned:
+        if seeds[MOST_SEEDS:]:
+            expected = f"expected at most {MOST_SEEDS:,}"
+            raise InputError(f"experiment {experiment.name}: the seeds are {shown(seeds)}, {expected}")
     datasets = _checked([experiment for experiment, _, _ in planned], methods)
     if jobs > 1:
         datasets = Datasets()  # every process loads its own, so these need not be kept
