@@ -1,6 +1,9 @@
 import os
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 import pytest
@@ -68,3 +71,82 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on Ray first: they are one group, which waits more than it computes, while other processes run the rest."""
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
+@pytest.fixture(scope="session")
+def node() -> dict[str, object]:
+    """A node of the cluster."""
+    from tonsure.backends import ray_cluster
+
+    return {"num_cpus": 2, "node_ip_address": ray_cluster.LOOPBACK, "object_store_memory": 80 * 2**20}
+
+
+@pytest.fixture(scope="session")
+def cluster(node):
+    """Ray on three nodes, to which this process is connected."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    Path("/tmp/ray").mkdir(exist_ok=True)  # where the cluster writes its address, but makes no folder
+    folder = tempfile.mkdtemp(prefix="ray")  # a path of pytest's would be too long for a socket
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+        head = {**node, "temp_dir": folder, "include_dashboard": False, "_system_config": soon}
+        nodes = Cluster(initialize_head=True, head_node_args=head)
+        nodes.add_node(**node)
+        nodes.add_node(**node)
+        ray.init(nodes.address, log_to_driver=False, logging_level="WARNING")
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+    shutil.rmtree(folder)
+
+
+class IdleActors:
+    """Actors that earlier tests have left: to start one takes seconds."""
+
+    def __init__(self) -> None:
+        self.of_kind: dict[type, list[Any]] = {}
+
+    def engage(self, kind: type, *size: float) -> Any:
+        from tonsure.backends import ray_cluster
+
+        living = [actor for actor in self.of_kind.pop(kind, []) if self.lives(actor)]
+        self.of_kind[kind] = living[1:]
+        return living[0] if living else ray_cluster.engage(kind, *size)
+
+    def keep(self, kind: type, actors: Sequence[Any]) -> None:
+        self.of_kind.setdefault(kind, []).extend(actors)
+
+    def lives(self, actor: Any) -> bool:
+        """Whether an actor lives, as soon as it is done with what it does."""
+        import ray
+
+        try:
+            ray.get(actor.__ray_ready__.remote())
+        except ray.exceptions.RayActorError:
+            return False
+        return True
+
+    def dismiss(self) -> None:
+        from tonsure.backends import ray_cluster
+
+        for actors in self.of_kind.values():
+            ray_cluster.dismiss(actors)
+        self.of_kind.clear()
+
+
+@pytest.fixture(scope="session")
+def idle(cluster) -> IdleActors:
+    return IdleActors()
+
+
+@pytest.fixture
+def again(idle, monkeypatch) -> None:
+    """Lets selections and predictions use actors again."""
+    from tonsure.backends import ray, ray_predict
+
+    for module, kind in ((ray, ray.ShardActor), (ray_predict, ray_predict.PredictActor)):
+        monkeypatch.setattr(module, "engage", idle.engage)
+        monkeypatch.setattr(module, "dismiss", lambda actors, kind=kind: idle.keep(kind, actors))

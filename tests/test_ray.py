@@ -2,13 +2,7 @@
 
 import contextlib
 import itertools
-import os
 import pickle
-import shutil
-import socket
-import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,16 +10,14 @@ import torch
 import tonsure as tn
 from cases import OPTIMIZERS, pairs
 from tonsure import BackendError
-from tonsure.backends import RayBackend, predict_on_ray, ray_cluster, ray_predict, ray_rows
+from tonsure.backends import RayBackend, ray_cluster, ray_rows
 from tonsure.backends import ray as ray_backend
-from tonsure.errors import InputError, MissingExtraError, StoreError
-from tonsure.models.bayesian_model import BayesianModel
+from tonsure.errors import InputError, StoreError
 from tonsure.predictions.reader import PoolReader
-from tonsure.predictions.store import Store, sealing
+from tonsure.predictions.store import Store
 from tonsure.search.plan import plan
 
 ray = pytest.importorskip("ray")
-cluster_utils = pytest.importorskip("ray.cluster_utils")
 
 pytestmark = [
     pytest.mark.ray,
@@ -34,43 +26,6 @@ pytestmark = [
 ]
 
 LBB = tn.LargeBatchBALD()
-
-
-# First what happens while this process is not connected: the cluster below comes with the first test that asks for it.
-
-
-@pytest.fixture
-def silent():
-    """An address where nobody answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"127.0.0.1:{server.getsockname()[1]}"
-
-
-def test_an_address_that_does_not_answer(make_log_probs, silent, monkeypatch):
-    monkeypatch.setattr(ray_cluster, "ANSWER", 1.0)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        closed = f"ray://127.0.0.1:{server.getsockname()[1]}"
-    for address, message in (
-        (silent, f"the server at '{silent}' did not answer as Ray within 1 s"),
-        (closed, f"there is no Ray at '{closed}': .*refused"),
-        ("head", "the address of Ray is 'head', expected host:6379"),
-        ("head:port", "the address of Ray is 'head:port', expected host:6379"),
-    ):
-        with pytest.raises(BackendError, match=message):
-            tn.select(make_log_probs(), LBB, 2, backend=RayBackend(address))
-    assert not ray.is_initialized()
-
-
-def test_a_ray_of_its_own_ends_with_the_selection(make_log_probs):
-    pool = make_log_probs()
-    same(tn.select(pool, LBB, 5, backend=RayBackend()), tn.select(pool, LBB, 5))
-    assert not ray.is_initialized()
-
-
-def test_without_ray(make_log_probs, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r"tonsure\[ray\]"):
-        tn.select(make_log_probs(), LBB, 2, backend=RayBackend())
 
 
 @pytest.mark.parametrize(
@@ -102,53 +57,6 @@ def test_a_slice_of_a_part(make_log_probs, rows):
         for stop in range(start + 1, len(used) + 1):
             part_here = part.slice(start, stop)
             assert torch.equal(part_here.stored(torch.arange(len(part_here))), used[start:stop])
-
-
-NODE = {"num_cpus": 2, "node_ip_address": ray_cluster.LOOPBACK, "object_store_memory": 80 * 2**20}
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Three nodes, to which this process is connected."""
-    folder = tempfile.mkdtemp(prefix="ray")  # a path of pytest's would be too long for a socket
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
-        head = {**NODE, "temp_dir": folder, "include_dashboard": False, "_system_config": soon}
-        nodes = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
-        nodes.add_node(**NODE)
-        nodes.add_node(**NODE)
-        ray.init(nodes.address, log_to_driver=False, logging_level="WARNING")
-    yield nodes
-    ray.shutdown()
-    nodes.shutdown()
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def idle(cluster):
-    """Actors that earlier tests have left: to start one takes seconds."""
-    return []
-
-
-def lives(actor):
-    try:
-        ray.get(actor.__ray_ready__.remote())
-    except ray.exceptions.RayActorError:
-        return False
-    return True
-
-
-@pytest.fixture
-def again(idle, monkeypatch):
-    """Lets selections use actors again."""
-
-    def engage(*size):
-        idle[:] = filter(lives, idle)
-        return idle.pop(0) if idle else ray_cluster.engage(*size)
-
-    monkeypatch.setattr(ray_backend, "engage", engage)
-    monkeypatch.setattr(ray_backend, "dismiss", idle.extend)
 
 
 @pytest.fixture
@@ -289,14 +197,11 @@ def test_a_shard_that_dies_too_often(again, make_log_probs, monkeypatch):
     assert isinstance(caught.value.__cause__, ray_cluster.LostError)
 
 
-def test_a_node_that_dies(cluster, idle, make_log_probs, monkeypatch, tmp_path):
+def test_a_node_that_dies(cluster, node, idle, make_log_probs, monkeypatch, tmp_path):
     """Its CPUs are gone for good; the others are taken by three idle actors and the shards."""
-    idle[:] = filter(lives, idle)
-    ray_cluster.dismiss(idle[3:])
-    idle[3:] = []
-    while len(idle) < 3:
-        idle.append(ray_cluster.engage(ray_backend.ShardActor, 1.0, 0.0))
-    assert all(map(lives, idle))
+    idle.dismiss()
+    idle.keep(ray_backend.ShardActor, [ray_cluster.engage(ray_backend.ShardActor, 1.0, 0.0) for _ in range(3)])
+    assert all(map(idle.lives, idle.of_kind[ray_backend.ShardActor]))
     pool = make_log_probs(300, dtype=torch.float32)
     tn.write_store(tmp_path / "store", pool)
 
@@ -306,9 +211,9 @@ def test_a_node_that_dies(cluster, idle, make_log_probs, monkeypatch, tmp_path):
             actor.__ray_call__.remote(lambda _: ray.get_runtime_context().get_node_id()) for actor in shards._actors
         ]
         nodes = ray.get(nodes)
-        node = next(node for node in cluster.worker_nodes if node.node_id in nodes)
-        lost = shards._actors[nodes.index(node.node_id)]
-        cluster.remove_node(node, allow_graceful=False)
+        found = next(each for each in cluster.worker_nodes if each.node_id in nodes)
+        lost = shards._actors[nodes.index(found.node_id)]
+        cluster.remove_node(found, allow_graceful=False)
         with contextlib.suppress(ray.exceptions.RayActorError):
             while True:  # its processes outlive it by moments, in which a search may come to its end
                 ray.get(lost.__ray_call__.remote(lambda _: None), timeout=30)
@@ -321,7 +226,7 @@ def test_a_node_that_dies(cluster, idle, make_log_probs, monkeypatch, tmp_path):
         found = tn.select(Store.open(tmp_path / "store"), LBB, 12, backend=backend)
         assert len(cluster.worker_nodes) == 1
     finally:
-        cluster.add_node(**NODE)
+        cluster.add_node(**node)
     same(found, tn.select(pool, LBB, 12))
     assert not left
     assert cpus[:3] == [1.0] * 3
@@ -332,130 +237,6 @@ def test_no_room(cluster, make_log_probs, monkeypatch):
     monkeypatch.setattr(ray_cluster, "ROOM", 1.0)
     with pytest.raises(BackendError, match=r"no room for 2 workers of 50 CPUs and 0 GPUs .* it has 6 CPUs and 0 GPUs"):
         tn.select(make_log_probs(), LBB, 5, backend=RayBackend(shards=2, cpus_per_shard=50.0))
-    with pytest.raises(BackendError, match="no room for 1 workers of 50 CPUs"):
-        predict_on_ray(Table(Path(), (2, 1)), torch.arange(5), "never", workers=1, cpus_per_worker=50.0)
-    assert not Path("never").exists()
-
-
-class Table(BayesianModel):
-    """Looks its predictions up; at one item its process ends, if there is a file that says so."""
-
-    samples = 3
-
-    def __init__(self, folder, widths, *, seed=0, bad=-1):
-        self.log_probs_N_K_C = torch.randn(40, 3, 4, generator=torch.Generator().manual_seed(seed)).log_softmax(2)
-        self.folder, self.widths, self.bad = folder, widths, bad
-
-    def __repr__(self):
-        return "Table()"
-
-    def fit(self, inputs, labels_n, *, seed=0):
-        raise NotImplementedError
-
-    def members(self):
-        first = 0
-        for width in self.widths:
-            yield lambda inputs, first=first, width=width: self.look_up(inputs)[:, first : first + width]
-            first += width
-
-    def look_up(self, inputs):
-        with (self.folder / "seen.txt").open("a") as file:
-            file.write("".join(f"{row} " for row in inputs.tolist()))
-        fatal = self.folder / "fatal.txt"
-        if 17 in inputs and fatal.exists():
-            fatal.unlink()
-            os._exit(1)
-        if self.bad in inputs:
-            return torch.zeros(len(inputs), 3, 4)
-        return self.log_probs_N_K_C[inputs]
-
-
-@pytest.fixture
-def model(cluster, tmp_path, monkeypatch):
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
-    monkeypatch.setattr(sealing, "now", lambda: "2026-01-01T00:00:00+00:00")
-    monkeypatch.setattr(ray_predict, "RANGE_BLOCKS", 2)
-    yield Table(tmp_path, (2, 1))
-    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
-
-
-INPUTS = torch.arange(40)
-MORE = {"rows": [*range(35), 1, 0], "block_size": 3, "ids": list(range(37)), "about": {"a": 1}}
-
-
-def contents(folder):
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
-
-
-def seen(folder):
-    rows = [int(row) for row in (folder / "seen.txt").read_text().split()]
-    (folder / "seen.txt").unlink()
-    return rows
-
-
-def test_predicting_gives_the_same_bytes_though_a_worker_dies(model, tmp_path):
-    tn.predict(model, INPUTS, out=tmp_path / "one", **MORE)
-    (tmp_path / "fatal.txt").touch()
-    store = predict_on_ray(model, INPUTS, tmp_path / "ray", workers=2, **MORE)
-    assert not (tmp_path / "fatal.txt").exists()
-    assert contents(tmp_path / "ray") == contents(tmp_path / "one")
-    store.verify()
-    seen(tmp_path)
-    predict_on_ray(model, INPUTS, tmp_path / "ray", **MORE)
-    assert seen(tmp_path) == [0, 1, 2, 0, 1, 2]  # the complete store is compared with the model
-    with pytest.raises(StoreError, match=r"another model .*: weights is \w{16}, this call has"):
-        predict_on_ray(Table(tmp_path, (2, 1), seed=1), INPUTS, tmp_path / "ray", **MORE)
-
-
-def test_predicting_goes_on_where_it_stopped(model, tmp_path, monkeypatch):
-    tn.predict(model, INPUTS, out=tmp_path / "one", **MORE)
-    with pytest.MonkeyPatch.context() as patch:
-        answers = ray_predict.Crew.answers
-        patch.setattr(ray_predict.Crew, "answers", lambda crew, jobs: interrupted(answers(crew, jobs)))
-        with pytest.raises(KeyboardInterrupt):
-            predict_on_ray(model, INPUTS, tmp_path / "ray", workers=1, **MORE)
-    with pytest.raises(StoreError, match="was not finished"):
-        Store.open(tmp_path / "ray")
-    with pytest.raises(StoreError, match=r"another model .*: weights is \w{16}, this call has"):
-        predict_on_ray(Table(tmp_path, (2, 1), seed=1), INPUTS, tmp_path / "ray", workers=1, **MORE)
-    seen(tmp_path)
-    predict_on_ray(model, INPUTS, tmp_path / "ray", workers=1, **MORE)
-    again = seen(tmp_path)
-    assert again[:8] == [0, 0, 0, 1, 2, 0, 1, 2]  # the sizes, and the first block of each member to compare
-    assert sorted(again[8:]) == sorted([*range(18, 35), 1, 0] * 2)  # the ranges of six rows after the third
-    assert contents(tmp_path / "ray") == contents(tmp_path / "one")
-
-
-def interrupted(answers):
-    """After the fourth: that of the sizes comes alone."""
-    for number, answer in enumerate(answers):
-        if number == 3:
-            raise KeyboardInterrupt
-        yield answer
-
-
-def test_predicting_where_the_workers_write_elsewhere(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_predict, "crc32_of", lambda _: 1)
-    with pytest.raises(StoreError, match=r"rows 0 to 2 are not what a worker wrote there: .* all machines share"):
-        predict_on_ray(model, INPUTS, tmp_path / "ray", workers=1, **MORE)
-
-
-def test_predicting_what_is_no_distribution(model, tmp_path):
-    bad = Table(tmp_path, (2, 1), bad=10)
-    with pytest.raises(InputError, match="output for row 3 is not a distribution") as caught:
-        predict_on_ray(bad, INPUTS, tmp_path / "ray", workers=1, **MORE)
-    assert caught.value.__notes__ == ["row 0 of this range is row 6 of those to predict"]
-
-
-def test_predicting_by_no_workers(tmp_path):
-    with pytest.raises(InputError, match="workers is 0, expected a whole number from 1"):
-        predict_on_ray(Table(tmp_path, (2, 1)), INPUTS, tmp_path / "ray", workers=0)
-
-
-def test_a_range_that_is_lost_too_often(model, tmp_path):
-    (tmp_path / "fatal.txt").touch()
-    with pytest.raises(BackendError, match="the range of rows 12 to 17 was lost 1 times"):
-        predict_on_ray(model, INPUTS, tmp_path / "ray", workers=1, retries=0, **MORE)
 
 
 # Last, for it ends the connection of the other tests.
