@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from tonsure.arguments import Settings, instance, optional, real, refusal, setting, shown, whole, whole_number
 from tonsure.errors import InputError, TrainingError
-from tonsure.networks.forward import as_input_error, is_dense, logits_of, modes_kept
+from tonsure.networks.forward import a_network, as_input_error, is_dense, logits_of, modes_kept
 from tonsure.seeding import seeded
 from tonsure.surroundings import modeling, usable_device
 
@@ -115,19 +115,24 @@ class Training(Settings):
         name = stable_name(self.optimizer)
         with as_input_error(f"optimizer={name} cannot be called with parameters, lr and weight_decay"):
             optimizer = self.optimizer(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
-        return instance(torch.optim.Optimizer, "torch.optim.Adam")(f"what {name} returns", optimizer)
+        return _an_optimizer(f"what {name} returns", optimizer)
 
     def set_learning_rate(self, optimizer: torch.optim.Optimizer, done: float) -> float:
         """Sets, and returns, the learning rate of the schedule after the fraction ``done`` of the training."""
         with as_input_error(f"schedule={stable_name(self.schedule)} failed at {done:g}"):
             factor = self.schedule(done)
-        learning_rate = self.learning_rate * real(least=0)(f"schedule({done:g})", factor)
+        learning_rate = self.learning_rate * _a_factor(f"schedule({done:g})", factor)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         return learning_rate
 
 
 DEFAULT_TRAINING = Training()
+
+a_training = instance(Training, "Training()")
+"""The check of an argument that is a training."""
+
+_an_optimizer, _a_factor = instance(torch.optim.Optimizer, "torch.optim.Adam"), real(least=0)
 
 
 def fit(
@@ -215,7 +220,7 @@ def trainable(network: object) -> list[Tensor]:
     Raises:
         InputError: it is no network, or has none of them.
     """
-    instance(nn.Module, "torch.nn.Linear(10, 2)")("network", network)
+    a_network("network", network)
     assert isinstance(network, nn.Module)
     found: list[Tensor] = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not found:
@@ -242,7 +247,7 @@ def checked_setup(
         InputError: the examples cannot be trained on, or do not fit the settings; or the device or the seed cannot be
             used.
     """
-    instance(Training, "Training()")("training", training)
+    a_training("training", training)
     assert isinstance(training, Training)
     _check_pairs("training", inputs, labels_n)
     if validation is None:

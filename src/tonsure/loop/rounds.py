@@ -18,6 +18,7 @@ from tonsure.loop.labels import Oracle
 from tonsure.loop.pool import Pool
 from tonsure.methods import DEFAULT, DEFAULT_WITH_FEATURES, Method, Score
 from tonsure.models import BayesianModel
+from tonsure.models.bayesian_model import a_model
 from tonsure.models.examples import Inputs, Labels, as_validation, classes
 from tonsure.models.features import features
 from tonsure.models.predict import predict
@@ -109,7 +110,7 @@ def rounds(
         SelectionWarning: as ``select``; the round keeps the text too.
     """
     instance(Pool, "tonsure.Pool(inputs, labels)")("pool", pool)
-    instance(BayesianModel, "tonsure.MCDropout(network, samples=20)")("model", model)
+    a_model("model", model)
     function("oracle", oracle)
     optional(function)("metrics", metrics)
     if len(pool.labels) == 0:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tonsure.arguments import instance
 from tonsure.errors import InputError
 from tonsure.predictions.arrays import as_inputs
 from tonsure.surroundings import modeling
@@ -73,3 +74,7 @@ class BayesianModel(ABC):
             f"{self!r} has no features: give {type(self).__name__} a method features(inputs) that returns [n, D], for "
             "example tonsure.models.features.penultimate(network, inputs); or choose a method that needs no features"
         )
+
+
+a_model = instance(BayesianModel, "tonsure.MCDropout(network, samples=20)")
+"""The check of an argument that is a model."""

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from tonsure.arguments import instance, refusal, whole_number
+from tonsure.arguments import refusal, whole_number
 from tonsure.errors import InputError
-from tonsure.models.bayesian_model import BayesianModel, Member
+from tonsure.models.bayesian_model import BayesianModel, Member, a_model
 from tonsure.models.fingerprint import fingerprint
 from tonsure.predictions.arrays import as_inputs
 from tonsure.predictions.open import numbers
@@ -44,7 +44,7 @@ class Blocks:
             InputError: the model or the inputs are of another kind, there are no rows, a row is out of range, or the
                 block size is not positive.
         """
-        instance(BayesianModel, "tonsure.MCDropout(network, samples=20)")("model", model)
+        a_model("model", model)
         assert isinstance(model, BayesianModel)
         items = as_inputs(inputs)
         if len(items) == 0:

@@ -8,16 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tonsure.arguments import flag, instance, optional, refusal, whole_number
+from tonsure.arguments import flag, optional, refusal, whole_number
 from tonsure.errors import InputError
 from tonsure.models.bayesian_model import BayesianModel, Member
 from tonsure.models.examples import Inputs, Labels, as_examples, as_validation
 from tonsure.models.features import has_linear, penultimate
 from tonsure.models.vectorized import CANNOT, fit_together, is_quicker, obstacle
-from tonsure.networks.forward import as_input_error, logits_of
+from tonsure.networks.forward import a_network, as_input_error, logits_of
 from tonsure.seeding import derive_seed, seeded
 from tonsure.surroundings import modeling, usable_device
-from tonsure.training import DEFAULT_TRAINING, Training, checked_setup, fit
+from tonsure.training import DEFAULT_TRAINING, Training, a_training, checked_setup, fit
 
 
 class Ensemble(BayesianModel):
@@ -49,7 +49,7 @@ class Ensemble(BayesianModel):
             raise refusal("make_network", make_network, "a function that returns a new network")
         self._make_network = make_network
         self._samples = whole_number("members", members, 1, 2**20)  # `members` is the method that gives them
-        self.training = instance(Training, "Training()")("training", training)
+        self.training = a_training("training", training)
         self.vectorized = optional(flag)("vectorized", vectorized)
         self._networks: list[nn.Module] = []
 
@@ -98,7 +98,7 @@ class Ensemble(BayesianModel):
     def _made(self, seed: int, device: torch.device) -> nn.Module:
         with seeded(seed, device), as_input_error("make_network failed"):
             network = self._make_network()
-        return instance(nn.Module, "torch.nn.Linear(10, 2)")("what make_network returns", network)
+        return a_network("what make_network returns", network)
 
     def _together(self, networks: list[nn.Module]) -> bool:
         if self.vectorized is None:

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tonsure.arguments import instance, refusal, whole_number
+from tonsure.arguments import refusal, whole_number
 from tonsure.errors import InputError
 from tonsure.models.bayesian_model import BayesianModel
 from tonsure.models.blocks import Blocks
 from tonsure.models.examples import Inputs
-from tonsure.networks.forward import copied, modes_kept, output_of
+from tonsure.networks.forward import a_network, copied, modes_kept, output_of
 from tonsure.predictions.arrays import as_inputs
 from tonsure.predictions.checks import check_features
 from tonsure.surroundings import modeling, usable_device
@@ -86,7 +86,7 @@ def penultimate(
         InputError: there are no items, the block size is below 1, the network cannot be used on the inputs or calls no
             ``nn.Linear``, or the first axis of the input of the last one is not the items.
     """
-    instance(nn.Module, "torch.nn.Linear(10, 2)")("network", network)
+    a_network("network", network)
     items = as_inputs(inputs)
     if len(items) == 0:
         raise InputError("there are no items, expected at least 1")

@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tonsure.arguments import instance, whole_number
+from tonsure.arguments import whole_number
 from tonsure.errors import InputError
 from tonsure.models.bayesian_model import BayesianModel, Member
 from tonsure.models.consistent_dropout import ConsistentDropout, make_consistent
 from tonsure.models.examples import Inputs, Labels, as_examples, as_validation
 from tonsure.models.features import has_linear, penultimate
-from tonsure.networks.forward import as_input_error, checked_logits, copied, output_of
+from tonsure.networks.forward import a_network, as_input_error, checked_logits, copied, output_of
 from tonsure.surroundings import modeling, usable_device
-from tonsure.training import DEFAULT_TRAINING, Training, fit
+from tonsure.training import DEFAULT_TRAINING, Training, a_training, fit
 
 
 class MCDropout(BayesianModel):
@@ -47,8 +47,8 @@ class MCDropout(BayesianModel):
         seed: SupportsIndex = 0,
     ) -> None:
         self._samples = whole_number("samples", samples, 1, 2**20)
-        self.training = instance(Training, "Training()")("training", training)
-        self._start = make_consistent(instance(nn.Module, "torch.nn.Sequential(...)")("network", network))
+        self.training = a_training("training", training)
+        self._start = make_consistent(a_network("network", network))
         self._fitted = self._copy_of_start(whole_number("seed", seed, 0))
 
     def __repr__(self) -> str:

@@ -13,11 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tonsure.arguments import shown
+from tonsure.arguments import instance, shown
 from tonsure.errors import InputError, TonsureError
 
 Network = Callable[[Any], Any]
 """A module, or a part of one."""
+
+a_network = instance(nn.Module, "torch.nn.Linear(10, 2)")
+"""The check of an argument that is a network."""
 
 FULL_MEMORY = (MemoryError, torch.cuda.OutOfMemoryError)
 

@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from torch import nn
 
-from tonsure.arguments import instance
+from tonsure.networks.forward import a_network
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -24,7 +24,7 @@ def glorot(network: Network) -> Network:
     Raises:
         InputError: it is none.
     """
-    instance(nn.Module, "torch.nn.Linear(10, 2)")("network", network)
+    a_network("network", network)
     for layer in network.modules():
         if isinstance(layer, _WITH_WEIGHTS):
             nn.init.xavier_uniform_(layer.weight)
