@@ -92,7 +92,7 @@ def test_ties_go_to_the_lowest_row(make_log_probs, objective, by):
     once = make_log_probs(24, dtype=torch.float32)
     pool = once.repeat(4, 1, 1)
     expected = tn.select(once, objective, 1, optimizer=by).rows.tolist()
-    for shards, block in (([pool], 1024), ([pool], 7), ([pool[:40], pool[40:]], 32)):
+    for shards, block in (([pool], 7), ([pool[:40], pool[40:]], 32)):
         chosen = searched(shards, objective, 12, by, block).rows
         assert chosen[:1].tolist() == expected
         for copy, row in enumerate(chosen.tolist()):
@@ -136,7 +136,7 @@ def test_several_shards_choose_what_one_does(make_log_probs, objective, by):
     found = []
     for pieces in ([log_probs], log_probs.split([7, 1, 60, 52])):
         space = over(pieces, objective)
-        found.append(list(by.search(space, 12, torch.Generator().manual_seed(4))))
+        found.append(list(by.search(space, 7, torch.Generator().manual_seed(4))))
     assert [row for row, _ in found[1]] == [row for row, _ in found[0]]
     assert [gain for _, gain in found[1]] == pytest.approx([gain for _, gain in found[0]], abs=1e-6)
 
@@ -148,11 +148,11 @@ def test_rows_do_not_depend_on_what_is_looked_at(make_log_probs, monkeypatch, ob
     """Most items say almost nothing, so that hundreds of keys lie within rounding once the batch is full."""
     log_probs = make_log_probs(600, 8, C, dtype=torch.float32)
     log_probs = torch.cat([log_probs[:100], (log_probs[100:] * 14).log_softmax(-1)])
-    expected = tn.select(log_probs, objective, 60, optimizer=tn.Greedy() if by == tn.LazyGreedy() else by)
+    expected = tn.select(log_probs, objective, 40, optimizer=tn.Greedy() if by == tn.LazyGreedy() else by)
     for active, first in ((16, 8), (300, 16)):
         monkeypatch.setattr("tonsure.search.shard.ACTIVE", active)
         monkeypatch.setattr("tonsure.search.shard.FIRST", first)
-        found = searched([log_probs], objective, 60, by, 77)
+        found = searched([log_probs], objective, 40, by, 77)
         assert found.rows.tolist() == expected.rows.tolist()
         torch.testing.assert_close(found.gains, expected.gains, atol=1e-9, rtol=0)
 

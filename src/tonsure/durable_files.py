@@ -234,10 +234,9 @@ def parse_json(content: bytes) -> Any:
     if len(content) > JSON_BYTES:
         raise ValueError(f"it has more than {JSON_BYTES:,} bytes")
     text = content.decode()
-    brackets = _TEXTS.sub(b"", content).translate(_ONE_KIND, _NO_BRACKETS)
+    few = content.count(b"[") + content.count(b"{") <= JSON_DEPTH
+    brackets = b"" if few else _TEXTS.sub(b"", content).translate(_ONE_KIND, _NO_BRACKETS)
     for _ in range(JSON_DEPTH):  # each time without the innermost of them
-        if b"[]" not in brackets:
-            break
         brackets = brackets.replace(b"[]", b"")
     if brackets:
         raise ValueError(f"brackets are not closed, or more than {JSON_DEPTH} are within each other")
