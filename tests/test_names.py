@@ -42,3 +42,13 @@ def test_letters_are_in_the_legend():
         suffix = NAME.match(name)
         if suffix is not None:
             assert set(suffix[1]) - {"_"} <= LETTERS, f"{file}: {name}"
+
+
+def test_annotations_of_arrays_are_checked(request):
+    """In every module that has some: pyproject.toml names the packages."""
+    checked = request.config.getoption("--jaxtyping-packages").split(",")[:-1]
+    root = Path(tonsure.__file__).parent
+    for path in root.rglob("*.py"):
+        module = ".".join(["tonsure", *path.relative_to(root).with_suffix("").parts])
+        if re.search("^(?:from|import) jaxtyping", path.read_text(), flags=re.MULTILINE):
+            assert any(f"{module}.".startswith(f"{name}.") for name in checked), module
