@@ -23,6 +23,11 @@ def as_large_pools_are(request, monkeypatch):
         monkeypatch.setattr("tonsure.search.plan.KEEP", 0)
 
 
+READ_AGAIN = pytest.mark.parametrize(
+    "as_large_pools_are", ["read again", pytest.param("kept", marks=pytest.mark.product)], indirect=True
+)
+
+
 def over(pieces, objective, block=None):
     """SearchSpace over several shards, one for each piece."""
     parts = [PoolReader([piece]) for piece in pieces]
@@ -86,6 +91,7 @@ def test_lazy_leaves_rows_behind(make_log_probs):
     assert counts[1] < counts[0] / 3
 
 
+@READ_AGAIN
 @pytest.mark.parametrize(("objective", "by"), list(pairs([tn.Greedy(), tn.LazyGreedy(), tn.TopK()], tn.LazyGreedy())))
 def test_ties_go_to_the_lowest_row(make_log_probs, objective, by):
     """Four copies of every item, in different blocks and shards: the first copies are chosen first."""
@@ -127,6 +133,7 @@ def test_a_gain_that_is_nan_is_refused(make_log_probs):
         )
 
 
+@READ_AGAIN
 @pytest.mark.parametrize(
     ("objective", "by"),
     list(pairs([tn.LazyGreedy(), tn.TopK(), tn.PowerSample(2.0), tn.SoftrankSample()], tn.LazyGreedy())),

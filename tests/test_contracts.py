@@ -12,6 +12,12 @@ def as_pools_are(request, monkeypatch):
         monkeypatch.setattr("tonsure.search.shard.ALONE", 0)
 
 
+LARGE = pytest.mark.parametrize(
+    "as_pools_are", [pytest.param("small", marks=pytest.mark.product), "large"], indirect=True
+)
+
+
+@LARGE
 @pytest.mark.parametrize("impossible", [False, True])
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
 def test_objective_keeps_the_contract(objective, impossible, make_log_probs):
@@ -19,7 +25,7 @@ def test_objective_keeps_the_contract(objective, impossible, make_log_probs):
 
 
 @pytest.mark.usefixtures("annotations_unchecked")
-@pytest.mark.parametrize("as_pools_are", [pytest.param("small", marks=pytest.mark.product), "large"], indirect=True)
+@LARGE
 @pytest.mark.parametrize(("objective", "optimizer"), list(pairs(OPTIMIZERS, every=tn.LazyGreedy())))
 def test_optimizer_keeps_the_contract(objective, optimizer, make_log_probs):
     check_optimizer(optimizer, objective, make_log_probs(14).float())
