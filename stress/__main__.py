@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stress import KINDS, page
 from stress.attack import PROCESSES, perform
+from tonsure.experiments.provenance import commit
 
 
 def main() -> None:
@@ -26,14 +27,14 @@ def main() -> None:
     if unknown := set(words.kinds) - set(KINDS):
         parser.error(f"there is no attack {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
     PROCESSES.set_forkserver_preload(["stress.children"])
-    failures = []
+    of_commit, failures = commit(), []  # the commit now: what is recorded changes the docs
     options = {"share": words.share, "seed": words.seed, "jobs": words.jobs, "case": words.case}
     for kind in words.kinds or KINDS:
         result = perform(kind, words.folder, **options)
         print(result, flush=True)
         failures += result.repeats()
         if words.record and words.case is None:
-            page.record(result)
+            page.record(result, of_commit)
     for failure in failures:
         print(failure)
     sys.exit(1 if failures else 0)

@@ -23,7 +23,7 @@ import torch
 
 from stress import ROOT
 from tonsure.durable_files import append_json_line, read_json_lines
-from tonsure.experiments.provenance import commit, machine, versions
+from tonsure.experiments.provenance import machine, versions
 
 PROCESSES = multiprocessing.get_context("forkserver")
 
@@ -91,9 +91,9 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
     failures: dict[int, str] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, of_commit: str | None) -> dict[str, Any]:
         """Plain data, with what it was found with."""
-        found = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": commit(), "versions": versions()}
+        found = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": of_commit, "versions": versions()}
         return {
             **vars(self),
             "seconds": round(self.seconds),

@@ -36,10 +36,10 @@ against intent: anybody can compute them.
 """
 
 
-def record(result: Result) -> None:
+def record(result: Result, of_commit: str | None) -> None:
     """Keeps a result in place of the last one of its kind, and writes the page."""
     results = {line["kind"]: line for line in read_json_lines(SUMMARY).objects}
-    results[result.kind] = result.to_json()
+    results[result.kind] = result.to_json(of_commit)
     SUMMARY.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(f"{json.dumps(results[kind], ensure_ascii=False)}\n" for kind in KINDS if kind in results)
     write_file(SUMMARY, lambda path: path.write_text(text, encoding="utf-8"))
