@@ -6,7 +6,7 @@ Every case runs in a process of its own: predictions from a float16 store, featu
 or read into memory before the clock starts. Both were written just before, or read by a run that does not count, so
 that they lie in the cache of the system. ``peak`` is the most memory that the process ever held, mapped pages
 included, ``beyond`` what of it came after the imports, and after the features where they are in memory. The fastest of
-three runs counts, and the largest of their peaks.
+two runs counts, and the largest of their peaks.
 
 Features are D numbers, a point for each of a thousand centers and as much noise: distances to the nearest neighbors
 vary, and nothing else of them matters for what a selection costs.
@@ -29,20 +29,21 @@ from benchmarks.selection import held
 
 import tonsure as tn
 
-CENTERS, BATCH, RUNS, SMALLER = 1_000, 1_000, 3, 100
+CENTERS, BATCH, RUNS, SMALLER = 1_000, 1_000, 2, 100
 
 
 @dataclass(frozen=True)
 class Case:
-    """A selection of ``BATCH`` rows by the default; D is 0 without features."""
+    """A selection of ``BATCH`` rows by the default; D is 0 without features, and the first rows are labeled."""
 
     pool: Pool
     D: int
+    labeled: int = 0
     mapped: bool = True
 
     def __str__(self) -> str:
         features = f"{self.D} features {'mapped' if self.mapped else 'in memory'}" if self.D else "no features"
-        return f"{self.pool.N:,}, {features}"
+        return f"{self.pool.N:,}, {features}{f', {self.labeled:,} labeled' if self.labeled else ''}"
 
     def features(self, folder: Path) -> Path:
         return folder / f"features-{self.pool.N}-{self.D}.npy"
@@ -64,7 +65,7 @@ class Case:
         few = torch.randn(100, *store.shape[1:], generator=torch.Generator().manual_seed(0)).log_softmax(-1).half()
         tn.select(few, k=2, features=None if features is None else features[:100])  # first-time costs
         before, start = held(peak=False), time.perf_counter()
-        tn.select(store, k=BATCH, features=features)
+        tn.select(store, k=BATCH, features=features, labeled=range(self.labeled))
         seconds = time.perf_counter() - start
         return seconds, held(peak=True), held(peak=True) - before
 
@@ -87,8 +88,10 @@ def main() -> None:
     million, fewer = (Pool("confident", N // (SMALLER if words.quick else 1)) for N in (1_000_000, 100_000))
     cases = [
         Case(fewer, 768),
+        Case(fewer, 768, labeled=BATCH),
         Case(million, 0),
         Case(million, 128),
+        Case(million, 128, labeled=BATCH),
         Case(million, 768),
         Case(million, 768, mapped=False),
     ]

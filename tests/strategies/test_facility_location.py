@@ -9,7 +9,7 @@ import tonsure as tn
 from peak_memory import in_a_process, measured, of_this_process
 from pool_states import choose, random_state, state_of
 from tonsure.predictions.reader import PoolReader
-from tonsure.strategies import coverage, similarities
+from tonsure.strategies import coverage, facility_location, similarities
 
 
 def worth_by_hand(state, radius, k):
@@ -29,6 +29,26 @@ def worth_by_hand(state, radius, k):
             max([math.exp(-squared[j][z] / squared_radius) for z in [*labeled, *chosen]], default=0.0) for j in scores
         ]
         return sum(score * most for score, most in zip(scores.values(), told, strict=True))
+
+    return worth
+
+
+def worth_in_arrays(state, k):
+    """The gains of all rows that may be chosen after those that are, by arrays of float64."""
+    features = state.features_N_D.double().numpy()
+    features = features - features.mean(axis=0)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    squared = ((features[:, None] - features[None]) ** 2).sum(axis=2)
+    labeled, unlabeled = state.labeled_rows.tolist(), state.unlabeled_rows.tolist()
+    apart = np.sort(np.sort(squared[unlabeled], axis=1)[:, len(state) // (len(labeled) + k)])
+    similarity = np.exp(-squared / apart[(len(apart) - 1) // 2])[:, unlabeled]
+    score_n = tn.margin(state.predictions()).double().numpy()
+
+    def worth(chosen):
+        covered_n = similarity[[*labeled, *chosen]].max(axis=0)
+        gain_n = np.maximum(similarity[state.choosable_rows.numpy()] - covered_n, 0) @ score_n
+        gain_n[np.isin(state.choosable_rows.numpy(), chosen)] = -np.inf
+        return torch.from_numpy(gain_n)
 
     return worth
 
@@ -56,6 +76,46 @@ def test_batches_are_searched_lazily_and_in_blocks_to_the_same_rows(monkeypatch)
         assert choose(tn.FacilityLocation(), state, 60).rows.tolist() == expected.rows.tolist()
 
 
+@pytest.mark.parametrize(
+    ("kept", "m", "keep", "share"),
+    [
+        ("sparse", 40, 270, None),
+        ("sparse later", 2, 110, None),
+        ("too many", 40, 5, 0.0),
+        ("all", 40, 270, 1.0),
+        ("some", 40, 90, 1.0),
+        ("none", 40, 0, 1.0),
+    ],
+)
+@pytest.mark.parametrize("candidates", [None, range(0, 250, 2)], ids=["all candidates", "some candidates"])
+def test_the_rows_are_those_of_greedy_whatever_is_kept(kept, m, keep, share, candidates, monkeypatch):
+    """Similarities above what the labeled rows cover, or whole rows; and where more are above than a sample said."""
+    state, used, ended = random_state(250 + m, m, D=8, seed=1), [], []
+    if candidates is not None:
+        allowed = torch.tensor([row for row in candidates if row not in state.labeled_rows])
+        state = replace(state, candidate_rows=allowed)
+    monkeypatch.setattr(coverage.CoveragePlan, "kept", lambda *_: min(keep, len(state.choosable_rows)))
+    if share is not None:
+        monkeypatch.setattr(similarities.Similarities, "_share_above", lambda *_: share)
+    finish, of = similarities.SparseRows.finish, similarities.KeptRows.of
+    monkeypatch.setattr(similarities.SparseRows, "finish", lambda self: ended.append(finish(self)) or ended[-1])
+    monkeypatch.setattr(similarities.KeptRows, "of", lambda *a: used.append(len(a[0].kept_b_T)) or of(*a))
+    found = choose(tn.FacilityLocation(), state, 30)
+    assert ended[:1] == {"sparse": [True], "sparse later": [True], "too many": [False]}.get(kept, [])
+    if kept == "sparse":
+        assert used == []
+    elif kept == "sparse later":
+        assert used
+    else:  # too many in the first pass are few enough later
+        assert set(used) == {min(keep, len(state.choosable_rows)) if keep > similarities.MANY else 0}
+    worth, rows = worth_in_arrays(state, 30), []
+    for row, gain in zip(found.rows.tolist(), found.gains.tolist(), strict=True):
+        gain_n = worth(rows)
+        assert row == int(state.choosable_rows[int((gain_n >= gain_n.max() * (1 - 1e-6)).nonzero()[0])])
+        assert gain == pytest.approx(float(gain_n.max()), rel=1e-4)
+        rows.append(row)
+
+
 @pytest.mark.parametrize(("m", "read"), [(0, 50), (120, 50), (299, 50), (120, 300)])
 def test_the_features_of_a_pool_are_read_some_at_a_time(m, read, monkeypatch):
     """Of 300 rows, 20 are looked at, and at most 8 · k."""
@@ -72,6 +132,15 @@ def test_the_features_of_a_pool_are_read_some_at_a_time(m, read, monkeypatch):
     assert len(choose(tn.FacilityLocation(most=20), watched, 1)) == 1
     assert max(sizes) == read
     assert sum(sizes) == 2 * 300 + m + min(20, 300 - m) + min(256, 300 - m)  # the mean, r², what is labeled, and so on
+
+
+@pytest.mark.parametrize(("m", "looked_at"), [(0, 50), (15, 50), (16, 100), (40, 100)])
+def test_half_as_many_rows_are_looked_at_where_hardly_any_are_labeled(m, looked_at, monkeypatch):
+    monkeypatch.setattr(facility_location, "CANDIDATES", 100)
+    state = random_state(300, m)
+    assert tn.FacilityLocation()._plan(state, 2).candidates == looked_at
+    assert tn.FacilityLocation(most=70)._plan(state, 2).candidates == 70
+    assert tn.FacilityLocation()._plan(state, 20).candidates == 160
 
 
 def test_it_avoids_outliers_and_copies():

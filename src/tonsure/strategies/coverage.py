@@ -20,7 +20,10 @@ from tonsure.strategies.similarities import MANY, ExactGains, Similarities, lazy
 RADIUS = 1.0
 
 CANDIDATES = 32_768
-"""Rows of a larger pool among which is chosen, drawn in proportion to the score."""
+"""Rows of a larger pool among which is chosen, drawn in proportion to the score; half as many without labels."""
+
+LABELED = 16
+"""From so many labeled rows on, about one similarity in seventeen is above what they cover, and all of these fit."""
 
 PER_PICK = 8
 """Candidates per row to choose, where that is more."""

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from tonsure.arguments import optional, real, score_function, setting, whole
+from tonsure.predictions.reader import PoolReader
 from tonsure.scores import margin
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
-from tonsure.strategies.coverage import CANDIDATES, RADIUS, CoveragePlan, cover, plan_coverage
+from tonsure.strategies.coverage import CANDIDATES, LABELED, RADIUS, CoveragePlan, cover, plan_coverage
 
 logger = logging.getLogger("tonsure")
 
@@ -33,9 +34,10 @@ class FacilityLocation(Strategy):
     row. In a pool of more than ``most`` rows, ``most`` rows are drawn in proportion to the score; f is estimated by
     them, and rows are chosen among them.
 
-    Cost: O(n²·D + N·D) for the n rows that are looked at. Memory: 12·n·D bytes for their features, and 4·n bytes for
-    each row whose similarities are kept: all n rows if the budget allows, otherwise those that were used last. The
-    result does not depend on it. Features are read 16,384 rows at a time.
+    Cost: O(n²·D + N·D) for the n rows that are looked at. Memory: 12·n·D bytes for their features, and their
+    similarities: 12 bytes for each that is above what the labeled rows cover, if these fit into the budget; otherwise
+    4·n bytes for each row, of all n rows or of those that were used last. The result does not depend on it. Features
+    are read 16,384 rows at a time.
 
     Source: f is the uncertainty coverage of Uncertainty Herding (Bae, Oliveira & Sutherland, ICLR 2025, arXiv
     2412.20644); without a score it is MaxHerding (Bae, Noh & Sutherland, ECCV 2024, arXiv 2407.12212). Weighted
@@ -47,7 +49,8 @@ class FacilityLocation(Strategy):
         score: a function of ``log_probs_n_K_C`` that gives [n] numbers of at least 0. None gives every row the score 1,
             and needs no predictions. Scores that are given in place of predictions take its place.
         radius: a factor of r².
-        most: the number of rows that are looked at; 8·k if that is more.
+        most: the number of rows that are looked at; 8·k if that is more. None is 32,768, or 16,384 if fewer than 16
+            rows are labeled: then nearly all similarities count, and those of more rows would not fit into 1 GiB.
 
     Raises:
         InputError: a setting is out of range; when rows are chosen, a score is negative or not finite.
@@ -55,7 +58,7 @@ class FacilityLocation(Strategy):
 
     score: Callable[[Tensor], Tensor] | None = setting(optional(score_function), margin)
     radius: float = setting(real(above=0), RADIUS)
-    most: int = setting(whole(1), CANDIDATES)
+    most: int | None = setting(optional(whole(1)), None)
     needs_features: ClassVar[bool] = True
     takes_scores: ClassVar[bool] = True
     uses_backend: ClassVar[bool] = True
@@ -66,8 +69,8 @@ class FacilityLocation(Strategy):
 
     def __repr__(self) -> str:
         score = getattr(self.score, "__name__", self.score)
-        most = "" if self.most == CANDIDATES else f", most={self.most}"
-        return f"FacilityLocation({score}, radius={self.radius}{most})"
+        most = "" if self.most is None else f", most={self.most}"
+        return f"{type(self).__name__}({score}, radius={self.radius}{most})"
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         return selected(self, state, k, self._picks(state, k, generator))
@@ -76,15 +79,23 @@ class FacilityLocation(Strategy):
         return self._plan(state, k).least
 
     def _plan(self, state: PoolState, k: int) -> CoveragePlan:
-        features, n, c = state.feature_reader(), len(state.unlabeled_rows), len(state.choosable_rows)
-        D, m = features.pieces[0].shape[1], len(state.labeled_rows)
-        return plan_coverage(len(state), n, c, k, D, most=self.most, labeled=m)
+        n, c, m = len(state.unlabeled_rows), len(state.choosable_rows), len(state.labeled_rows)
+        most = self.most or (CANDIDATES if m >= LABELED else CANDIDATES // 2)
+        return plan_coverage(len(state), n, c, k, self._width(state), most=most, labeled=m)
+
+    def _width(self, state: PoolState) -> int:
+        """The number D of features."""
+        return state.feature_reader().pieces[0].shape[1]
+
+    def _features(self, state: PoolState) -> PoolReader:
+        """What rows are compared by, [N, D]."""
+        return state.feature_reader()
 
     def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         planned = self._plan(state, k)
         logger.info("%s", planned.text(len(state), state.memory))
         yield from cover(
-            state.feature_reader(),
+            self._features(state),
             state.scores(self.score),
             state.labeled_rows,
             state.unlabeled_rows,
