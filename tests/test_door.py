@@ -24,6 +24,7 @@ STRATEGIES = [
     tn.FacilityLocation(),
     tn.FacilityLocation(score=None),
     tn.Novelty(),
+    tn.PredictionCoverage(),
     tn.ProbCover(),
     tn.ProbCover(delta=0.5),
     tn.Targeted(tn.EPIG),
@@ -89,7 +90,8 @@ def test_scores_in_place_of_predictions(method):
     """Where a score is all that a method makes of predictions; all others say that scores are not enough."""
     made = tn.methods.Method(method).method
     by_score = isinstance(made, tn.Pointwise | tn.Random | tn.Novelty) or not made.needs_predictions
-    if by_score or (isinstance(made, tn.FacilityLocation) and made.score is not None):
+    weighs = type(made) is tn.FacilityLocation and made.score is not None
+    if by_score or weighs:
         found = tn.select(SCORES_N, method, 5, features=FEATURES, **LABELED)
         assert not set(found.rows.tolist()) & set(LABELED["labeled"])
         if isinstance(made, tn.Pointwise) and tn.methods.Method(method).optimizer is None:

@@ -151,12 +151,13 @@ def select_within_the_least(name, N, m, D, K, C):
     [
         ("BADGE", (60_000, 50, 200, 3, 10)),
         ("CoreSet", (20_000, 2_000, 300, 2, 3)),
+        ("prediction-coverage", (20_000, 50, 2, 3, 50)),
         ("novelty", (30_000, 50, 300, 3, 10)),
         ("binary-BAIT", (20_000, 50, 300, 3, 10)),
-        ("BAIT", (6_000, 50, 60, 2, 10)),
+        pytest.param("BAIT", (6_000, 50, 60, 2, 10), marks=pytest.mark.product),
         ("TypiClust", (30_000, 50, 100, 2, 3)),
         ("ProbCover", (6_000, 50, 100, 2, 3)),
-        ("EPIG", (60_000, 50, 2, 10, 10)),
+        pytest.param("EPIG", (60_000, 50, 2, 10, 10), marks=pytest.mark.product),
     ],
     ids=lambda case: case if isinstance(case, str) else "",
 )

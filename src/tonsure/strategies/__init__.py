@@ -6,6 +6,7 @@ from tonsure.strategies.base import PoolState, Strategy
 from tonsure.strategies.core_set import CoreSet
 from tonsure.strategies.facility_location import FacilityLocation
 from tonsure.strategies.novelty import Novelty
+from tonsure.strategies.prediction_coverage import PredictionCoverage
 from tonsure.strategies.prob_cover import ProbCover
 from tonsure.strategies.targeted import Targeted
 from tonsure.strategies.typi_clust import TypiClust
@@ -17,6 +18,7 @@ __all__ = [
     "FacilityLocation",
     "Novelty",
     "PoolState",
+    "PredictionCoverage",
     "ProbCover",
     "Strategy",
     "Targeted",

@@ -153,6 +153,10 @@ class PoolState:
         """The predictions of ``unlabeled_rows``, not in memory; raises InputError if they are not there."""
         return as_reader(_given("predictions", self.log_probs_n_K_C))
 
+    def labeled_prediction_reader(self) -> PoolReader:
+        """The predictions of ``labeled_rows``; raises InputError if they are not there."""
+        return as_reader(_given("labeled predictions", self.labeled_log_probs_m_K_C))
+
     def labels(self) -> Int[Tensor, " m"]:
         """Of ``labeled_rows``; raises InputError if they are not there."""
         return _given("labels", self.labels_m)

@@ -1,0 +1,80 @@
+"""Prediction coverage: rows whose labels cover the uncertainty of the pool, by the similarity of predictions."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tonsure.predictions.reader import PoolReader, as_log_probs
+from tonsure.search.backend import LocalBackend
+from tonsure.strategies.base import BLOCK, PoolState
+from tonsure.strategies.facility_location import FacilityLocation
+
+LEAST_LOG_PROB = -12.0
+"""Log-probabilities below it count as equal: classes that a sample rules out."""
+
+
+@dataclass(frozen=True, repr=False)
+class PredictionCoverage(FacilityLocation):
+    """f(S) = Σ_j score(x_j) · max_{z ∈ L ∪ S} exp(−‖h_j − h_z‖² / r²), with h the mean logits of the predictions
+
+    h_jc = 1/K Σ_k ℓ_jkc − 1/C Σ_c' 1/K Σ_k ℓ_jkc'  with  ℓ_jkc = max(log p(y = c | x_j, θ_k), −12)
+
+    This is ``FacilityLocation`` for predictions without features: rows are similar if the model says the same of them.
+    The logits of a linear last layer are a linear image of its features, so they carry a part of what features say. C
+    numbers are held for each row, however many samples there are; one sample is enough. The search, r², the draw from
+    large pools, and the settings are those of ``FacilityLocation``.
+
+    Early on, a model knows too little for its predictions to tell rows apart: in batches of 10 other methods are
+    better (docs/choose.md).
+
+    Cost: a pass over the predictions, O(N·K·C), and the search of ``FacilityLocation`` with D = C. Memory: 4·N·C bytes
+    beyond that of the search.
+
+    Source: f as in ``FacilityLocation``; of predictions in place of features, docs/methods/prediction-coverage.md.
+
+    Args:
+        score: as for ``FacilityLocation``.
+        radius: a factor of r².
+        most: as for ``FacilityLocation``.
+
+    Raises:
+        InputError: as ``FacilityLocation``.
+    """
+
+    needs_features: ClassVar[bool] = False
+    needs_labeled_predictions: ClassVar[bool] = True
+    takes_scores: ClassVar[bool] = False
+
+    @property
+    def needs_predictions(self) -> bool:
+        return True
+
+    def memory_needed(self, state: PoolState, k: int) -> int:
+        block = BLOCK * state.prediction_reader().pieces[0][0].numel() * 8
+        return self._plan(state, k).least + 4 * len(state) * self._width(state) + block
+
+    def _width(self, state: PoolState) -> int:
+        return state.prediction_reader().pieces[0].shape[2]
+
+    def _features(self, state: PoolState) -> PoolReader:
+        reader = state.prediction_reader()
+        logits_n_C = torch.cat((state.backend or LocalBackend()).map(reader, _mean_logits))
+        logits_N_C = logits_n_C.new_empty(len(state), logits_n_C.shape[1])
+        logits_N_C[state.unlabeled_rows] = logits_n_C
+        if len(state.labeled_rows):
+            labeled = state.labeled_prediction_reader()
+            logits_N_C[state.labeled_rows] = _mean_logits(labeled).to(logits_N_C.device)
+        return PoolReader([logits_N_C])
+
+
+def _mean_logits(reader: PoolReader) -> Float[Tensor, "n C"]:
+    """The centered mean log-probabilities of the rows of a reader, block by block."""
+    found = []
+    for rows in torch.arange(len(reader)).split(BLOCK):
+        log_probs_n_K_C = as_log_probs(reader.stored(rows), torch.float32)
+        logits_n_C = log_probs_n_K_C.clamp_min(LEAST_LOG_PROB).mean(1)
+        found.append(logits_n_C - logits_n_C.mean(1, keepdim=True))
+    return torch.cat(found)

@@ -1,0 +1,51 @@
+"""Prediction coverage: facility location by what the model says."""
+
+import numpy as np
+import pytest
+import torch
+
+import tonsure as tn
+
+pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+
+LABELED = [3, 17, 5]
+
+
+def logits_of(log_probs):
+    """The mean logits, in NumPy."""
+    clamped = np.maximum(log_probs.double().numpy(), -12.0).mean(axis=1)
+    return torch.from_numpy(clamped - clamped.mean(axis=1, keepdims=True)).float()
+
+
+@pytest.mark.parametrize("impossible", [False, True])
+@pytest.mark.parametrize("score", [tn.margin, tn.bald, None])
+def test_it_is_facility_location_by_the_mean_logits(make_log_probs, impossible, score):
+    log_probs = make_log_probs(60, K=5, C=4, impossible=impossible, dtype=torch.float32).cpu()
+    by_features = tn.FacilityLocation(score, radius=1.5)
+    expected = tn.select(log_probs, by_features, 12, features=logits_of(log_probs), labeled=LABELED)
+    found = tn.select(log_probs, tn.PredictionCoverage(score, radius=1.5), 12, labeled=LABELED)
+    assert found.rows.tolist() == expected.rows.tolist()
+    torch.testing.assert_close(found.gains, expected.gains, atol=1e-5, rtol=1e-5)
+
+
+def test_features_have_no_influence(make_log_probs):
+    log_probs = make_log_probs(40)
+    features = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    expected = tn.select(log_probs, tn.PredictionCoverage(), 9).rows.tolist()
+    assert tn.select(log_probs, tn.PredictionCoverage(), 9, features=features).rows.tolist() == expected
+
+
+def test_one_sample_is_enough(make_log_probs):
+    """Only the mean is looked at: samples that agree are as good as one."""
+    one = make_log_probs(40, K=1)
+    expected = tn.select(one, tn.PredictionCoverage(), 9).rows.tolist()
+    assert tn.select(one.repeat(1, 6, 1), tn.PredictionCoverage(), 9).rows.tolist() == expected
+
+
+def test_what_is_labeled_is_covered():
+    """Two groups that the model tells apart; a label in one of them leaves the other to be chosen."""
+    probs = torch.tensor([[0.6, 0.4]] * 10 + [[0.4, 0.6]] * 10)
+    noise = 0.01 * torch.rand(20, 2, generator=torch.Generator().manual_seed(0))
+    log_probs = (probs + noise).log().log_softmax(-1)[:, None]
+    for labeled, others in ((0, range(10, 20)), (15, range(10))):
+        assert int(tn.select(log_probs, tn.PredictionCoverage(), 1, labeled=[labeled]).rows[0]) in others
