@@ -2,7 +2,8 @@
 
 python -m benchmarks.similarities    (--quick to try it)
 
-1,000 of n rows, of which 120 or 1,000 are labeled, with 128 features each as in ``benchmarks.features``; one thread.
+1,000 of n rows, of which 120 are labeled (or 1,000, of few rows), with 128 features each as in
+``benchmarks.features``; one thread.
 ``MiB`` is what the similarities take, ``computed`` how many rows of the matrix were computed after the first pass, and
 ``decided`` how many gains were computed in double precision, because those of the matrix could not tell them apart.
 
@@ -107,7 +108,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, 1 thread")
     for n in ROWS[:1] if words.quick else ROWS:
         write_clustered((features_n_D := torch.empty(n, D)).numpy())
-        for labeled in LABELED:
+        for labeled in LABELED[: 1 + (n == ROWS[0])]:
             squared_radius = radius(features_n_D, labeled)
             print(f"\n{BATCH:,} of {n:,}, {labeled:,} labeled    s       MiB   computed    decided   rows")
             for name in ("sparse", "all", "some", "none", *["half"] * (n == ROWS[0])):
