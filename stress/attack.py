@@ -5,6 +5,7 @@ import hashlib
 import multiprocessing
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -29,6 +30,9 @@ PROCESSES = multiprocessing.get_context("forkserver")
 
 DEADLINE = 300
 """The seconds after which a case has failed: what is refused must be refused soon."""
+
+MEMORY = 8 * 2**30
+"""The bytes that a process of an attack may address."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,8 @@ def code() -> str:
 
 
 def _begin() -> None:
+    # A case that takes all memory fails, and says which it is; the system would end the process of any.
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     # As one thread, a process can fork others at any time.
     torch.set_num_threads(1)
     sys.dont_write_bytecode = True

@@ -75,3 +75,16 @@ def test_many_clusters_are_found_by_parts(monkeypatch):
     clusters_of(features, clusters.SMALL + 1, torch.Generator())
     with pytest.raises(TypeError):
         clusters_of(features, clusters.SMALL, torch.Generator())
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.7, 0.1, 1e-30])
+def test_of_two_near_copies_the_lower_row_is_chosen(scale):
+    """They are as typical as each other; in single precision their distance would depend on the scale."""
+    generator = torch.Generator().manual_seed(0)
+    ways = torch.nn.functional.normalize(torch.randn(8, 3, generator=generator, dtype=torch.float64))
+    features = torch.stack([ways, ways + 1e-4 * torch.randn(8, 3, generator=generator)], dim=1).flatten(0, 1)
+    labeled = torch.zeros(0, dtype=torch.int64)
+    state = tn.PoolState(labeled, None, torch.arange(16), scale * features)
+    for seed in range(5):
+        rows = choose(tn.TypiClust(neighbors=1), state, 8, seed).rows
+        assert sorted(rows.tolist()) == list(range(0, 16, 2))

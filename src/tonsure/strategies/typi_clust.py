@@ -12,7 +12,7 @@ from tonsure.arguments import setting, whole
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
 from tonsure.strategies.clusters import clusters_of
-from tonsure.strategies.distances import BLOCK, on_the_sphere, squared_distances
+from tonsure.strategies.distances import BLOCK, normalized, on_the_sphere, squared_distances
 from tonsure.strategies.memory import DOUBLE, SINGLE, of_clusters, sizes
 
 AT_ONCE = 2**24
@@ -55,11 +55,12 @@ class TypiClust(Strategy):
     def memory_needed(self, state: PoolState, k: int) -> int:
         at = sizes(state)
         distances = 5 * min(BLOCK * at.N, AT_ONCE + at.N) * DOUBLE  # of a cluster that holds all rows
-        within = at.N * at.D * (SINGLE + 3 * DOUBLE) + distances
+        within = at.N * at.D * (max(at.item, SINGLE) + 3 * DOUBLE) + distances
         return at.rows + at.copied + 2 * at.N * at.D * SINGLE + max(of_clusters(at, self.max_clusters), within)
 
     def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
-        features_N_D = on_the_sphere(state.features())
+        given_N_D = state.features()
+        features_N_D = on_the_sphere(given_N_D)
         count = min(len(state.labeled_rows) + k, self.max_clusters)
         cluster_N = clusters_of(features_N_D, count, generator)
         size, covered = cluster_N.bincount(minlength=count), cluster_N[state.labeled_rows].bincount(minlength=count)
@@ -73,7 +74,7 @@ class TypiClust(Strategy):
             )
             if cluster not in queues:
                 rows = (cluster_N == cluster).nonzero()[:, 0]
-                queues[cluster] = self._most_typical(features_N_D, rows, state.choosable_rows)
+                queues[cluster] = self._most_typical(given_N_D, rows, state.choosable_rows)
             yield next(queues[cluster])
             left[cluster] -= 1
             covers[cluster] += 1
@@ -82,8 +83,9 @@ class TypiClust(Strategy):
         self, features_N_D: Float[Tensor, "N D"], rows: Tensor, choosable_rows: Tensor
     ) -> Iterator[tuple[int, float]]:
         """The rows of a cluster that may be chosen, from the most typical to the least."""
-        typicality_n = _typicality(features_N_D[rows].double(), self.neighbors).cpu()
-        for place in typicality_n.sort(descending=True, stable=True).indices[:, None]:
+        # In double precision, as items may be nearer than single precision can tell; what it leaves equal is a tie.
+        typicality_n = _typicality(normalized(features_N_D[rows].double()), self.neighbors).cpu()
+        for place in typicality_n.float().sort(descending=True, stable=True).indices[:, None]:
             if torch.isin(rows[place], choosable_rows):
                 yield int(rows[place]), float(typicality_n[place])
 
