@@ -78,13 +78,12 @@ def test_many_clusters_are_found_by_parts(monkeypatch):
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.7, 0.1, 1e-30])
-def test_of_two_near_copies_the_lower_row_is_chosen(scale):
-    """They are as typical as each other; in single precision their distance would depend on the scale."""
-    generator = torch.Generator().manual_seed(0)
-    ways = torch.nn.functional.normalize(torch.randn(8, 3, generator=generator, dtype=torch.float64))
-    features = torch.stack([ways, ways + 1e-4 * torch.randn(8, 3, generator=generator)], dim=1).flatten(0, 1)
-    labeled = torch.zeros(0, dtype=torch.int64)
-    state = tn.PoolState(labeled, None, torch.arange(16), scale * features)
-    for seed in range(5):
-        rows = choose(tn.TypiClust(neighbors=1), state, 8, seed).rows
-        assert sorted(rows.tolist()) == list(range(0, 16, 2))
+def test_of_near_copies_the_lowest_row_is_chosen(scale):
+    """Two points, and both again: all as typical. In single precision rounding, and so the scale, would decide."""
+    empty = torch.zeros(0, dtype=torch.int64)
+    for seed in range(60):
+        generator = torch.Generator().manual_seed(seed)
+        point, apart = torch.randn(2, 2 + seed % 6, generator=generator, dtype=torch.float64)
+        points = torch.stack([point, point + 10.0 ** -(seed % 8) * apart])
+        state = tn.PoolState(empty, None, torch.arange(4), scale * points.repeat(2, 1))
+        assert choose(tn.TypiClust(), state, 1).rows.tolist() == [0], seed

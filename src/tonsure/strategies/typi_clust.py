@@ -18,6 +18,9 @@ from tonsure.strategies.memory import DOUBLE, SINGLE, of_clusters, sizes
 AT_ONCE = 2**24
 """Distances within a cluster that are in memory at a time."""
 
+TIE = 1e-5
+"""Values that differ by less, relative to the largest, are a tie: what rounding does to the distance of near copies."""
+
 LEAST = 5
 """Clusters with fewer items come last."""
 
@@ -28,7 +31,7 @@ class TypiClust(Strategy):
 
     k-means divides all rows into min(labeled + k, max_clusters) clusters. G is the largest of the clusters with the
     fewest labeled or chosen rows, and NN(x) are the nearest rows to x in its cluster, labeled or not. Features are
-    divided by their lengths, as in the paper. Ties go to the lowest row.
+    divided by their lengths, as in the paper. Ties within 1e-5 go to the lowest row.
 
     A gain is the typicality, 0 for a row that is alone in its cluster. Costs k-means and the distances within clusters.
     Memory: a copy of the features, and the distances of one block to a cluster. The same seed gives the same rows on
@@ -83,11 +86,14 @@ class TypiClust(Strategy):
         self, features_N_D: Float[Tensor, "N D"], rows: Tensor, choosable_rows: Tensor
     ) -> Iterator[tuple[int, float]]:
         """The rows of a cluster that may be chosen, from the most typical to the least."""
-        # In double precision, as items may be nearer than single precision can tell; what it leaves equal is a tie.
+        # In double precision, as items may be nearer than single precision can tell.
         typicality_n = _typicality(normalized(features_N_D[rows].double()), self.neighbors).cpu()
-        for place in typicality_n.float().sort(descending=True, stable=True).indices[:, None]:
-            if torch.isin(rows[place], choosable_rows):
-                yield int(rows[place]), float(typicality_n[place])
+        left_n = torch.isin(rows, choosable_rows)
+        while left_n.any():
+            of_left_n = typicality_n.where(left_n, -torch.inf)
+            place = int((of_left_n >= of_left_n.max() * (1 - TIE)).nonzero()[0])
+            left_n[place] = False
+            yield int(rows[place]), float(typicality_n[place])
 
 
 def _typicality(features_n_D: Float64[Tensor, "n D"], neighbors: int) -> Float64[Tensor, " n"]:
