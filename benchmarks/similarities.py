@@ -3,9 +3,9 @@
 python -m benchmarks.similarities    (--quick to try it)
 
 1,000 of n rows, of which 120 are labeled (or 1,000, of few rows), with 128 features each as in
-``benchmarks.features``; one thread.
-``MiB`` is what the similarities take, ``computed`` how many rows of the matrix were computed after the first pass, and
-``decided`` how many gains were computed in double precision, because those of the matrix could not tell them apart.
+``benchmarks.features``; one thread. ``MiB`` is what the similarities take, ``computed`` how many rows of the matrix
+were computed after the first pass, ``decided`` how many gains were computed in double precision, because those of the
+matrix could not tell them apart, and ``rows`` a hash of the rows that were chosen.
 
 - ``sparse``: the similarities above what the labeled rows cover already, which alone can ever add a gain, with 8 bytes
   each: what ``FacilityLocation`` keeps where they fit into its memory.
@@ -97,7 +97,9 @@ def measure(name: str, features_n_D: Tensor, labeled: int, squared_radius: float
         size = len(kept._above._columns_e) * 8 / 2**20
     else:
         size = keep * n * (2 if name == "half" else 4) / 2**20
-    return f"{name:8}{seconds:10.3f}{size:10,.0f}{kept.computed:11,}{exact.decided:11,}   {hash(tuple(rows)):x}"[:60]
+    return (
+        f"{name:8}{seconds:10.3f}{size:10,.0f}{kept.computed:11,}{exact.decided:11,}   {hash(tuple(rows)) % 16**7:07x}"
+    )
 
 
 def main() -> None:

@@ -1,10 +1,13 @@
 """Prediction coverage: facility location by what the model says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import tonsure as tn
+from pool_states import random_state
 
 pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 
@@ -49,3 +52,14 @@ def test_what_is_labeled_is_covered():
     log_probs = (probs + noise).log().log_softmax(-1)[:, None]
     for labeled, others in ((0, range(10, 20)), (15, range(10))):
         assert int(tn.select(log_probs, tn.PredictionCoverage(), 1, labeled=[labeled]).rows[0]) in others
+
+
+def test_the_logits_are_part_of_the_plan(make_log_probs):
+    """What they take is not left for similarities."""
+    state = random_state(60, 5, log_probs_N_K_C=make_log_probs(60, K=5, C=40))
+    method, k = tn.PredictionCoverage(), 4
+    least, row = method.memory_needed(state, k), method._plan(state, k).row
+    by_features = replace(state, features_N_D=torch.zeros(60, 40))
+    assert least >= tn.FacilityLocation().memory_needed(by_features, k) + 4 * 60 * 40 + 8 * 5 * 40
+    for kept in (0, 1, 7):
+        assert method._plan(state, k).kept(least + kept * row) == kept

@@ -1,6 +1,6 @@
 """Prediction coverage: rows whose labels cover the uncertainty of the pool, by the similarity of predictions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from tonsure.predictions.reader import PoolReader, as_log_probs
 from tonsure.search.backend import LocalBackend
 from tonsure.strategies.base import BLOCK, PoolState
+from tonsure.strategies.coverage import CoveragePlan
 from tonsure.strategies.facility_location import FacilityLocation
 
 LEAST_LOG_PROB = -12.0
@@ -26,9 +27,6 @@ class PredictionCoverage(FacilityLocation):
     The logits of a linear last layer are a linear image of its features, so they carry a part of what features say. C
     numbers are held for each row, however many samples there are; one sample is enough. The search, r², the draw from
     large pools, and the settings are those of ``FacilityLocation``.
-
-    Early on, a model knows too little for its predictions to tell rows apart: in batches of 10 other methods are
-    better (docs/choose.md).
 
     Cost: a pass over the predictions, O(N·K·C), and the search of ``FacilityLocation`` with D = C. Memory: 4·N·C bytes
     beyond that of the search.
@@ -52,9 +50,11 @@ class PredictionCoverage(FacilityLocation):
     def needs_predictions(self) -> bool:
         return True
 
-    def memory_needed(self, state: PoolState, k: int) -> int:
-        block = BLOCK * state.prediction_reader().pieces[0][0].numel() * 8
-        return self._plan(state, k).least + 4 * len(state) * self._width(state) + block
+    def _plan(self, state: PoolState, k: int) -> CoveragePlan:
+        searched = super()._plan(state, k)
+        logits = 4 * len(state) * self._width(state)
+        block = 8 * BLOCK * state.prediction_reader().pieces[0][0].numel()
+        return replace(searched, least=searched.least + logits + block)
 
     def _width(self, state: PoolState) -> int:
         return state.prediction_reader().pieces[0].shape[2]

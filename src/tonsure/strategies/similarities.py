@@ -96,17 +96,17 @@ class Similarities:
         """
         n = len(self)
         above = self._room_above(covered_T)
-        if above is None:
-            self._rows = KeptRows(self._targets_T_D, n, self._keep)
+        whole = KeptRows(self._targets_T_D, n, self._keep) if above is None else None
         gain_n, mass_n = torch.zeros(2, n, dtype=torch.float64, device=weight_T.device)
         for rows, columns, tile in self._tiles():
             left = tile - covered_T[columns]
             if above is not None:
                 above.add(tile, left > -self.slack, rows.start, columns.start)
-            elif self.cheap:
-                self._rows.kept_b_T[rows, columns] = tile  # type: ignore[union-attr]  # then it is there
+            elif whole is not None and whole.all:
+                whole.kept_b_T[rows, columns] = tile
             mass_n[rows] += tile @ weight_T[columns]
             gain_n[rows] += left.clamp_min_(0) @ weight_T[columns]
+        self._rows = whole
         if above is not None:
             self._settle(above)
         return gain_n.cpu(), mass_n.cpu()
@@ -288,11 +288,12 @@ class SparseRows:
         columns_e, similarity_e = self._columns_e[entries_e], self._similarity_e[entries_e]
         left_e, weight_e = similarity_e - covered_T[columns_e], weight_T[columns_e]
         mass_e = similarity_e.mul_(weight_e).mul_(left_e > -slack)
-        summed = [
-            torch.segment_reduce(each_e, "sum", lengths=lengths_b, initial=0).double().cpu()
+        # In double precision, because entries are added up one after the other.
+        gain_b, mass_b = (
+            torch.segment_reduce(each_e.double(), "sum", lengths=lengths_b, initial=0).cpu()
             for each_e in (left_e.clamp_min_(0).mul_(weight_e), mass_e)
-        ]
-        return summed[0], summed[1]
+        )
+        return gain_b, mass_b
 
 
 class ExactGains:
