@@ -63,10 +63,10 @@ def without_rounding(squared: Tensor, norms: Tensor) -> Tensor:
     return squared.where(squared > ROUNDING * norms, 0.0)
 
 
-def largest(values_n: Float64[Tensor, " n"]) -> int:
-    """The position of the largest value; ties go to the first."""
+def largest(values_n: Float64[Tensor, " n"], tie: float = RELATIVE_TIE) -> int:
+    """The position of the largest value; ties, relative to it, go to the first."""
     most = values_n.max()
-    return int((values_n >= most - RELATIVE_TIE * most.abs()).nonzero()[0])
+    return int((values_n >= most - tie * most.abs()).nonzero()[0])
 
 
 def on_the_sphere(features_n_D: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:

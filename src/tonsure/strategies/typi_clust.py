@@ -12,7 +12,7 @@ from tonsure.arguments import setting, whole
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
 from tonsure.strategies.clusters import clusters_of
-from tonsure.strategies.distances import BLOCK, normalized, on_the_sphere, squared_distances
+from tonsure.strategies.distances import BLOCK, largest, normalized, on_the_sphere, squared_distances
 from tonsure.strategies.memory import DOUBLE, SINGLE, of_clusters, sizes
 
 AT_ONCE = 2**24
@@ -90,8 +90,7 @@ class TypiClust(Strategy):
         typicality_n = _typicality(normalized(features_N_D[rows].double()), self.neighbors).cpu()
         left_n = torch.isin(rows, choosable_rows)
         while left_n.any():
-            of_left_n = typicality_n.where(left_n, -torch.inf)
-            place = int((of_left_n >= of_left_n.max() * (1 - TIE)).nonzero()[0])
+            place = largest(typicality_n.where(left_n, -torch.inf), TIE)
             left_n[place] = False
             yield int(rows[place]), float(typicality_n[place])
 
