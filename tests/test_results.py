@@ -238,7 +238,9 @@ def test_the_command(results, runs, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.usefixtures("annotations_unchecked")
-def test_the_page_in_the_documentation_is_made_of_the_records_beside_it(results, tmp_path):
+def test_the_page_in_the_documentation_is_made_of_the_records_beside_it(results, tmp_path, monkeypatch):
+    # The text is compared, and the pictures are not: other tests draw them, from fewer records.
+    monkeypatch.setattr(results, "curves", lambda trials, methods: b"")
     docs = FILE.parents[1] / "docs"
     page = results.write_page(docs / "results", tmp_path).read_text()
     assert page == (docs / "results.md").read_text()
