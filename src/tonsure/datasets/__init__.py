@@ -8,6 +8,8 @@ from tonsure.datasets.dataset import Dataset, Loader
 from tonsure.datasets.digits import Digits
 from tonsure.datasets.emnist import EMNIST
 from tonsure.datasets.emnist47 import EMNIST47
+from tonsure.datasets.encoded import Encoded
+from tonsure.datasets.encoders import EfficientNetLite0, Encoder, MiniLM
 from tonsure.datasets.kmeans_features import KMeansFeatures
 from tonsure.datasets.latent_semantics import LatentSemantics
 from tonsure.datasets.long_tailed import LongTailed
@@ -31,11 +33,15 @@ __all__ = [
     "Dataset",
     "Digits",
     "DownloadError",
+    "EfficientNetLite0",
+    "Encoded",
+    "Encoder",
     "FashionMNIST",
     "KMeansFeatures",
     "LatentSemantics",
     "Loader",
     "LongTailed",
+    "MiniLM",
     "Repeated",
     "Subset",
 ]

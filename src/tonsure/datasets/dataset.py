@@ -23,7 +23,8 @@ class Dataset:
         description: one sentence for the record: which data, how many, and how they were prepared.
         train_images: for display, uint8 [N, height, width] or [N, height, width, 3], from 0, black, to 255, white. None
             if the items are no images.
-        train_texts: for display, the texts; None if the items are no texts.
+        train_texts: for display and for encoders, the texts; None if the items are no texts.
+        test_texts: for encoders, the same of the test items.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Dataset:
     description: str
     train_images: Tensor | None = None
     train_texts: Sequence[str] | None = None
+    test_texts: Sequence[str] | None = None
 
     def __repr__(self) -> str:
         return f"Dataset({self.description})"
@@ -46,7 +48,16 @@ class Dataset:
             train_inputs=self.train_inputs[rows_n],
             train_labels=self.train_labels[rows_n],
             train_images=None if self.train_images is None else self.train_images[rows_n],
-            train_texts=None if self.train_texts is None else [self.train_texts[row] for row in rows_n.tolist()],
+            train_texts=_taken(self.train_texts, rows_n),
+        )
+
+    def with_test_rows(self, rows_n: Int64[Tensor, "n"]) -> "Dataset":
+        """The dataset with only these test items, in this order."""
+        return replace(
+            self,
+            test_inputs=self.test_inputs[rows_n],
+            test_labels=self.test_labels[rows_n],
+            test_texts=_taken(self.test_texts, rows_n),
         )
 
 
@@ -55,3 +66,7 @@ class Loader(Protocol):
     """Anything that loads a dataset, for example ``MNIST()``. Its repr is part of the record."""
 
     def load(self) -> Dataset: ...
+
+
+def _taken(texts: Sequence[str] | None, rows_n: Int64[Tensor, "n"]) -> Sequence[str] | None:
+    return None if texts is None else [texts[row] for row in rows_n.tolist()]

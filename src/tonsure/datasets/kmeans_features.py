@@ -1,11 +1,8 @@
 """Features of images, learned without labels by k-means on small patches."""
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
@@ -13,7 +10,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from tqdm import tqdm
 
 from tonsure.datasets.dataset import Dataset, Loader
-from tonsure.durable_files import write_file
+from tonsure.datasets.feature_cache import digest, feature_folder, read_features, write_features
 from tonsure.errors import InputError, MissingExtraError
 
 VERSION = 1
@@ -98,10 +95,11 @@ class KMeansFeatures:
         if images[0].shape[1:] != images[1].shape[1:]:
             found = " and ".join(str(list(inputs.shape)) for inputs in images)
             raise InputError(f"train_inputs and test_inputs of {dataset.name} are {found}, expected images of one size")
-        path = self._folder() / f"{dataset.name}-{self._digest(images)}.npz"
-        if (features := _read(path)) is None:
+        settings = {name: value for name, value in vars(self).items() if name not in ("dataset", "cache")}
+        path = feature_folder(self.cache) / f"{dataset.name}-{digest((VERSION, settings), images)}.npz"
+        if (features := read_features(path)) is None:
             features = self._compute(*images)
-            _write(path, features)
+            write_features(path, features)
         kept = "all features" if self.components is None else f"the first {self.components} principal components"
         description = (
             f"{dataset.description}; made into features that were learned from the training images without labels "
@@ -125,29 +123,6 @@ class KMeansFeatures:
         if (wrong := ~inputs.isfinite().flatten(1).all(1)).any():
             raise InputError(f"{found}; row {int(wrong.nonzero()[0])} holds nan or infinity")
         return inputs
-
-    def _folder(self) -> Path:
-        """The cache folder. It is made first, so that an error comes before minutes of work."""
-        folder = self.cache
-        if folder is None:
-            try:
-                import pooch
-            except ImportError as error:
-                raise MissingExtraError("the user's cache folder", "datasets") from error
-            folder = Path(pooch.os_cache("tonsure")) / "features"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}, where features are kept, cannot be made: {error}") from error
-        return folder
-
-    def _digest(self, images: Sequence[Tensor]) -> str:
-        """A hash of everything that the features depend on: the version, the settings, and all pixels."""
-        settings = {name: value for name, value in vars(self).items() if name not in ("dataset", "cache")}
-        digest = hashlib.sha256(repr((VERSION, settings, [inputs.shape for inputs in images])).encode())
-        for inputs in images:
-            digest.update(inputs.contiguous().numpy().data)
-        return digest.hexdigest()[:16]
 
     def _compute(self, train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
         layer = self._learn(train)
@@ -229,21 +204,3 @@ def _principal_components(train_N_D: Tensor, test_N_D: Tensor, components: int) 
     variances, axes = torch.linalg.eigh((train_N_D.T @ train_N_D / len(train_N_D)).double())
     axes = (axes.flip(1)[:, :components] / variances.flip(0)[:components].mean().sqrt()).float()
     return train_N_D @ axes, test_N_D @ axes
-
-
-def _read(path: Path) -> tuple[Tensor, Tensor] | None:
-    """The cached features; None if there are none, or if a checksum shows that they are damaged."""
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return torch.from_numpy(arrays["train"]), torch.from_numpy(arrays["test"])
-    except Exception:  # NumPy, zipfile and the file system each have their own ways to say it
-        return None
-
-
-def _write(path: Path, features: tuple[Tensor, Tensor]) -> None:
-    try:
-        write_file(path, lambda beside: np.savez(beside, train=features[0].numpy(), test=features[1].numpy()))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error}") from error

@@ -33,9 +33,7 @@ class Subset:
         train_rows = _drawn("train", self.train, whole.train_labels, generator)
         test_rows = _drawn("test", self.test, whole.test_labels, generator)
         return replace(
-            whole.with_train_rows(train_rows),
-            test_inputs=whole.test_inputs[test_rows],
-            test_labels=whole.test_labels[test_rows],
+            whole.with_train_rows(train_rows).with_test_rows(test_rows),
             description=(
                 f"{whole.description}; of these, {self.train:,} for training and {self.test:,} for testing, drawn "
                 f"class by class with seed {self.seed}"

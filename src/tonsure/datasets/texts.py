@@ -38,6 +38,7 @@ def text_dataset(
         test_inputs=test_inputs,
         test_labels=torch.tensor(test_labels, dtype=torch.int64),
         train_texts=train_texts,
+        test_texts=test_texts,
         classes=classes,
         description=(
             f"{what} {len(train_labels):,} for training and {len(test_labels):,} for testing, the first {length} "
