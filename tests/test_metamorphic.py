@@ -147,7 +147,7 @@ def test_sizes_that_are_too_far_apart_are_refused_with_the_row():
     assert selected("CoreSet", features, k=2).rows.tolist() == [7, 9]
     features[:, 2] = -1.7e308
     features[7, 2] = 1.7e308
-    with pytest.raises(tn.InputError, match="the gain of row 7 is inf, expected finite numbers"):
+    with pytest.raises(tn.InputError, match="row 7 is inf, expected finite numbers: the features or scores are too"):
         selected("CoreSet", features, k=1)
 
 

@@ -195,6 +195,27 @@ def test_the_last_of_two_threads_restores_what_the_first_has_changed():
         assert switches() == before
 
 
+def test_what_another_thread_sets_during_a_selection_stays():
+    try:
+        with undisturbed():
+            torch.use_deterministic_algorithms(True, warn_only=True)
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        with undisturbed():
+            assert not torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_a_network_that_does_not_fit_its_inputs_is_refused_with_the_default_dtype():
+    with SURROUNDINGS["default type float64"]():
+        model = tn.Ensemble(lambda: torch.nn.Linear(3, 2), 2)
+        with pytest.raises(
+            tn.InputError, match=r"cannot be used on .*float32.* \(the default dtype is torch.float64\): "
+        ):
+            model.fit(torch.randn(4, 3, dtype=torch.float32), torch.tensor([0, 1, 0, 1]))
+
+
 def test_a_precision_that_was_set_for_one_kind_of_product_is_kept():
     products = torch.backends.mkldnn.matmul
     if not hasattr(products, "fp32_precision"):

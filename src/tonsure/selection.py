@@ -1,6 +1,7 @@
 """What a selection is, and how an objective is searched."""
 
 import logging
+import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -56,7 +57,8 @@ class Selection:
         wrong_b = ~self.gains.isfinite()
         if wrong_b.any():
             row, gain = int(self.rows[wrong_b][0]), float(self.gains[wrong_b][0])
-            raise InputError(f"the gain of row {row} is {gain}, expected finite numbers")
+            large = ": the features or scores are too large; divide them by a number" if gain == math.inf else ""
+            raise InputError(f"the gain of row {row} is {gain}, expected finite numbers{large}")
 
     @property
     def positive(self) -> int:

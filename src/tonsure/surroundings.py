@@ -33,6 +33,7 @@ FULL = dict.fromkeys(("tf32", "bf16"), "ieee") | dict.fromkeys(("high", "medium"
 _lock = threading.Lock()
 _inside = 0
 _before: tuple[Any, ...] = ()
+_within: tuple[Any, ...] = ()
 
 
 @contextmanager
@@ -74,8 +75,8 @@ def selecting() -> Iterator[None]:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not REFUSED.search(text):
             raise
         raise OutOfMemoryError(
-            f"there is not enough memory for the selection: {text}. With memory= (--memory) it is planned beforehand, "
-            "and refused with the least that would do"
+            f"there is not enough memory for the selection: {text}. Set a budget, memory= (--memory): the selection "
+            "keeps within it, or an error states the minimum before any work is done"
         ) from error
 
 
@@ -111,11 +112,12 @@ def usable_device(device: object) -> torch.device:
 @contextmanager
 def _undisturbed_process() -> Iterator[None]:
     """The settings of the whole process: the first of several threads changes them, and the last restores them."""
-    global _inside, _before
+    global _inside, _before, _within
     with _lock:
         if _inside == 0:
             _before = _settings()
             _set(False, False, *(FULL.get(precision, precision) for precision in _before[2:]))
+            _within = _settings()
         _inside += 1
     try:
         yield
@@ -123,7 +125,9 @@ def _undisturbed_process() -> Iterator[None]:
         with _lock:
             _inside -= 1
             if _inside == 0:
-                _set(*_before)
+                # What another thread has set in the meantime stays.
+                each = zip(_before, _within, _settings(), strict=True)
+                _set(*(before if now == within else now for before, within, now in each))
 
 
 def _settings() -> tuple[Any, ...]:

@@ -37,7 +37,9 @@ def logits_of(network: Network, inputs: Tensor, device: str | torch.device) -> F
 def output_of(network: Network, given: Any) -> Any:
     """network(given); what the network raises becomes an InputError that shows what it was given."""
     inputs = shown(given) if isinstance(given, Tensor) else f"a {type(given).__name__}"  # in short, for this is costly
-    with as_input_error(f"the network cannot be used on {inputs}"):
+    made = torch.get_default_dtype()  # in which networks are made, so that it may not fit the inputs
+    default = "" if made == torch.float32 else f" (the default dtype is {made})"
+    with as_input_error(f"the network cannot be used on {inputs}{default}"):
         return network(given)
 
 

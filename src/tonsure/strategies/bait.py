@@ -1,5 +1,6 @@
 """BAIT: a batch that minimizes the Fisher information of the pool relative to that of the labeled rows."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -117,9 +118,10 @@ class BAIT(Strategy):
         squared_N = features_N_D.square().sum(1)
         if squared_N.max() > LONGEST * prior:
             row = int(squared_N.argmax())
+            length = min(float(squared_N[row].sqrt()) * unit, sys.float_info.max)
             raise InputError(
-                f"{self}: the features of row {row} have the length {float(squared_N[row].sqrt()) * unit:.3g}, "
-                f"expected at most {(LONGEST * self.prior) ** 0.5:.3g} with this prior: divide all features by a number"
+                f"{self}: the features of row {row} have the length {length:.3g}, expected at most "
+                f"{LONGEST**0.5 * self.prior**0.5:.3g} with this prior: divide all features by a number"
             )
 
     def _factors(self, probs_n_C: Float64[Tensor, "n C"]) -> Tensor:
