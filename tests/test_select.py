@@ -268,7 +268,7 @@ def test_mapped_features_are_read_where_they_lie(make_log_probs, tmp_path, monke
 
 
 def test_the_first_row_of_features_that_is_not_finite_is_named(make_log_probs, monkeypatch):
-    monkeypatch.setattr("tonsure.predictions.checks.ROWS", 7)
+    monkeypatch.setattr("tonsure.predictions.reader.ROWS", 7)
     features = torch.zeros(40, 2)
     features[33:, 1] = torch.inf
     with pytest.raises(tn.InputError, match="row 33 holds nan or infinity"):
@@ -276,7 +276,7 @@ def test_the_first_row_of_features_that_is_not_finite_is_named(make_log_probs, m
 
 
 def test_pages_of_features_are_let_go_while_they_are_checked(monkeypatch):
-    monkeypatch.setattr("tonsure.predictions.checks.ROWS", 7)
+    monkeypatch.setattr("tonsure.predictions.reader.ROWS", 7)
     released = []
     check_features(torch.zeros(40, 2), lambda: released.append(True))
     assert len(released) == 6

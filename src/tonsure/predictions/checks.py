@@ -1,19 +1,17 @@
 """Checks of predictions, features and scores on input. They are not repeated elsewhere."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from tonsure.errors import InputError
+from tonsure.predictions.reader import rows_at_once
 
 SUM_TOLERANCE = {torch.float16: 1e-2, torch.bfloat16: 5e-2, torch.float32: 1e-3, torch.float64: 1e-3}
 """The largest allowed difference of a sum of probabilities from one: the error of rounding to the type, and of a sum in
 float32."""
-
-ROWS = 4096
-"""The number of rows checked at a time."""
 
 
 def check_log_probs(shards: Sequence[Tensor], *, one_of_several: bool = False) -> None:
@@ -36,8 +34,9 @@ def check_log_probs(shards: Sequence[Tensor], *, one_of_several: bool = False) -
                 f"the parts of the pool differ: the first has K, C, type and device {_kind(shards[0])}, "
                 f"the one from row {first_row} on {_kind(shard)}"
             )
-        for start in range(0, len(shard), ROWS):
-            _check_values(shard, start, first_row)
+        step = rows_at_once(2 * shard.shape[1:].numel() * _work_type(shard).itemsize)
+        for start in range(0, len(shard), step):
+            _check_values(shard, start, start + step, first_row)
         first_row += len(shard)
     if first_row == 0:
         raise InputError(f"the pool is empty: the predictions have shape {tuple(shards[0].shape)}, N is 0")
@@ -55,8 +54,9 @@ def check_features(features_N_D: Tensor, release: Callable[[], None] = lambda: N
     found = f"features are {features_N_D.dtype} of shape {list(features_N_D.shape)}"
     if features_N_D.ndim != 2 or features_N_D.shape[1] == 0 or not features_N_D.is_floating_point():
         raise InputError(f"{found}, expected floating-point numbers [N, D]")
-    for start in range(0, len(features_N_D), ROWS):
-        wrong_n = ~features_N_D[start : start + ROWS].isfinite().all(dim=1)
+    step = rows_at_once(features_N_D.shape[1] * (features_N_D.dtype.itemsize + 2))  # absolute values, and two masks
+    for start in range(0, len(features_N_D), step):
+        wrong_n = ~features_N_D[start : start + step].isfinite().all(dim=1)
         if wrong_n.any():
             raise InputError(f"{found}; row {start + int(wrong_n.nonzero()[0])} holds nan or infinity")
         release()
@@ -106,11 +106,14 @@ def _check_shape(shard: Tensor, one_of_several: bool) -> None:
         )
 
 
-def _check_values(shard: Tensor, start: int, first_row: int) -> None:
+def _work_type(numbers: Tensor) -> torch.dtype:
+    return torch.promote_types(numbers.dtype, torch.float32)
+
+
+def _check_values(shard: Tensor, start: int, stop: int, first_row: int) -> None:
     """Checks a block of rows of a part, which begins at ``first_row`` of the pool."""
-    log_probs_n_K_C = shard[start : start + ROWS]
-    work_type = torch.float64 if log_probs_n_K_C.dtype == torch.float64 else torch.float32
-    sum_n_K = log_probs_n_K_C.to(work_type).exp().sum(-1)
+    log_probs_n_K_C = shard[start:stop]
+    sum_n_K = log_probs_n_K_C.to(_work_type(shard)).exp().sum(-1)
     # nan and +inf propagate to the sum, and make the comparison false.
     wrong_n_K = ~((sum_n_K - 1).abs() <= SUM_TOLERANCE[log_probs_n_K_C.dtype])
     if not wrong_n_K.any():
@@ -156,14 +159,24 @@ def _sums_to_one(numbers_N_K_C: Tensor, axis: int, kind: str) -> bool:
     # A sum of one number is no evidence.
     if numbers_N_K_C.ndim != 3 or numbers_N_K_C.shape[axis] < 2 or not numbers_N_K_C.numel():
         return False
-    work_type = torch.promote_types(numbers_N_K_C.dtype, torch.float32)
-    for block in numbers_N_K_C.split(ROWS, 0) if axis else numbers_N_K_C.split(max(1, ROWS // len(numbers_N_K_C)), 1):
+    work_type = _work_type(numbers_N_K_C)
+    for block in _pieces(numbers_N_K_C, axis, 3 * work_type.itemsize):
         for some in (block[:1] if axis else block[:, :1], block):
             values = some.to(work_type) if kind == "probabilities" else some.to(work_type).exp()
             sums = values.sum(axis)
             if (values < 0).any() or not ((sums - 1).abs() <= SUM_TOLERANCE[numbers_N_K_C.dtype]).all():
                 return False
     return True
+
+
+def _pieces(numbers_N_K_C: Tensor, axis: int, item_bytes: int) -> Iterator[Tensor]:
+    """Blocks that hold all that sums over an axis are made of."""
+    N, _, C = numbers_N_K_C.shape
+    if axis:
+        yield from numbers_N_K_C.split(rows_at_once(numbers_N_K_C[0].numel() * item_bytes), 0)
+        return
+    for some_N_k_C in numbers_N_K_C.split(rows_at_once(N * C * item_bytes), 1):
+        yield from some_N_k_C.split(rows_at_once(some_N_k_C[..., 0].numel() * item_bytes), 2)
 
 
 def _guess(values: Tensor) -> str:

@@ -17,6 +17,21 @@ HELD = 2**26
 AROUND = 2**16
 """Bytes that come with every page that is read from a mapped file."""
 
+ROWS = 4096
+"""The largest number of rows that are worked on at a time."""
+
+BLOCK_BYTES = 2**22
+"""The most bytes that working copies of these rows take, unless those of a single row are larger."""
+
+
+def rows_at_once(row_bytes: int) -> int:
+    """The number of rows that are checked, scored or summed at a time.
+
+    Args:
+        row_bytes: what the working copies of one row take.
+    """
+    return max(1, min(ROWS, BLOCK_BYTES // row_bytes))
+
 
 @dataclass(frozen=True, eq=False)
 class PoolReader:
