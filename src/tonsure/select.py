@@ -110,7 +110,8 @@ def select(
 
     Warns:
         SelectionWarning: some of the rows have no positive gain, or the batch already carries nearly all information
-            that K posterior samples can (log K nats).
+            that K posterior samples can (log K nats); or the predictions are a list of parts of the same length with
+            one sample, which may be the members of an ensemble.
     """
     with selecting():
         where = checked_device(device)
@@ -133,11 +134,10 @@ def open_pool(
     reader = None if predictions is None else open_predictions(predictions, samples, device)
     if predictions is None and samples is not None:
         raise InputError("samples selects posterior samples of the predictions, but there are no predictions")
-    known = None if reader is None else len(reader)
     if features is None and isinstance(predictions, Store):
         feature_reader = predictions.feature_reader(device)
     else:
-        feature_reader = None if features is None else open_features(features, known, device or _device_of(reader))
+        feature_reader = None if features is None else open_features(features, reader, device or _device_of(reader))
     if reader is None and feature_reader is None:
         raise InputError(f"there is no pool to choose from: expected {WHERE['predictions']}, scores [N], or features=")
     N = len(reader) if reader is not None else len(feature_reader)  # type: ignore[arg-type]  # then it is there

@@ -167,7 +167,8 @@ def read_pool(
     if pool is None and arrays is None:
         raise InputError("expected a file of predictions, or --features, or both")
     total = len(pool) if pool is not None else len(arrays)  # type: ignore[arg-type]  # one of them is there
-    names = row_files.read_ids(ids, ids_column, total) if ids else pool.ids if isinstance(pool, Store) else None
+    shape = () if pool is None else tuple(pool.shape)
+    names = row_files.read_ids(ids, ids_column, total, shape) if ids else pool.ids if isinstance(pool, Store) else None
     labeled, classes = row_files.read_labels(labels, names, total) if labels else (None, None)
     return Pool(
         pool, arrays, names, labeled, classes, _candidate_rows(candidates, exclude, labeled or [], names, total)

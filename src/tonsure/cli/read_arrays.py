@@ -15,10 +15,19 @@ from torch import Tensor
 from tonsure.durable_files import file_errors
 from tonsure.errors import InputError
 from tonsure.predictions.arrays import Array, as_plain, as_tensor
-from tonsure.predictions.checks import SUM_TOLERANCE, classes_elsewhere
+from tonsure.predictions.checks import ROUNDED, SUM_TOLERANCE, classes_elsewhere, kind_of
 from tonsure.predictions.store import Store
 
 READABLE = (".npy", ".npz", ".pt", ".safetensors")
+
+WANTED = {
+    "probabilities": "--values probs",
+    "percentages": "a hundredth of them, with --values probs",
+    "log-probabilities": "--values log-probs",
+}
+"""How the kinds of numbers that are recognized are given."""
+
+ROUNDED_BEFORE = "If they were rounded, divide by their sums over the classes before they are saved"
 
 
 def read_predictions(
@@ -149,11 +158,25 @@ def as_log_probs(numbers: Tensor, values: str, first_row: int = 0) -> Tensor:
         return numbers.to(work_type).log_softmax(-1)
     tolerance = SUM_TOLERANCE[numbers.dtype]
     outside = ~((numbers >= 0) & (numbers <= 1 + tolerance))
+    if outside.any():
+        given = f"--values probs was given, but the predictions{_read_as(numbers)} are "
+        if (kind := kind_of(numbers)) in ("percentages", "log-probabilities"):
+            raise InputError(f"{given}{kind}: expected {WANTED[kind]}")
+        if found := classes_elsewhere(numbers):
+            raise InputError(f"{given}none. {found}")
     _refuse(outside, numbers, "probabilities, from 0 to 1, with --values probs", first_row)
     sums = numbers.to(work_type).sum(-1, keepdim=True)
-    # Distributions rounded by storage in half precision are renormalized; others are refused by ``select``.
-    rounded = (sums - 1).abs() <= tolerance
-    return (numbers.to(work_type) / sums.where(rounded, 1)).log()
+    # Distributions rounded by storage in half precision are renormalized.
+    wrong = (sums - 1).abs() > tolerance
+    if wrong.any():
+        row, sample, _ = (int(index) for index in wrong.nonzero()[0])
+        total = float(sums[row, sample, 0])
+        raise InputError(
+            f"--values probs was given, but the probabilities of row {first_row + row}, sample {sample}"
+            f"{_read_as(numbers)} sum to {total:.6g}, off by {total - 1:+.3g}, expected 1. "
+            f"{classes_elsewhere(numbers) or (ROUNDED_BEFORE if abs(total - 1) <= ROUNDED else '')}".rstrip()
+        )
+    return (numbers.to(work_type) / sums).log()
 
 
 def _refuse(wrong: Tensor, numbers: Tensor, expected: str, first_row: int) -> None:
@@ -167,9 +190,19 @@ def _refuse(wrong: Tensor, numbers: Tensor, expected: str, first_row: int) -> No
 
 
 def _refuse_probabilities(numbers: Tensor, first_row: int) -> None:
-    sums = numbers.to(torch.promote_types(numbers.dtype, torch.float32)).sum(-1)
-    if (numbers >= 0).all() and ((sums - 1).abs() <= SUM_TOLERANCE[numbers.dtype]).all():
-        raise InputError("--values logits was given, but every row of the predictions sums to 1: --values probs?")
+    rows = f", from row {first_row} on" if first_row else ""
+    kind = kind_of(numbers)
+    if kind in ("probabilities", "percentages"):
+        total = 1 if kind == "probabilities" else 100
+        raise InputError(
+            f"--values logits was given{rows}, but nearly all rows of the predictions{_read_as(numbers)} sum to "
+            f"{total}: they are {kind}, expected {WANTED[kind]}"
+        )
     if found := classes_elsewhere(numbers):
-        rows = f", from row {first_row} on" if first_row else ""
         raise InputError(f"--values logits was given{rows}, but they are none. {found}")
+
+
+def _read_as(numbers: Tensor) -> str:
+    """The axes as they are read; they may be exchanged, which the numbers do not always tell."""
+    N, K, C = numbers.shape
+    return f" (read as N = {N:,} rows, K = {K:,} samples, C = {C:,} classes)"

@@ -13,6 +13,7 @@ from tonsure.cli.text_files import SHOWN, TextFile, read_text_file
 from tonsure.comparison.compare import Batch, Comparison
 from tonsure.durable_files import file_to_write, write_file
 from tonsure.errors import InputError
+from tonsure.predictions.checks import axes_of
 from tonsure.selection import Selection
 
 WRITABLE = (".csv", ".jsonl")
@@ -24,11 +25,12 @@ DIGITS = 18
 """At most so many digits of a row or a label; more do not fit into 64 bits, and Python refuses thousands."""
 
 
-def read_ids(path: Path, column: str | None, rows: int) -> list[str]:
+def read_ids(path: Path, column: str | None, rows: int, shape: Sequence[int] = ()) -> list[str]:
     """Reads one id for each row: the lines of a text file, or a column of a table.
 
     Args:
         column: None is ``id``, or else the only column.
+        shape: of the predictions, for the message where their axes are exchanged.
 
     Raises:
         InputError: as ``read_text_file``; or the column does not exist, the number of ids is not ``rows``, or an id
@@ -53,7 +55,9 @@ def read_ids(path: Path, column: str | None, rows: int) -> list[str]:
             raise InputError(f"{place}: the id {_shown(name)} is there already, in {places[name]}")
         places[name] = place
     if len(places) != rows:
-        raise InputError(f"{path} names {len(places)} items, but the predictions have {rows} rows")
+        raise InputError(
+            f"{path} names {len(places)} items, but the predictions have {rows} rows{axes_of(shape, len(places))}"
+        )
     return list(places)
 
 

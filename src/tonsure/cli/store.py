@@ -120,7 +120,7 @@ def make(
     """Make a store of the predictions, and features, in files."""
     numbers = read_arrays.read_numbers(predictions, key)
     feature_array = read_arrays.read_features(features) if features else None
-    item_ids = row_files.read_ids(ids, ids_column, len(numbers)) if ids else None
+    item_ids = row_files.read_ids(ids, ids_column, len(numbers), tuple(numbers.shape)) if ids else None
     stored_as = DTYPES[dtype.value] if dtype else None
     log_probs = numbers if values is Values.LOG_PROBS else _converted(numbers, values)
     about = {"source": predictions.name}

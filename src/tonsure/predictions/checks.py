@@ -13,6 +13,19 @@ SUM_TOLERANCE = {torch.float16: 1e-2, torch.bfloat16: 5e-2, torch.float32: 1e-3,
 """The largest allowed difference of a sum of probabilities from one: the error of rounding to the type, and of a sum in
 float32."""
 
+ROUNDED = SUM_TOLERANCE[torch.bfloat16]
+"""The difference of a sum from one that still tells a distribution that was rounded, whatever its type is now."""
+
+NEARLY_ALL = 0.9
+"""The share of distributions that tells what kind of numbers these are."""
+
+KINDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "probabilities": lambda values: values,
+    "percentages": lambda values: values / 100,
+    "log-probabilities": torch.exp,
+}
+"""The kinds of numbers that their sums tell, and the probabilities that they stand for."""
+
 
 def check_log_probs(shards: Sequence[Tensor], *, one_of_several: bool = False) -> None:
     """Checks that all parts are [n, K, C] with the same K, C, type and device, and every row over C a distribution.
@@ -131,41 +144,59 @@ def _check_values(shard: Tensor, start: int, stop: int, first_row: int) -> None:
     total = float(sum_n_K[row, sample])
     raise InputError(
         f"{where} is no distribution: its probabilities, exp of the given values, sum to {total:.6g}, off by "
-        f"{total - 1:+.3g}. {classes_elsewhere(shard) or _guess(values)}; the row begins "
+        f"{total - 1:+.3g}. {classes_elsewhere(shard) or _guess(shard)}; the row begins "
         f"{[round(v, 4) for v in values[:4].tolist()]}"
     )
+
+
+def kind_of(numbers_N_K_C: Tensor, axis: int = 2) -> str | None:
+    """What numbers are by their sums over an axis: of ``KINDS``, or None.
+
+    Nearly all of the sums decide, with room for rounding: what one odd row is of cannot hide what the others are.
+    """
+    return next((kind for kind in KINDS if _sums_to_one(numbers_N_K_C, axis, kind)), None)
 
 
 def classes_elsewhere(numbers_N_K_C: Tensor) -> str | None:
     """Where the classes are, if not on the last axis, as a sentence with what mends it; None if nothing tells.
 
-    Probabilities, or log-probabilities, that sum to one over another axis are distributions over that axis.
+    Numbers that sum to one over another axis, as the kinds of ``KINDS`` do, are distributions over that axis.
     """
-    for kind, axis in itertools.product(("probabilities", "log-probabilities"), (1, 0)):
+    for kind, axis in itertools.product(KINDS, (1, 0)):
         if _sums_to_one(numbers_N_K_C, axis, kind) and not _sums_to_one(numbers_N_K_C, 2, kind):
             mended = "predictions.transpose(1, 2)" if axis else "torch.movedim(predictions, 0, 2)"
-            log = ".log()" if kind == "probabilities" else ""
+            mended += {"probabilities": ".log()", "percentages": ".div(100).log()"}.get(kind, "")
             shape = tuple(numbers_N_K_C.shape)
             return (
-                f"These are {kind} of shape {shape} that sum to one over axis {axis}, not over the last: the classes "
-                f"are on axis {axis}. Expected [N, K, C], rows, posterior samples, classes: {mended}{log}, if the "
-                "other two axes are rows and samples in this order"
+                f"These are {kind} of shape {shape} that sum to {'100' if kind == 'percentages' else 'one'} over axis "
+                f"{axis}, not over the last: the classes are on axis {axis}. Expected [N, K, C], rows, posterior "
+                f"samples, classes: {mended}, if the other two axes are rows and samples in this order"
             )
     return None
 
 
+def axes_of(shape: Sequence[int], rows: int) -> str:
+    """What another number of rows says about the axes of predictions: a sentence if it is that of their second axis."""
+    if len(shape) != 3 or shape[1] != rows or shape[0] == rows:
+        return ""
+    return (
+        f". The predictions have {shape[0]:,} rows on the first axis and {rows:,} posterior samples on the second: "
+        "expected [N, K, C]; predictions.transpose(0, 1) exchanges them"
+    )
+
+
 def _sums_to_one(numbers_N_K_C: Tensor, axis: int, kind: str) -> bool:
-    """Whether all sums over an axis are one, block by block, so that others are recognized by the first of them."""
+    """Whether nearly all sums over an axis are one, block by block, so that other numbers are recognized soon."""
     # A sum of one number is no evidence.
     if numbers_N_K_C.ndim != 3 or numbers_N_K_C.shape[axis] < 2 or not numbers_N_K_C.numel():
         return False
     work_type = _work_type(numbers_N_K_C)
+    others = numbers_N_K_C.numel() // numbers_N_K_C.shape[axis] * (1 - NEARLY_ALL)
     for block in _pieces(numbers_N_K_C, axis, 3 * work_type.itemsize):
-        for some in (block[:1] if axis else block[:, :1], block):
-            values = some.to(work_type) if kind == "probabilities" else some.to(work_type).exp()
-            sums = values.sum(axis)
-            if (values < 0).any() or not ((sums - 1).abs() <= SUM_TOLERANCE[numbers_N_K_C.dtype]).all():
-                return False
+        values = KINDS[kind](block.to(work_type))
+        others -= int((~((values >= 0).all(axis) & ((values.sum(axis) - 1).abs() <= ROUNDED))).sum())
+        if others < 0:
+            return False
     return True
 
 
@@ -179,7 +210,18 @@ def _pieces(numbers_N_K_C: Tensor, axis: int, item_bytes: int) -> Iterator[Tenso
         yield from some_N_k_C.split(rows_at_once(some_N_k_C[..., 0].numel() * item_bytes), 2)
 
 
-def _guess(values: Tensor) -> str:
-    if (values >= 0).all() and abs(float(values.sum()) - 1) < 0.05:
+def _guess(shard: Tensor) -> str:
+    """What values that are no distribution may be, and what mends it."""
+    kind = kind_of(shard)
+    if kind == "probabilities":
         return "These look like probabilities: pass their logarithm (--values probs on the command line)"
+    if kind == "percentages":
+        return "These look like percentages: pass the logarithm of a hundredth of them"
+    if kind == "log-probabilities":
+        return "Nearly all other rows are distributions, so this one is damaged, or was never written"
+    if all(bool(((block >= 0) & (block <= 1)).all()) for block in _pieces(shard, 2, 2)):
+        return (
+            "The values are from 0 to 1: if they are probabilities, they must sum to one over the classes, and their "
+            "logarithm is expected"
+        )
     return "If these are logits, pass log_softmax of them (--values logits on the command line)"

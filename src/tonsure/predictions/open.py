@@ -1,5 +1,6 @@
 """The door: what a caller passes as predictions, scores, features and rows, checked and made ready to be read."""
 
+import warnings
 from collections.abc import Iterable, Sequence, Set
 from functools import partial
 from typing import Any, SupportsIndex
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tonsure.arguments import LARGEST, refusal, shown
-from tonsure.errors import InputError
+from tonsure.errors import InputError, SelectionWarning
 from tonsure.predictions.arrays import as_plain, as_tensor, is_array, release_mapped
-from tonsure.predictions.checks import check_features, check_log_probs, check_scores
+from tonsure.predictions.checks import axes_of, check_features, check_log_probs, check_scores
 from tonsure.predictions.reader import PoolReader
 from tonsure.predictions.store import Store
 
@@ -31,6 +32,9 @@ EXPECTED = (
 def open_predictions(predictions: object, samples: Numbers | None, device: torch.device | None) -> PoolReader:
     """A reader of log-probabilities [N, K, C], or of scores [N, 1], which have one axis at the door.
 
+    Warns:
+        SelectionWarning: the predictions are several parts of the same length with one sample, perhaps members.
+
     Raises:
         InputError: the predictions are of another type or shape, or hold values that are no log-probabilities; the
             message names the first offending row.
@@ -43,6 +47,7 @@ def open_predictions(predictions: object, samples: Numbers | None, device: torch
         if pieces and all(piece.ndim == 1 for piece in pieces):
             return _score_reader(pieces, samples, device)
         check_log_probs(pieces)
+        _warn_of_members(pieces)
         release()
     pieces = [piece for piece in pieces if len(piece)]
     chosen = None if samples is None else numbers("samples", samples, pieces[0].shape[1])
@@ -55,12 +60,12 @@ def open_predictions(predictions: object, samples: Numbers | None, device: torch
     )
 
 
-def open_features(features: object, rows: int | None, device: torch.device | None) -> PoolReader:
+def open_features(features: object, predictions: PoolReader | None, device: torch.device | None) -> PoolReader:
     """A reader of features [N, D].
 
     Args:
         features: a tensor, an array (a memory-mapped one is read where it lies), or a store that holds features.
-        rows: the number of rows of the predictions; None if there are none.
+        predictions: those of the same rows; None if there are none.
 
     Raises:
         InputError: the features are of another type or shape, or one is nan or infinite; the message names its row.
@@ -75,9 +80,12 @@ def open_features(features: object, rows: int | None, device: torch.device | Non
         tensor, release = as_tensor(features, "features"), partial(release_mapped, [features])
         check_features(tensor, release)
         reader = PoolReader([tensor], device=device, release=release)
-    if rows is not None and len(reader) != rows:
-        shape = [len(reader), *reader.pieces[0].shape[1:]]
-        raise InputError(f"features have the shape {shape}, expected {rows} rows, as the predictions")
+    if predictions is not None and len(reader) != len(predictions):
+        shape, of_pool = ([len(one), *one.pieces[0].shape[1:]] for one in (reader, predictions))
+        raise InputError(
+            f"features have the shape {shape}, expected {len(predictions)} rows, as the predictions"
+            f"{axes_of(of_pool, len(reader))}"
+        )
     return reader
 
 
@@ -155,6 +163,19 @@ def _of_list(name: str, given: Iterable[object], expected: str) -> NDArray[Any]:
     if found.dtype == object and (huge := [one for one in listed if isinstance(one, int) and abs(one) > LARGEST]):
         raise InputError(f"{name} holds {shown(huge[0])}, expected {expected}")
     return found
+
+
+def _warn_of_members(pieces: Sequence[Tensor]) -> None:
+    # Each may also be a batch of the pool, of one model: nothing in the numbers tells.
+    if len(pieces) > 1 and pieces[0].shape[1] == 1 and len({len(piece) for piece in pieces}) == 1:
+        n, _, C = pieces[0].shape
+        warnings.warn(
+            f"the {len(pieces)} parts [{n}, 1, {C}] are taken for {len(pieces) * n:,} rows with one posterior sample "
+            f"each. If they are {len(pieces)} members of an ensemble, torch.cat(parts, dim=1) makes "
+            f"[{n}, {len(pieces)}, {C}] of them; if they are rows, torch.cat(parts) says so",
+            SelectionWarning,
+            stacklevel=1,
+        )
 
 
 def _score_reader(pieces: list[Tensor], samples: object, device: torch.device | None) -> PoolReader:
