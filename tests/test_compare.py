@@ -207,6 +207,16 @@ def test_one_posterior_sample(make_log_probs):
         compare(log_probs, 5, {})
 
 
+def test_what_refuses_its_input_is_left_out_and_the_others_are_kept(make_log_probs):
+    log_probs = make_log_probs(30, K=4)
+    found = compare(log_probs, 5, ["LBB", "ProbCover", "margin", "CoreSet"], features=torch.randn(30, 3))
+    assert list(found.batches) == ["LBB", "margin"]
+    assert found.left_out["ProbCover"].startswith("the strategy needs the labels of the labeled rows: labeled=rows")
+    assert found.left_out["CoreSet"].endswith("none of the 30 rows is labeled: labeled=rows")
+    with pytest.raises(tn.InputError, match=r"no method to compare \(EPIG: .* at least 2"):
+        compare(log_probs[:, :1], 5, ["EPIG"])
+
+
 def test_parts_arrays_stores_and_half_precision_are_alike(make_log_probs, tmp_path):
     log_probs = make_log_probs(40, K=20).half().cpu()
     write_store(tmp_path / "store", log_probs)
@@ -289,7 +299,7 @@ def test_methods_of_ones_own(make_log_probs):
         compare(log_probs, 4, "LBB")
     with pytest.raises(tn.InputError, match=r"BADGE\(\) needs features"):
         compare(log_probs, 4, ["BADGE"])
-    with pytest.raises(tn.InputError, match=r"compare measures batches by predictions: expected .*, not scores"):
+    with pytest.raises(tn.InputError, match=r"compare measures batches by predictions: expected .*, found scores"):
         compare(torch.rand(40), 4)
 
 

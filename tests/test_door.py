@@ -160,6 +160,7 @@ class Nothing:
 WRONG = {
     "a class": ({"method": tn.LargeBatchBALD}, r"is the class LargeBatchBALD, expected an object: LargeBatchBALD\(\)"),
     "a class of strategies": ({"method": tn.BADGE}, r"is the class BADGE, expected an object: BADGE\(\)"),
+    "a name in other letters": ({"method": "epig"}, "no method 'epig'; did you mean EPIG"),
     "an unknown name": ({"method": "LargeBatchBOLD"}, "no method 'LargeBatchBOLD'; did you mean LargeBatchBALD"),
     "a name that says nothing": ({"method": ""}, "there is no method ''"),
     "settings that are none": ({"method": "BatchBALD(labels=3)"}, "unexpected keyword argument 'labels'"),

@@ -251,8 +251,8 @@ def _made(kind: str, text: str, known: Mapping[str, Any]) -> Any:
 def _methods() -> dict[str, Any]:
     """All that can be named, without what needs an argument that cannot be typed."""
     left_out = {"Pointwise", "GivenScores", "Targeted", *_classes(objectives, WithTargets)}
-    found = {**METHODS, **_classes(objectives, Objective), **_classes(strategies, Strategy)}
-    return {name: thing for name, thing in found.items() if name not in left_out} | dict(SCORES)
+    classes = _classes(objectives, Objective) | _classes(strategies, Strategy)
+    return {**METHODS, **{name: one for name, one in classes.items() if name not in left_out}, **SCORES}
 
 
 def _classes(package: ModuleType, base: type) -> dict[str, type]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from tonsure.arguments import LARGEST, shown, whole_number
 from tonsure.comparison.measures import Averages, averages, joint_information, redundancy
-from tonsure.errors import InputError, SelectionWarning
+from tonsure.errors import InputError, SelectionWarning, TonsureError
 from tonsure.methods import Method, named
 from tonsure.predictions.arrays import Array
 from tonsure.predictions.open import Numbers, Whole
@@ -126,8 +126,8 @@ def compare(
 ) -> Comparison:
     """Selects k rows by each method, and measures the batches.
 
-    A method that needs more posterior samples than there are is left out; ``Comparison.left_out`` states the reason.
-    Progress is shown on a terminal only.
+    A method that needs more posterior samples than there are, or that refuses its input when it selects, is left out;
+    ``Comparison.left_out`` states the reason. Progress is shown on a terminal only.
 
     Args:
         predictions: log-probabilities [N, K, C], as for ``select``.
@@ -144,11 +144,15 @@ def compare(
         The batches of all methods, with their measures.
 
     Raises:
-        InputError: an input is invalid, as for ``select``, checked before anything is selected; or no method is left.
+        InputError: an input is invalid or missing, as for ``select``, or the memory is too small for a method, checked
+            before anything is selected; or no method is left.
     """
     pool = open_pool(predictions, features, labeled, labels, candidates, samples, checked_device(device))
     if pool.predictions is None:
-        raise InputError("compare measures batches by predictions: expected log-probabilities [N, K, C], not scores")
+        found = "none" if predictions is None else "scores"
+        raise InputError(
+            f"compare measures batches by predictions: expected log-probabilities [N, K, C], found {found}"
+        )
     seed = whole_number("seed", seed, 0)
     k = whole_number("k", k, 1, len(pool.candidate_rows), ", the number of rows that may be chosen")
     reader = pool.predictions.at(pool.candidate_rows) if len(pool.candidate_rows) < pool.N else pool.predictions
@@ -159,9 +163,6 @@ def compare(
     limited = {name for name in LIMITS if methods is None and name not in added}
     left_out = {name: reason for name in wanted if (reason := _reason(name, wanted[name], limited, k, N, K, C))}
     compared = {name: method for name, method in wanted.items() if name not in left_out}
-    if not compared:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
-        raise InputError(f"there is no method to compare ({reasons or 'none was given'})")
     budget = None if memory is None else as_bytes(memory)
     for method in compared.values():
         check_fits(pool, method, k, budget, backend)
@@ -174,12 +175,19 @@ def compare(
         progress.set_postfix_str(name)
         own_seed = (seed + zlib.crc32(name.encode(errors="surrogatepass"))) % LARGEST
         chosen_by = partial(choose, pool, method, k, seed=own_seed, memory=budget, backend=backend)
-        selection, seconds, noted = _timed(chosen_by)
+        try:
+            selection, seconds, noted = _timed(chosen_by)
+        except TonsureError as error:  # what the other methods have found is not lost
+            left_out[name] = str(error)
+            continue
         chosen = pool.predictions.at(selection.rows.sort().values)
         information = joint_information(chosen, seed)
         batches[name] = Batch(
             method, selection, own_seed, seconds, *information, redundancy(chosen, seed), averages(chosen), noted
         )
+    if not batches:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise InputError(f"there is no method to compare ({reasons or 'none was given'})")
     return Comparison(batches, whole, (N, K, C), left_out)
 
 

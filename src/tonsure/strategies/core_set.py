@@ -47,7 +47,9 @@ class CoreSet(Strategy):
 
     def _picks(self, state: PoolState, k: int) -> Iterator[tuple[int, float]]:
         if len(state.labeled_rows) == 0:
-            raise InputError(f"{self} compares with the labeled rows, but none of the {len(state)} rows is labeled")
+            raise InputError(
+                f"{self} compares with the labeled rows, but none of the {len(state)} rows is labeled: labeled=rows"
+            )
         features_N_D = state.features()
         unit = unit_of_rows(features_N_D)
         labeled_m_D = features_N_D[state.labeled_rows].double().div_(unit).mul_(HEADROOM)
