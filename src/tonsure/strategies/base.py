@@ -16,14 +16,14 @@ from tonsure.optimizers import Optimizer
 from tonsure.predictions.arrays import as_tensor
 from tonsure.predictions.checks import check_features, check_log_probs, check_scores
 from tonsure.predictions.open import numbers, whole_numbers
-from tonsure.predictions.reader import PoolReader, as_log_probs
+from tonsure.predictions.reader import PoolReader, as_log_probs, rows_at_once
 from tonsure.scores import score_of
 from tonsure.search.backend import Backend, LocalBackend
 from tonsure.selection import Selection, gather, search, warn_of_small_gains
 from tonsure.surroundings import selecting
 
-BLOCK = 4096
-"""Rows whose score is computed at a time."""
+WORKING_COPIES = 6
+"""Of predictions in single precision, while scores like those of ``tonsure.scores`` are computed."""
 
 WHERE = {
     "features": "features (tonsure.features(model, inputs) computes them)",
@@ -287,8 +287,24 @@ class _Scores:
     score: Callable[[Tensor], Tensor]
 
     def __call__(self, reader: PoolReader) -> Tensor:
-        blocks = torch.arange(len(reader)).split(BLOCK)
+        blocks = torch.arange(len(reader)).split(rows_at_once(row_bytes_of_scores(*samples_and_classes(reader))))
         return torch.cat([score_of(self.score, as_log_probs(reader.stored(rows), torch.float32)) for rows in blocks])
+
+
+def samples_and_classes(reader: PoolReader) -> tuple[int, int]:
+    """K and C of a reader of predictions."""
+    shape = reader.pieces[0].shape
+    return int(shape[1]) if reader.samples is None else len(reader.samples), int(shape[2])
+
+
+def row_bytes_of_scores(K: int, C: int) -> int:
+    """Bytes that the score of a row takes, or a few other numbers for each of its classes."""
+    return WORKING_COPIES * 4 * K * C
+
+
+def row_bytes_of_means(K: int, C: int, item: int) -> int:
+    """Bytes that the mean prediction of a row takes, read in any order."""
+    return 2 * item * K * C + 4 * 8 * C
 
 
 def _given(name: str, value: Any) -> Any:
@@ -310,14 +326,13 @@ def _in_memory(reader: PoolReader) -> Tensor:
 
 def _mean_probs(log_probs_n_K_C: Tensor | PoolReader) -> Float64[Tensor, "n C"]:
     reader = as_reader(log_probs_n_K_C)
-    if len(reader) == 0:
-        return reader.pieces[0].new_zeros(0, reader.pieces[0].shape[2], dtype=torch.float64)
-    means = []
-    for rows in torch.arange(len(reader)).split(BLOCK):
-        block_n_K_C = reader.stored(rows)
+    K, C = samples_and_classes(reader)
+    mean_n_C = torch.empty(len(reader), C, dtype=torch.float64, device=reader.works_on)
+    step = rows_at_once(row_bytes_of_means(K, C, reader.dtype.itemsize))
+    for rows in torch.arange(len(reader)).split(step) if len(reader) else ():
         # Sample by sample, so that only one sample is held in double precision.
-        total_n_C = torch.zeros_like(block_n_K_C[:, 0], dtype=torch.float64)
-        for log_probs_n_C in block_n_K_C.unbind(1):
+        total_n_C = mean_n_C[int(rows[0]) : int(rows[-1]) + 1].zero_()
+        for log_probs_n_C in reader.stored(rows).unbind(1):
             total_n_C += log_probs_n_C.double().exp()
-        means.append(total_n_C / total_n_C.sum(dim=1, keepdim=True))
-    return torch.cat(means)
+        total_n_C /= total_n_C.sum(dim=1, keepdim=True)
+    return mean_n_C

@@ -28,7 +28,7 @@ def clusters_of(features_N_D: Float[Tensor, "N D"], count: int, generator: torch
         from sklearn.exceptions import ConvergenceWarning
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
     except ImportError as error:
-        raise MissingExtraError("k-means", "datasets") from error
+        raise MissingExtraError("k-means", "clusters") from error
     seed = int(torch.randint(2**31, (), generator=generator))
     kmeans = (
         KMeans(count, n_init=1, random_state=seed)

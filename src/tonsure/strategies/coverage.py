@@ -1,5 +1,6 @@
 """The search of ``FacilityLocation``: which rows cover most of the weight of a pool."""
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from tonsure.optimizers.optimizer import gumbel_noise, power_key
-from tonsure.predictions.reader import PoolReader
+from tonsure.predictions.reader import PoolReader, rows_at_once
 from tonsure.search.backend import Backend, LocalBackend
 from tonsure.search.plan import FIXED, KEEP, as_text
 from tonsure.shapes import Rows
@@ -31,8 +32,11 @@ PER_PICK = 8
 BLOCK = 64
 """Rows that are compared with all others at once: what the caches of a processor hold."""
 
-READ = 16_384
-"""Rows whose features are read at a time, where all of them are needed."""
+COPIES = 24
+"""Bytes of working copies of a feature of rows that are read."""
+
+MERGED = 2048
+"""Rows at least among which neighbors are looked for at a time."""
 
 ASKED = 256
 """Rows whose distance to their neighbors is measured."""
@@ -85,8 +89,10 @@ def plan_coverage(N: int, unlabeled: int, choosable: int, k: int, D: int, *, mos
     drawn = 0 if targets == unlabeled else 3 * 8 * N
     features = 12 * D * (targets + (0 if candidates == targets else candidates))
     columns, rank = _columns(N, labeled + k)
-    reading = READ * D * 24 + 8 * (ASKED * (D + 2 * (rank + 1)) + 4 * BLOCK * min(columns, READ))
-    working = targets * ((4 + 8) * 2 * MANY + 64) + 64 * candidates
+    merged = min(columns, max(MERGED, rank + 1))
+    asked = 8 * ASKED * (D + rank + 1 + merged) + 8 * BLOCK * (4 * (rank + 1) + merged)
+    reading = COPIES * D * min(N, rows_at_once(COPIES * D)) + min(unlabeled, ASKED) * asked // ASKED
+    working = targets * ((4 + 8) * 2 * MANY + 64) + 64 * candidates + (8 + COPIES) * D * min(N, MANY)
     return CoveragePlan(targets, candidates, FIXED + 24 * N + drawn + features + max(reading, working), 4 * targets)
 
 
@@ -184,11 +190,14 @@ def _squared_distance(
     # In double precision: in single precision small distances would depend on the order of the features.
     asked_D = [sphere.at(some) for some in asked.split(BLOCK)]
     nearest = [some_D.new_empty(len(some_D), 0) for some_D in asked_D]
-    for block in looked_at.split(READ):
-        features_n_D = sphere.at(block)
-        for place, some_D in enumerate(asked_D):
-            cosine = torch.cat([nearest[place], some_D @ features_n_D.T], dim=1)
-            nearest[place] = cosine.topk(min(rank, cosine.shape[1])).values
+    for block in looked_at.split(max(MERGED, rank)):
+        cosines = [some_D.new_empty(len(some_D), len(block)) for some_D in asked_D]
+        for place, features_n_D in sphere.blocks(block):
+            for some_D, cosine in zip(asked_D, cosines, strict=True):
+                cosine[:, place] = some_D @ features_n_D.T
+        for index, cosine in enumerate(cosines):
+            among = torch.cat([nearest[index], cosine], dim=1)
+            nearest[index] = among.topk(min(rank, among.shape[1])).values
     return float((2 - 2 * torch.cat(nearest)[:, -1]).median().clamp_min(0))
 
 
@@ -196,20 +205,26 @@ def _mean(features: PoolReader, backend: Backend | None) -> tuple[Float64[Tensor
     """The mean in a unit in which no sum overflows, and the unit."""
     # Features in memory are not sent to other machines for a sum.
     run = LocalBackend() if backend is None or features.path is None else backend
-    sums = [sums_and_unit for part in run.map(features, _sums) for sums_and_unit in part]
-    unit = max(unit for _, unit in sums)
-    sums_b_D = torch.stack([sums_D * (of_block / unit) for sums_D, of_block in sums])
-    return (sums_b_D.sum(0) / len(features)).to(features.works_on), unit
+    sum_D, unit = functools.reduce(_added, run.map(features, _sum))
+    return (sum_D / len(features)).to(features.works_on), unit
 
 
-def _sums(features: PoolReader) -> list[tuple[Tensor, float]]:
-    """The sums of the features of every block, each in its own unit."""
-    found = []
-    for rows in torch.arange(len(features)).split(READ):
-        block_n_D = features.stored(rows)
-        unit = unit_of(block_n_D)
-        found.append(((block_n_D.double() / unit).sum(0), unit))
-    return found
+def _sum(features: PoolReader) -> tuple[Float64[Tensor, " D"], float]:
+    """The sum of the features of all rows, in a unit in which it does not overflow, and the unit."""
+    blocks = torch.arange(len(features)).split(rows_at_once(COPIES * features.pieces[0].shape[1]))
+    return functools.reduce(_added, (_sum_of(features.stored(rows)) for rows in blocks))
+
+
+def _sum_of(features_n_D: Float[Tensor, "n D"]) -> tuple[Float64[Tensor, " D"], float]:
+    unit = unit_of(features_n_D)
+    return (features_n_D.double() / unit).sum(0), unit
+
+
+def _added(
+    one: tuple[Float64[Tensor, " D"], float], other: tuple[Float64[Tensor, " D"], float]
+) -> tuple[Float64[Tensor, " D"], float]:
+    unit = max(one[1], other[1])
+    return one[0] * (one[1] / unit) + other[0] * (other[1] / unit), unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,11 +236,18 @@ class _Sphere:
     unit: float
 
     def at(self, rows: Rows) -> Float64[Tensor, "n D"]:
-        blocks = rows.sort().values.split(READ)
-        return torch.cat([self._of(self.features.stored(block)) for block in blocks])
+        found_n_D = self.mean_D.new_empty(len(rows), len(self.mean_D))
+        for place, features_n_D in self.blocks(rows.sort().values):
+            found_n_D[place] = features_n_D
+        return found_n_D
 
-    def _of(self, features_n_D: Float[Tensor, "n D"]) -> Float64[Tensor, "n D"]:
-        return normalized(features_n_D.double().div(self.unit).sub_(self.mean_D))
+    def blocks(self, rows: Rows) -> Iterator[tuple[slice, Float64[Tensor, "n D"]]]:
+        """The same for ascending rows, block by block, with where each of them is."""
+        step = rows_at_once(COPIES * len(self.mean_D))
+        for start in range(0, len(rows), step):
+            features_n_D = self.features.stored(rows[start : start + step])
+            normalized_n_D = normalized(features_n_D.double().div(self.unit).sub_(self.mean_D))
+            yield slice(start, start + len(normalized_n_D)), normalized_n_D
 
 
 class _Points(NamedTuple):

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -12,8 +12,9 @@ from tonsure.arguments import optional, real, score_function, setting, whole
 from tonsure.predictions.reader import PoolReader
 from tonsure.scores import margin
 from tonsure.selection import Selection
-from tonsure.strategies.base import PoolState, Strategy, selected
+from tonsure.strategies.base import PoolState, Strategy, row_bytes_of_scores, samples_and_classes, selected
 from tonsure.strategies.coverage import CANDIDATES, LABELED, RADIUS, CoveragePlan, cover, plan_coverage
+from tonsure.strategies.memory import block_bytes
 
 logger = logging.getLogger("tonsure")
 
@@ -37,7 +38,7 @@ class FacilityLocation(Strategy):
     Cost: O(n²·D + N·D) for the n rows that are looked at. Memory: 12·n·D bytes for their features, and their
     similarities: 12 bytes for each that is above what the labeled rows cover, if these fit into the budget; otherwise
     4·n bytes for each row, of all n rows or of those that were used last. The result does not depend on it. Features
-    are read 16,384 rows at a time.
+    are read some rows at a time.
 
     Source: f is the uncertainty coverage of Uncertainty Herding (Bae, Oliveira & Sutherland, ICLR 2025, arXiv
     2412.20644); without a score it is MaxHerding (Bae, Noh & Sutherland, ECCV 2024, arXiv 2407.12212). Weighted
@@ -81,7 +82,14 @@ class FacilityLocation(Strategy):
     def _plan(self, state: PoolState, k: int) -> CoveragePlan:
         n, c, m = len(state.unlabeled_rows), len(state.choosable_rows), len(state.labeled_rows)
         most = self.most or (CANDIDATES if m >= LABELED else CANDIDATES // 2)
-        return plan_coverage(len(state), n, c, k, self._width(state), most=most, labeled=m)
+        planned = plan_coverage(len(state), n, c, k, self._width(state), most=most, labeled=m)
+        return replace(planned, least=planned.least + self._of_scores(state))
+
+    def _of_scores(self, state: PoolState) -> int:
+        """Bytes of a block of rows while their scores are computed."""
+        if state.log_probs_n_K_C is None:
+            return 0
+        return block_bytes(len(state), row_bytes_of_scores(*samples_and_classes(state.prediction_reader())))
 
     def _width(self, state: PoolState) -> int:
         """The number D of features."""

@@ -2,9 +2,15 @@
 
 from dataclasses import dataclass
 
-from tonsure.predictions.reader import PoolReader
+from tonsure.predictions.reader import rows_at_once
 from tonsure.search.plan import FIXED
-from tonsure.strategies.base import BLOCK, PoolState, as_reader
+from tonsure.strategies.base import (
+    PoolState,
+    as_reader,
+    row_bytes_of_means,
+    row_bytes_of_scores,
+    samples_and_classes,
+)
 
 DOUBLE = 8
 SINGLE = 4
@@ -17,6 +23,7 @@ class Sizes:
     Attributes:
         copied: bytes of the features in memory, where they are gathered from several pieces, files or devices.
         item: bytes of one number of the features as they are stored.
+        stored: the same for predictions.
     """
 
     N: int
@@ -28,6 +35,7 @@ class Sizes:
     C: int
     copied: int
     item: int
+    stored: int
 
     @property
     def rows(self) -> int:
@@ -36,26 +44,26 @@ class Sizes:
 
     def means(self, rows: int) -> int:
         """Bytes of the mean predictions of so many rows, while they are computed."""
-        block = min(rows, BLOCK)
-        return 2 * rows * self.C * DOUBLE + block * self.C * (4 * self.K + 4) * DOUBLE
+        return 2 * rows * self.C * DOUBLE + block_bytes(rows, row_bytes_of_means(self.K, self.C, self.stored))
 
     @property
     def score(self) -> int:
         """Bytes of the score of a block of rows, for scores like those of ``tonsure.scores``."""
-        return min(self.n, BLOCK) * self.K * self.C * 6 * SINGLE
+        return block_bytes(self.n, row_bytes_of_scores(self.K, self.C))
 
 
 def sizes(state: PoolState) -> Sizes:
     """The sizes of what a strategy is given."""
-    D = copied = item = K = C = 0
+    D = copied = item = stored = K = C = 0
     if state.features_N_D is not None:
         reader = as_reader(state.features_N_D)
         D, item = int(reader.pieces[0].shape[1]), reader.dtype.itemsize
         copied = 0 if reader.whole is not None else 2 * len(reader) * D * item
     if state.log_probs_n_K_C is not None:
-        K, C = samples_and_classes(as_reader(state.log_probs_n_K_C))
+        predictions = as_reader(state.log_probs_n_K_C)
+        stored, (K, C) = predictions.dtype.itemsize, samples_and_classes(predictions)
     m, n = len(state.labeled_rows), len(state.unlabeled_rows)
-    return Sizes(m + n, m, n, len(state.choosable_rows), D, K, C, copied, item)
+    return Sizes(m + n, m, n, len(state.choosable_rows), D, K, C, copied, item, stored)
 
 
 def of_clusters(at: Sizes, clusters: int) -> int:
@@ -63,7 +71,6 @@ def of_clusters(at: Sizes, clusters: int) -> int:
     return 3 * at.N * at.D * SINGLE + 24 * DOUBLE * at.N + 8 * clusters * (at.D + 1024) * DOUBLE
 
 
-def samples_and_classes(reader: PoolReader) -> tuple[int, int]:
-    """K and C of a reader of predictions."""
-    shape = reader.pieces[0].shape
-    return int(shape[1]) if reader.samples is None else len(reader.samples), int(shape[2])
+def block_bytes(rows: int, row_bytes: int) -> int:
+    """Bytes of the rows that are worked on at a time."""
+    return min(rows, rows_at_once(row_bytes)) * row_bytes if row_bytes else 0

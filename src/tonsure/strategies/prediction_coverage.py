@@ -1,5 +1,6 @@
 """Prediction coverage: rows whose labels cover the uncertainty of the pool, by the similarity of predictions."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -7,9 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tonsure.predictions.reader import PoolReader, as_log_probs
+from tonsure.predictions.reader import PoolReader, as_log_probs, rows_at_once
 from tonsure.search.backend import LocalBackend
-from tonsure.strategies.base import BLOCK, PoolState
+from tonsure.search.plan import FIXED
+from tonsure.strategies.base import PoolState, row_bytes_of_scores, samples_and_classes
 from tonsure.strategies.coverage import CoveragePlan
 from tonsure.strategies.facility_location import FacilityLocation
 
@@ -53,17 +55,22 @@ class PredictionCoverage(FacilityLocation):
     def _plan(self, state: PoolState, k: int) -> CoveragePlan:
         searched = super()._plan(state, k)
         logits = 4 * len(state) * self._width(state)
-        block = 8 * BLOCK * state.prediction_reader().pieces[0][0].numel()
-        return replace(searched, least=searched.least + logits + block)
+        # Those of unlabeled or of labeled rows are computed before they join the others.
+        share = max(len(state.unlabeled_rows), len(state.labeled_rows)) / len(state)
+        first = FIXED + math.ceil(share * logits) + self._of_scores(state)
+        return replace(searched, least=logits + max(searched.least, first))
 
     def _width(self, state: PoolState) -> int:
-        return state.prediction_reader().pieces[0].shape[2]
+        return samples_and_classes(state.prediction_reader())[1]
 
     def _features(self, state: PoolState) -> PoolReader:
         reader = state.prediction_reader()
-        logits_n_C = torch.cat((state.backend or LocalBackend()).map(reader, _mean_logits))
-        logits_N_C = logits_n_C.new_empty(len(state), logits_n_C.shape[1])
-        logits_N_C[state.unlabeled_rows] = logits_n_C
+        logits_N_C = torch.empty(len(state), self._width(state), device=reader.works_on, dtype=torch.float32)
+        first = 0
+        for part_n_C in (state.backend or LocalBackend()).map(reader, _mean_logits):
+            logits_N_C[state.unlabeled_rows[first : first + len(part_n_C)]] = part_n_C.to(logits_N_C.device)
+            first += len(part_n_C)
+        del part_n_C
         if len(state.labeled_rows):
             labeled = state.labeled_prediction_reader()
             logits_N_C[state.labeled_rows] = _mean_logits(labeled).to(logits_N_C.device)
@@ -72,9 +79,10 @@ class PredictionCoverage(FacilityLocation):
 
 def _mean_logits(reader: PoolReader) -> Float[Tensor, "n C"]:
     """The centered mean log-probabilities of the rows of a reader, block by block."""
-    found = []
-    for rows in torch.arange(len(reader)).split(BLOCK):
+    K, C = samples_and_classes(reader)
+    logits_n_C = torch.empty(len(reader), C, device=reader.works_on, dtype=torch.float32)
+    for rows in torch.arange(len(reader)).split(rows_at_once(row_bytes_of_scores(K, C))):
         log_probs_n_K_C = as_log_probs(reader.stored(rows), torch.float32)
-        logits_n_C = log_probs_n_K_C.clamp_min(LEAST_LOG_PROB).mean(1)
-        found.append(logits_n_C - logits_n_C.mean(1, keepdim=True))
-    return torch.cat(found)
+        mean_n_C = log_probs_n_K_C.clamp_min(LEAST_LOG_PROB).mean(1)
+        logits_n_C[int(rows[0]) : int(rows[-1]) + 1] = mean_n_C - mean_n_C.mean(1, keepdim=True)
+    return logits_n_C

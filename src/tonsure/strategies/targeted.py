@@ -15,9 +15,8 @@ from tonsure.optimizers import Optimizer
 from tonsure.predictions.reader import PoolReader
 from tonsure.search.plan import plan
 from tonsure.selection import Selection, warn_of_saturation
-from tonsure.shapes import Rows
-from tonsure.strategies.base import PoolState, Strategy
-from tonsure.strategies.memory import SINGLE, samples_and_classes
+from tonsure.strategies.base import PoolState, Strategy, samples_and_classes
+from tonsure.strategies.memory import SINGLE
 from tonsure.surroundings import selecting
 
 
@@ -60,7 +59,7 @@ class Targeted(Strategy):
         with selecting():
             state.check_count(k)
             reader = state.prediction_reader()
-            objective = self._made(_at(reader, torch.randperm(len(reader), generator=generator)[: self.count]))
+            objective = self._made(reader.stored(torch.randperm(len(reader), generator=generator)[: self.count]))
             seed = int(torch.randint(2**31, (), generator=generator))
             if state.memory is not None:
                 state = replace(state, memory=state.memory - self._of_targets(reader))
@@ -70,7 +69,7 @@ class Targeted(Strategy):
 
     def memory_needed(self, state: PoolState, k: int) -> int:
         reader = state.prediction_reader()
-        objective = self._made(_at(reader, torch.arange(min(self.count, len(reader)))))
+        objective = self._made(reader.stored(torch.arange(min(self.count, len(reader)))))
         return self._of_targets(reader) + plan(reader, objective, k).least
 
     def _made(self, log_probs_T_K_C: Float[Tensor, "T K C"]) -> Objective[Any, Any]:
@@ -88,12 +87,3 @@ class Targeted(Strategy):
         """Bytes of the predictions for the targets, in the order drawn, and as they are read; and of their check."""
         K, C = samples_and_classes(reader)
         return 3 * min(self.count, len(reader)) * K * C * max(reader.dtype.itemsize, SINGLE)
-
-
-def _at(reader: PoolReader, rows: Rows) -> Tensor:
-    """Items in any order of rows; a reader reads them in ascending order."""
-    order = rows.argsort()
-    read = reader.stored(rows[order])
-    items = torch.empty_like(read)
-    items[order.to(items.device)] = read
-    return items

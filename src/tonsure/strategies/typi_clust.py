@@ -18,7 +18,7 @@ from tonsure.strategies.memory import DOUBLE, SINGLE, of_clusters, sizes
 AT_ONCE = 2**24
 """Distances within a cluster that are in memory at a time."""
 
-TIE = 1e-5
+TYPICALITY_TIE = 1e-5
 """Values that differ by less, relative to the largest, are a tie: what rounding does to the distance of near copies."""
 
 LEAST = 5
@@ -90,7 +90,7 @@ class TypiClust(Strategy):
         typicality_n = _typicality(normalized(features_N_D[rows].double()), self.neighbors).cpu()
         left_n = torch.isin(rows, choosable_rows)
         while left_n.any():
-            place = largest(typicality_n.where(left_n, -torch.inf), TIE)
+            place = largest(typicality_n.where(left_n, -torch.inf), TYPICALITY_TIE)
             left_n[place] = False
             yield int(rows[place]), float(typicality_n[place])
 
