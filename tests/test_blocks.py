@@ -5,8 +5,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import tonsure as tn
 from tonsure.predictions import reader
 from tonsure.predictions.checks import check_features, check_log_probs, classes_elsewhere
+from tonsure.predictions.reader import PoolReader
 
 
 class Largest(TorchDispatchMode):
@@ -48,3 +50,36 @@ def test_checks_hold_no_more_than_a_block(dtype):
         for axis in (0, 1):
             assert "axis" in (classes_elsewhere(log_probs.transpose(axis, 2)) or "")
     assert 0 < largest.bytes <= 2**14
+
+
+def test_a_reader_reads_rows_in_any_order():
+    whole = wide(N=12, C=3)
+    reads = PoolReader([whole[:5], whole[5:]], samples=torch.tensor([0, 2]))
+    some = torch.tensor([7, 1, 11, 4])
+    assert torch.equal(reads.stored(some), whole[some][:, [0, 2]])
+    assert torch.equal(reads.at(some).stored(torch.tensor([2, 0])), whole[[11, 7]][:, [0, 2]])
+    assert reads.at(some[:0]).stored(some[:0]).shape == (0, 2, 3)
+
+
+@pytest.mark.usefixtures("small_blocks", "annotations_unchecked")
+@pytest.mark.parametrize("method", [name for name in tn.METHODS if name != "EPIG"])  # which asks what its targets need
+def test_too_little_memory_is_refused_before_anything_is_read(method):
+    log_probs, features = wide(dtype=torch.float16), wide(C=250, K=1)[:, 0]
+    labeled = list(range(60, 10, -1))
+    given = {"features": features, "labeled": labeled, "labels": [0] * 50}
+    with Largest(log_probs, features) as largest, pytest.raises(tn.InputError, match="at least"):
+        tn.select(log_probs, method, 2, memory=1, **given)
+    assert largest.bytes <= 2**14
+
+
+@pytest.mark.usefixtures("annotations_unchecked")
+@pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+@pytest.mark.parametrize("method", ["random", "prediction-coverage", "facility-location", "coverage", "BADGE"])
+def test_wide_rows_are_worked_on_in_blocks(method, small_blocks):
+    """As many numbers of each row as classes, or features, are held; not as many as its predictions have."""
+    log_probs, features = wide(K=20, C=20), wide(K=1, C=40)[:, 0]
+    given = {"features": features, "labeled": list(range(40)), "labels": [0] * 40}
+    with Largest(log_probs, features) as largest:
+        tn.select(log_probs, method, 2, **given)
+    assert largest.bytes <= 2 * 64 * 64 * 8
+    assert log_probs.nbytes > 1.5 * largest.bytes

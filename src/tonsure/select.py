@@ -303,12 +303,7 @@ def _state(pool: PoolInputs, strategy: Strategy, memory: int | None, backend: Ba
     unlabeled = predictions if predictions is None or all_unlabeled else predictions.at(pool.unlabeled_rows)
     labeled = None
     if predictions is not None and strategy.needs_labeled_predictions:
-        # A reader reads ascending rows; the labels may have come in any order.
-        order = pool.labeled_rows.argsort()
-        ascending = predictions.at(pool.labeled_rows[order])
-        read = ascending.stored(torch.arange(len(order))) if len(order) else ascending.pieces[0][:0]
-        labeled = torch.empty_like(read)
-        labeled[order.to(labeled.device)] = read
+        labeled = predictions.at(pool.labeled_rows)
     return PoolState(
         pool.labeled_rows,
         pool.labels_m,

@@ -8,6 +8,7 @@ import torch
 import tonsure as tn
 from peak_memory import in_a_process, measured, of_this_process
 from pool_states import choose, random_state, state_of
+from tonsure.predictions import reader
 from tonsure.predictions.reader import PoolReader
 from tonsure.strategies import coverage, facility_location, similarities
 
@@ -71,8 +72,9 @@ def test_batches_are_searched_lazily_and_in_blocks_to_the_same_rows(monkeypatch)
     state = random_state(300, 20, D=6)
     expected = choose(tn.FacilityLocation(), state, 60)
     for sizes in ((8, 7, 11, 13), (9, 64, 100, 64), (300, 300, 300, 300)):
-        for name, size in zip(("MANY", "BLOCK", "TILE", "READ"), sizes, strict=True):
+        for name, size in zip(("MANY", "BLOCK", "TILE", "MERGED"), sizes, strict=True):
             monkeypatch.setattr(similarities if name in ("MANY", "TILE") else coverage, name, size)
+        monkeypatch.setattr(reader, "ROWS", sizes[-1] // 2)
         assert choose(tn.FacilityLocation(), state, 60).rows.tolist() == expected.rows.tolist()
 
 
@@ -126,8 +128,8 @@ def test_the_features_of_a_pool_are_read_some_at_a_time(m, read, monkeypatch):
             sizes.append(len(rows))
             return super().stored(rows)
 
-    for name, size in (("BLOCK", 10), ("READ", read)):
-        monkeypatch.setattr(coverage, name, size)
+    monkeypatch.setattr(coverage, "BLOCK", 10)
+    monkeypatch.setattr(reader, "ROWS", read)
     watched = replace(state, features_N_D=Watched([state.features()]))
     assert len(choose(tn.FacilityLocation(most=20), watched, 1)) == 1
     assert max(sizes) == read

@@ -35,12 +35,12 @@ def rows_at_once(row_bytes: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class PoolReader:
-    """Some rows of a pool, in order; read in blocks, never modified.
+    """Some rows of a pool; read in blocks, never modified.
 
     Args:
         pieces: consecutive rows of the pool, each [n, K, C], [n, D] or [n, 1], as stored; of one type and device.
         device: where rows are moved when they are read; None is where they are stored.
-        rows: which of the rows are used, ascending; None is all of them.
+        rows: which of the rows are used, each once; None is all of them, in order.
         samples: which of the posterior samples are used; None is all of them.
         release: tells the operating system that mapped pages may be dropped from memory.
         path: of the store that holds the pieces, if there is one, so that another process can open it.
@@ -83,15 +83,26 @@ class PoolReader:
         return torch.arange(len(self)) if self.rows is None else self.rows.cpu()
 
     def at(self, rows: Rows) -> "PoolReader":
-        """A reader of some of these rows, ascending; its rows keep the numbers of the pool."""
+        """A reader of some of these rows; its rows keep the numbers of the pool."""
         rows = rows.to(self.pieces[0].device)
         return replace(self, rows=rows if self.rows is None else self.rows[rows])
 
     def stored(self, rows: Rows) -> Float[Tensor, "n ..."]:
-        """Items at ascending rows, as they are stored, on ``works_on``."""
+        """Items at some rows, as they are stored, on ``works_on``."""
         rows = rows.to(self.pieces[0].device)
         if self.rows is not None:
             rows = self.rows[rows]
+        if (rows[1:] >= rows[:-1]).all():
+            return self._ascending(rows)
+        order = rows.argsort()
+        ascending = self._ascending(rows[order])
+        items = torch.empty_like(ascending)
+        items[order.to(items.device)] = ascending
+        return items
+
+    def _ascending(self, rows: Rows) -> Tensor:
+        if len(rows) == 0:
+            return self._read(self.pieces[0], rows)
         found: list[Tensor] = []
         while len(rows):
             place = bisect_right(self._ends, int(rows[0]))
@@ -114,7 +125,7 @@ class PoolReader:
         return replace(self, pieces=[piece for piece in pieces if len(piece)], path=None)
 
     def _read(self, piece: Tensor, rows: Rows) -> Tensor:
-        first, last = int(rows[0]), int(rows[-1])
+        first, last = (int(rows[0]), int(rows[-1])) if len(rows) else (0, -1)
         self._hold(piece, len(rows), last - first + 1)
         neighbors = last - first + 1 == len(rows)  # consecutive rows need no copy
         items = piece[first : last + 1] if neighbors else piece[rows]
