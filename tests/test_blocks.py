@@ -52,6 +52,17 @@ def test_checks_hold_no_more_than_a_block(dtype):
     assert 0 < largest.bytes <= 2**14
 
 
+@pytest.mark.usefixtures("small_blocks")
+def test_a_row_that_is_larger_than_a_block_is_checked_sample_by_sample():
+    log_probs = wide(N=3, K=20)
+    with Largest(log_probs) as largest:
+        check_log_probs([log_probs])
+    assert 0 < largest.bytes <= 2**14
+    log_probs[1, 17, 3] = torch.nan
+    with pytest.raises(tn.InputError, match="row 1, sample 17 of the predictions"):
+        check_log_probs([log_probs])
+
+
 def test_a_reader_reads_rows_in_any_order():
     whole = wide(N=12, C=3)
     reads = PoolReader([whole[:5], whole[5:]], samples=torch.tensor([0, 2]))

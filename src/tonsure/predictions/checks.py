@@ -126,7 +126,9 @@ def _work_type(numbers: Tensor) -> torch.dtype:
 def _check_values(shard: Tensor, start: int, stop: int, first_row: int) -> None:
     """Checks a block of rows of a part, which begins at ``first_row`` of the pool."""
     log_probs_n_K_C = shard[start:stop]
-    sum_n_K = log_probs_n_K_C.to(_work_type(shard)).exp().sum(-1)
+    work_type = _work_type(shard)
+    samples = rows_at_once(2 * log_probs_n_K_C[:, 0].numel() * work_type.itemsize)  # where a single row is large
+    sum_n_K = torch.cat([some.to(work_type).exp().sum(-1) for some in log_probs_n_K_C.split(samples, 1)], 1)
     # nan and +inf propagate to the sum, and make the comparison false.
     wrong_n_K = ~((sum_n_K - 1).abs() <= SUM_TOLERANCE[log_probs_n_K_C.dtype])
     if not wrong_n_K.any():
