@@ -2,6 +2,9 @@
 
 import copy
 import pickle
+from collections import OrderedDict, defaultdict, deque
+from functools import partial, update_wrapper
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,6 +52,7 @@ def changed(tensor: torch.Tensor) -> None:
         lambda network: network.drop.forget(seed=1, samples=3),
         lambda network: network.double(),
         lambda network: setattr(network, "norm", nn.Identity()),
+        lambda network: setattr(network, "calls", 5),
         lambda network: setattr(network, "extra", [{"a": (np.zeros(1),)}]),
     ],
 )
@@ -70,7 +74,8 @@ def test_another_model(model, change):
         lambda model: setattr(
             model._fitted[0].enter, "weight", nn.Parameter(model._fitted[0].enter.weight.T.clone().T)
         ),
-        lambda model: setattr(model, "calls", 5),
+        lambda model: setattr(model, "generator", torch.Generator()),
+        lambda model: setattr(model, "device", torch.device("cpu")),
         lambda model: setattr(model, "optimizer", torch.optim.Adam(model._fitted.parameters())),
     ],
 )
@@ -80,6 +85,154 @@ def test_the_same_model(model, change):
     assert fingerprint(model) == before
     for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert fingerprint(copied) == before
+
+
+class Held:
+    def __init__(self, value):
+        self.value = value
+
+
+class Slots:
+    __slots__ = ("empty", "value")
+
+    def __init__(self, value):
+        self.value = value
+
+
+class Counting(nn.Linear):
+    calls = 0
+
+    def forward(self, inputs):
+        self.calls += 1
+        return super().forward(inputs)
+
+
+class Uncounted(Counting):
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "calls"}
+
+
+def holding(network, value):
+    network.holds = Held(value)
+    return network
+
+
+HOLD = {
+    "itself": lambda value: value,
+    "an object": Held,
+    "slots": Slots,
+    "a namespace": lambda value: SimpleNamespace(value=value),
+    "a deque": lambda value: deque([value]),
+    "a partial": lambda value: partial(torch.add, value),
+    "a partial by name": lambda value: partial(torch.add, alpha=value),
+    "a closure": lambda value: lambda: value,
+    "a default": lambda value: lambda inputs, by=value: inputs * by,
+    "a method": lambda value: Held(value).__init__,
+    "a function's attribute": lambda value: update_wrapper(lambda: 0, Held(value)),
+    "objects by name": lambda value: {"a": Held(value)},
+    "an ordered dict": lambda value: OrderedDict(a=value),
+    "a default dict": lambda value: defaultdict(list, {2: Slots(value)}),
+    "a view": lambda value: MappingProxyType({"a": value}),
+    "a key": lambda value: {Held(value): 1},
+    "a network": lambda value: nn.Sequential(holding(nn.Identity(), value)),
+    "a list of its own": lambda value: type("Listed", (list,), {})([value]),
+    "an array of objects": lambda value: np.array([Held(value), None], dtype=object),
+}
+
+
+CHANGES = [
+    (torch.ones(2), torch.ones(2) + 1e-6),
+    (10_000, 10_003),
+    (True, False),
+    ("mean", "sum"),
+    (0.1, 0.2),
+    (None, 0),
+]
+
+
+@pytest.mark.parametrize("hold", HOLD.values(), ids=HOLD)
+def test_what_objects_hold(hold):
+    def found(value):
+        model = Odd()
+        vars(model).clear()
+        model.holds = hold(value)
+        return fingerprint(model)
+
+    for one, other in CHANGES:
+        assert found(one) == found(copy.deepcopy(one)) != found(other)
+
+
+def test_a_compiled_network_is_what_it_was_made_of():
+    model = Odd()
+    vars(model).clear()
+    model.compiled = torch.compile(nn.Linear(2, 3), backend="eager")
+    before = fingerprint(model)
+    model.compiled = torch.compile(copy.deepcopy(model.compiled._orig_mod), backend="eager")
+    assert fingerprint(model) == before
+    changed(model.compiled._orig_mod.weight)
+    assert fingerprint(model) != before
+
+
+def test_sets_have_no_order():
+    found = set()
+    for names in ("abcdefgh", "hgfedcba"):
+        model = Odd()
+        model.holds = {Held(name) for name in names}
+        model.names = frozenset(names)
+        found.add(fingerprint(model))
+    assert len(found) == 1
+    model.names = frozenset("abcdefg")
+    assert fingerprint(model) not in found
+
+
+def test_circles_and_what_is_deep():
+    model = Odd()
+    model.circle, model.deep = Held(1), None
+    model.circle.value = [model.circle, {"again": model.circle}, model]
+    for _ in range(5_000):
+        model.deep = Held(model.deep)
+    before = fingerprint(model)
+    assert fingerprint(model) == before
+    model.circle.value.append(2)
+    assert fingerprint(model) != before
+
+
+def test_a_counter_is_a_part_unless_the_state_leaves_it_out():
+    """A whole number may be a setting of ``forward`` or a count of calls; which one, only the class can tell."""
+    for network, counts in ((Counting(2, 3), True), (Uncounted(2, 3), False)):
+        model = tn.MCDropout(nn.Sequential(nn.Dropout(), network), samples=3)
+        before = fingerprint(model)
+        tn.predict(model, torch.ones(5, 2))
+        assert (fingerprint(model) != before) is counts
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tn.MCDropout(Network(), samples=3),
+        lambda: tn.MCDropout(
+            nn.Sequential(nn.LSTM(2, 3, batch_first=True, dropout=0.0), Last(), nn.Dropout()), samples=2
+        ),
+        lambda: tn.Ensemble(Network, 2, tn.Training(iterations=2)),
+    ],
+)
+def test_use_makes_no_other_model(make, tmp_path):
+    """Neither predicting nor features, nor a copy, nor a way through a file."""
+    model = make()
+    if isinstance(model, tn.Ensemble):
+        model.fit(torch.eye(2), torch.arange(2))
+        inputs = torch.ones(5, 2)
+    else:
+        inputs = torch.ones(5, 4, 2) if isinstance(model._fitted[0], nn.Sequential) else torch.ones(5, 2)
+    before = fingerprint(model)
+    tn.predict(model, inputs, out=tmp_path / "store", block_size=2)
+    assert fingerprint(model) == before == fingerprint(pickle.loads(pickle.dumps(model)))
+    tn.predict(model, inputs, out=tmp_path / "store", block_size=2)  # the finished store
+
+
+class Last(nn.Module):
+    def forward(self, found):
+        return found[0][:, -1]
 
 
 def test_samples_and_classes_count(model):

@@ -34,8 +34,8 @@ class ConsistentDropout(nn.Module):
         self.forget(seed=0, samples=1)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Neither the masks nor the sample in use: the seed decides the masks.
-        return {**self.__dict__, "masks": None, "sample": None, "items": 0}
+        # Neither the masks nor the sample in use: the seed decides the masks, and the first items their shape.
+        return {**self.__dict__, "masks": None, "item_shape": torch.Size(), "sample": None, "items": 0}
 
     def extra_repr(self) -> str:
         return f"number={self.number}, seed={self.seed}, samples={self.samples}"

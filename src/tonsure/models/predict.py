@@ -81,10 +81,11 @@ def predict(
     model and one block. A member of the model predicts all blocks before the next member is loaded.
 
     A call with ``out`` that is interrupted at any time resumes when it is repeated, and gives the same bytes. The model
-    must be the same: its class, its number of samples, and all numbers that it holds, such as parameters and buffers,
-    whose hash the store keeps. (What a class leaves out of ``__getstate__``, such as a cache, does not count.) On a
-    finished store the same call returns the store. In both cases the first block of each member is predicted again to
-    check what a hash cannot.
+    must be the same: its class, its number of samples, and all that it holds, such as parameters, buffers, numbers and
+    texts, whose hash the store keeps. It is taken once, at the start. An attribute that changes with use, such as a
+    cache or a count of calls, makes another model, unless its class leaves it out of ``__getstate__``. The code of the
+    model does not count, nor what an object of another language does not show. On a finished store the same call
+    returns the store. In both cases the first block of each member is predicted again to check what a hash cannot.
 
     Args:
         inputs: [any number, ...], one item per row.
