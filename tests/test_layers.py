@@ -11,7 +11,7 @@ import tonsure
 
 PACKAGE = Path(tonsure.__file__).parent
 
-GROUND = ["shapes", "errors", "arguments", "surroundings", "durable_files"]
+GROUND = ["shapes", "errors", "arguments", "surroundings", "durable_files", "progress"]
 SELECTION = [
     "information",
     "scores",

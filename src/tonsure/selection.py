@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
-from tqdm import tqdm
 
 from tonsure.errors import InputError, SelectionWarning
 from tonsure.objectives.base import Objective, Structure
 from tonsure.optimizers import LazyGreedy, Optimizer, PowerSample, TopK
 from tonsure.predictions.reader import PoolReader
+from tonsure.progress import progress
 from tonsure.search.backend import Backend, LocalBackend
 from tonsure.search.plan import plan
 from tonsure.search.ranking import TIE
@@ -111,7 +111,7 @@ def search(
 
 def gather(picks: Iterable[tuple[int, float]], k: int) -> tuple[Int64[Tensor, " b"], Float64[Tensor, " b"]]:
     """The first k picks of a search, and their gains. Shows progress on a terminal if it takes more than a second."""
-    found = list(tqdm(picks, total=k, desc="select", unit="row", disable=None, leave=False, delay=1))
+    found = list(progress(picks, "select", total=k, unit="row", delay=1))
     return torch.tensor([row for row, _ in found]), torch.tensor([gain for _, gain in found], dtype=torch.float64)
 
 

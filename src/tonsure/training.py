@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from tqdm import tqdm
 
 from tonsure.arguments import Settings, instance, optional, real, refusal, setting, shown, whole, whole_number
 from tonsure.errors import InputError, TrainingError
 from tonsure.networks.forward import a_network, as_input_error, is_dense, logits_of, modes_kept
+from tonsure.progress import progress
 from tonsure.seeding import seeded
 from tonsure.surroundings import modeling, usable_device
 
@@ -196,7 +196,7 @@ def _fit(
     batches = shuffled_batches(len(labels_n), training, seed)
     best = _Best(*validation) if validation else None
     with seeded(seed, device):
-        for iteration, rows in enumerate(tqdm(batches, "fit", total=iterations, disable=None, leave=False, delay=2)):
+        for iteration, rows in enumerate(progress(batches, "fit", total=iterations, delay=2)):
             learning_rate = training.set_learning_rate(optimizer, iteration / iterations)
             logits = logits_of(network, inputs[rows], device)
             loss = nn.functional.cross_entropy(logits, checked_classes(labels_n[rows], logits.shape[1]).to(device))

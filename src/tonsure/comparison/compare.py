@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from tonsure.arguments import LARGEST, shown, whole_number
 from tonsure.comparison.measures import Averages, averages, joint_information, redundancy
@@ -19,6 +18,7 @@ from tonsure.methods import Method, named
 from tonsure.predictions.arrays import Array
 from tonsure.predictions.open import Numbers, Whole
 from tonsure.predictions.store import Store
+from tonsure.progress import progress
 from tonsure.search.backend import Backend
 from tonsure.search.plan import as_bytes
 
@@ -170,9 +170,9 @@ def compare(
     # Computed before the first method, so that a file is in the cache of the operating system for all methods.
     whole = averages(reader)
     batches = {}
-    progress = tqdm(compared.items(), desc="compare", unit="method", disable=None, leave=False)
-    for name, method in progress:
-        progress.set_postfix_str(name)
+    shown_methods = progress(compared.items(), "compare", unit="method")
+    for name, method in shown_methods:
+        shown_methods.set_postfix_str(name)
         own_seed = (seed + zlib.crc32(name.encode(errors="surrogatepass"))) % LARGEST
         chosen_by = partial(choose, pool, method, k, seed=own_seed, memory=budget, backend=backend)
         try:

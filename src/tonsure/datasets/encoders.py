@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
-from tqdm import tqdm
 
 from tonsure.errors import InputError, MissingExtraError
+from tonsure.progress import progress
 
 EXTRA = "pretrained"
 
@@ -63,7 +63,7 @@ class MiniLM:
         blocks = [order[start : start + self.batch] for start in range(0, len(order), self.batch)]
         found = torch.empty(len(items), network.config.hidden_size)
         with torch.inference_mode():
-            for rows in tqdm(blocks, what, disable=None, leave=False, delay=2):
+            for rows in progress(blocks, what, delay=2):
                 tokens = tokenize(
                     [items[row] for row in rows], padding=True, truncation=True, max_length=256, return_tensors="pt"
                 )
@@ -108,7 +108,7 @@ class EfficientNetLite0:
         network = network.to(memory_format=torch.channels_last)
         found = []
         with torch.inference_mode():
-            for block in tqdm(items.split(self.batch), what, disable=None, leave=False, delay=2):
+            for block in progress(items.split(self.batch), what, delay=2):
                 large = interpolate(block.float(), size=self.side, mode="bicubic", align_corners=False)
                 states_n_D_h_w = network.extract_features(large.to(memory_format=torch.channels_last))
                 found.append(states_n_D_h_w.mean((2, 3)).float().contiguous())

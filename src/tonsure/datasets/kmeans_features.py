@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
-from tqdm import tqdm
 
 from tonsure.datasets.dataset import Dataset, Loader
 from tonsure.datasets.feature_cache import digest, feature_folder, read_features, write_features
 from tonsure.errors import InputError, MissingExtraError
+from tonsure.progress import progress
 
 VERSION = 1
 """The version of this computation. Features that were stored with another number are not used."""
@@ -127,7 +127,7 @@ class KMeansFeatures:
     def _compute(self, train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
         layer = self._learn(train)
         train_N_D, test_N_D = (
-            torch.cat([layer(block) for block in tqdm(inputs.split(BLOCK), what, disable=None, leave=False, delay=2)])
+            torch.cat([layer(block) for block in progress(inputs.split(BLOCK), what, delay=2)])
             for inputs, what in ((train, "training features"), (test, "test features"))
         )
         _standardize(train_N_D, test_N_D)

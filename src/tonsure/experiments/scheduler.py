@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from tonsure.errors import ExperimentError, TonsureError
 from tonsure.experiments.records import Record
+from tonsure.progress import is_terminal, progress
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,11 @@ def run_all(runs: Sequence[Run], make: Callable[[], Start], *, jobs: int = 1) ->
     total, recorded = sum(run.rounds for run in runs), sum(run.recorded for run in runs)
     experiments = {run.experiment for run in runs}
     title = runs[0].experiment if len(experiments) == 1 else f"{len(experiments)} experiments"
-    with tqdm(desc=title, total=total, initial=recorded, unit="round", disable=None) as progress:
+    with progress(what=title, total=total, initial=recorded, unit="round", leave=True) as bar:
 
         def report(text: str) -> None:
-            progress.update()
-            progress.set_postfix_str(text)
+            bar.update()
+            bar.set_postfix_str(text)
 
         if jobs == 1:
             start = make()
@@ -159,7 +160,8 @@ def _begin(threads: int, gpus: list[str], numbers: Any, reports: Any, make: Call
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not held
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # The parent shows one progress bar for all processes: this disables those of this one.
-    sys.stderr.isatty = lambda: False  # type: ignore[method-assign]
+    if is_terminal():
+        sys.stderr.isatty = lambda: False  # type: ignore[method-assign]
     tqdm.set_lock(threading.RLock())  # the default is a semaphore, which would leak when this process is terminated
     torch.set_num_threads(threads)
     number = numbers.get()

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from tonsure.arguments import refusal, whole_number
 from tonsure.errors import InputError
@@ -19,6 +18,7 @@ from tonsure.predictions.arrays import as_inputs
 from tonsure.predictions.open import numbers
 from tonsure.predictions.store import FeaturePlace, Place
 from tonsure.predictions.store.blocks import bytes_of
+from tonsure.progress import progress
 
 # Probabilities of many classes in half precision may sum to a number this far from one.
 _SUM_TOLERANCE = 1e-2
@@ -84,7 +84,7 @@ class Blocks:
         """
         N, K = self.shape
         sample, classes = 0, 0
-        with tqdm(desc="predict", total=N * K, disable=None, leave=False, delay=2) as progress:
+        with progress(what="predict", total=N * K, delay=2) as bar:
             for member in self._members():
                 start, width = 0, 0
                 for block in self.rows.split(self.block_size):
@@ -100,7 +100,7 @@ class Blocks:
                             )
                         yield Place(start, len(block), sample, width), log_probs_n_K_C.detach()
                     start += len(block)
-                    progress.update(len(block) * width)
+                    bar.update(len(block) * width)
                 sample += width
         if sample != K:
             raise InputError(f"the model has {K} samples, but its members returned {sample}")
@@ -124,7 +124,7 @@ class Blocks:
             raise InputError(f"{error}. With features=False the predictions are stored without features") from error
         yield FeaturePlace(0, len(first)), features_n_D
         start, D = len(first), features_n_D.shape[1]
-        with tqdm(desc="features", initial=start, total=len(self.rows), disable=None, leave=False, delay=2) as progress:
+        with progress(what="features", initial=start, total=len(self.rows), delay=2) as bar:
             for block in others:
                 place = FeaturePlace(start, len(block))
                 if not finished(place):
@@ -136,7 +136,7 @@ class Blocks:
                         )
                     yield place, features_n_D
                 start += len(block)
-                progress.update(len(block))
+                bar.update(len(block))
 
     def all_features(self) -> Float[Tensor, "n D"]:
         """The features of all rows, on the CPU; raises as ``features``."""

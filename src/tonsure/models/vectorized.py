@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.modules.dropout import _DropoutNd
-from tqdm import tqdm
 
 from tonsure.errors import InputError, TrainingError
 from tonsure.networks.forward import as_input_error, logits_of
+from tonsure.progress import progress
 from tonsure.seeding import seeded
 from tonsure.surroundings import modeling
 from tonsure.training import (
@@ -110,7 +110,7 @@ def fit_together(
     optimizer = training.optimizer_for(weights.values())
     batches = zip(*(shuffled_batches(len(labels_n), training, seed) for seed in seeds), strict=True)
     with seeded(seeds[0], device):
-        for iteration, rows in enumerate(tqdm(batches, "fit", total=iterations, disable=None, leave=False, delay=2)):
+        for iteration, rows in enumerate(progress(batches, "fit", total=iterations, delay=2)):
             learning_rate = training.set_learning_rate(optimizer, iteration / iterations)
             rows_K_n = torch.stack(rows)
             inputs_now, labels_K_n = inputs[rows_K_n].to(device), labels_n[rows_K_n]
