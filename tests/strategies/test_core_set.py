@@ -5,6 +5,7 @@ import torch
 
 import tonsure as tn
 from pool_states import choose, random_state, state_of
+from tonsure.strategies import core_set
 
 
 def by_hand(view, k):
@@ -59,3 +60,14 @@ def test_copies_come_last_and_are_no_gain():
 def test_without_labels_there_is_nothing_to_be_far_from():
     with pytest.raises(tn.InputError, match=r"none of the 4 rows is labeled"):
         choose(tn.CoreSet(), state_of(torch.eye(4), labels=[]), 2)
+
+
+def test_many_labeled_rows_are_compared_with_few_at_a_time(monkeypatch):
+    state = random_state(200, 150, D=4)
+    expected = choose(tn.CoreSet(), state, 9)
+    least = tn.CoreSet().memory_needed(state, 9)
+    monkeypatch.setattr(core_set, "DISTANCE_BYTES", 3 * 5 * 150 * 8)
+    assert least - tn.CoreSet().memory_needed(state, 9) == (50 - 3) * (5 * 150 + 4) * 8
+    found = choose(tn.CoreSet(), state, 9)
+    assert found.rows.tolist() == expected.rows.tolist()
+    assert torch.allclose(found.gains, expected.gains, rtol=1e-12)

@@ -24,13 +24,14 @@ BLOCK_BYTES = 2**22
 """The most bytes that working copies of these rows take, unless those of a single row are larger."""
 
 
-def rows_at_once(row_bytes: int) -> int:
+def rows_at_once(row_bytes: int, block_bytes: int | None = None) -> int:
     """The number of rows that are checked, scored or summed at a time.
 
     Args:
         row_bytes: what the working copies of one row take.
+        block_bytes: what those of all of them may take; None is ``BLOCK_BYTES``.
     """
-    return max(1, min(ROWS, BLOCK_BYTES // row_bytes))
+    return max(1, min(ROWS, (block_bytes or BLOCK_BYTES) // row_bytes))
 
 
 @dataclass(frozen=True, eq=False)

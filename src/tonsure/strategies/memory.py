@@ -15,6 +15,9 @@ from tonsure.strategies.base import (
 DOUBLE = 8
 SINGLE = 4
 
+LIBRARIES = 96 * 2**20
+"""Bytes of scikit-learn and SciPy, which are loaded when they are first used."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -68,7 +71,7 @@ def sizes(state: PoolState) -> Sizes:
 
 def of_clusters(at: Sizes, clusters: int) -> int:
     """Bytes that k-means takes beside the features: copies of them, distances to some centers, and the centers."""
-    return 3 * at.N * at.D * SINGLE + 24 * DOUBLE * at.N + 8 * clusters * (at.D + 1024) * DOUBLE
+    return LIBRARIES + 3 * at.N * at.D * SINGLE + 24 * DOUBLE * at.N + 8 * clusters * (at.D + 1024) * DOUBLE
 
 
 def block_bytes(rows: int, row_bytes: int) -> int:
