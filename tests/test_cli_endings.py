@@ -3,7 +3,9 @@
 import errno
 import io
 import os
+import shutil
 import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from torch import nn
 
 import test_cli
+import tonsure_command
 from tonsure.cli.output import printable
 from tonsure.errors import InputError
 
@@ -336,3 +339,18 @@ def test_records_that_cannot_be_written(typed, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("os.fsync", Full().write)
         ended(typed(*words, "--out", "full"), "full/random-seed0.jsonl cannot be written: No space left on device")
+
+
+def test_a_command_that_is_interrupted_while_it_imports_says_so(tmp_path):
+    """A stand-in for the package, which takes seconds to import, is interrupted as it begins."""
+    (tmp_path / "tonsure").mkdir()
+    (tmp_path / "tonsure" / "__init__.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nimport time")
+    shutil.copy(tonsure_command.__file__, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", "import tonsure_command; tonsure_command.main()"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    ended(done, "interrupted: nothing was written; the same command starts again\n", 130)

@@ -1,5 +1,5 @@
 """`python -m tonsure` is the `tonsure` command."""
 
-from tonsure.cli.main import main
+from tonsure_command import main
 
 main()
