@@ -24,7 +24,8 @@ page from [its recorded results](stress/summary.jsonl); a test compares them.
 An attack has numbered cases, each made from the seed and its number alone. What has passed is kept in `runs/stress`:
 the same command goes on after an interruption. A case fails if a result is not what it must be, if something that is
 not whole is taken for whole, if an error is none of ours, or if it takes longer than five minutes. The exit status is
-then 1, and the command says how to repeat it. The ordinary tests run some cases of seed 0, always the same.
+then 1, and the command says how to repeat it. All cases take {minutes:,.0f} minutes of one process, a tenth of them
+{tenth:,.0f}; the ordinary tests run so many as fit into one, of seed 0, always the same.
 
 | attack | what is tried | cases | counted | failed | cases in the tests | last run |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -58,7 +59,9 @@ def page() -> str:
     listed = "\n".join(["", "What failed:", "", *failures, ""]) if failures else ""
     flips = results.get("flips", {"counts": {}})["counts"]
     unseen = flips.get("not seen without `verify`", 0)
-    return TEXT.format(rows=rows, failures=listed, unseen=f"{unseen:,} of the {sum(flips.values()) - unseen:,} flips")
+    minutes = sum(found["seconds"] * found["of"] / found["cases"] for found in results.values()) / 60
+    of_flips = f"{unseen:,} of the {sum(flips.values()) - unseen:,} flips"
+    return TEXT.format(rows=rows, failures=listed, unseen=of_flips, minutes=minutes, tenth=minutes / 10)
 
 
 def _row(kind: str, found: Mapping[str, Any] | None) -> str:
