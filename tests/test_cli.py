@@ -9,6 +9,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 import tonsure as tn
 from tonsure import optimizers as tonsure_optimizers
 from tonsure.cli.main import app, main
+from tonsure.errors import FileError
 
 
 def tonsure(*words, cwd=None):
@@ -588,3 +590,53 @@ def test_nothing_to_run_or_report(typed, tmp_path, words, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("select", "p.npy", "-k", 2, "--ids-column", "id"), "--ids-column id names a column of the file of --ids"),
+        (("store", "make", "p.npy", "--out", "store", "--ids-column", "id"), "--ids-column id names a column"),
+        (("select", "p.npy", "-k", 2, "--key", "zz"), "holds one array without a name, but --key zz names one"),
+        (("select", "s.npy", "-k", 2, "--values", "probs"), "scores [N] of shape (30,) are of no kind"),
+        (("select", "--features", "f.npy", "-k", 2, "--values", "probs"), "are about PREDICTIONS, which are not given"),
+        (("select", "--features", "f.npy", "-k", 2, "--key", "a"), "are about PREDICTIONS, which are not given"),
+    ],
+)
+def test_no_option_is_ignored(typed, tmp_path, log_probs, words, message):
+    np.save(tmp_path / "p.npy", log_probs.log_softmax(-1).numpy())
+    np.save(tmp_path / "s.npy", log_probs[:, 0, 0].numpy())
+    np.save(tmp_path / "f.npy", log_probs[:, 0].numpy())
+    done = typed(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.npy", "p.npy", "s.npy"]
+
+
+def test_a_comparison_that_cannot_be_written_is_shown(typed, tmp_path, npy, monkeypatch):
+    def full(*_):
+        raise FileError("batches.csv cannot be written: No space left on device")
+
+    monkeypatch.setattr("tonsure.cli.row_files.write_comparison", full)
+    done = typed(
+        "compare", npy, "--values", "logits", "-k", 2, "--methods", "random", "--out", "batches.csv", cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert "No space left on device" in done.stderr
+    assert "all rows" in done.stdout
+
+
+def test_run_into_a_file_is_refused_before_anything_runs(typed, tmp_path, monkeypatch):
+    (tmp_path / "records").touch()
+    one = SimpleNamespace(name="one", first_seeds=lambda _: range(1))
+    monkeypatch.setattr("tonsure.experiments.load.experiments", lambda *_: [one])
+    monkeypatch.setattr("tonsure.experiments.experiment.run_several", None)
+    done = typed("run", "experiment.py", "--out", "records", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is a file, expected a folder or nothing" in done.stderr
+
+
+def test_checking_is_on_by_default(typed):
+    for command in ("select", "compare"):
+        shown = " ".join(re.sub("[│╭╮╰╯─]", " ", typed(command, "--help").stdout).split())
+        assert "[default: verify]" in shown

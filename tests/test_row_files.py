@@ -43,16 +43,21 @@ def test_other_columns_may_hold_documents(tmp_path):
 BAD_IDS = [
     ("ids.txt", b"a\n\nc\n", "line 2: the id '' is empty"),
     ("ids.txt", b"a\nb\n\n", "line 3: the id '' is empty"),
-    ("ids.txt", b"a\nb \nc\n", "line 2: the id 'b ' is empty, has blanks around it"),
-    ("ids.txt", b"a\n\tb\nc\n", "line 2: the id '\\tb' is empty, has blanks around it"),
-    ("ids.txt", b"a\nb\0\nc\n", "line 2: the id 'b\\x00' is empty, has blanks around it, or is no text"),
+    ("ids.txt", b"a\nb \nc\n", "line 2: the id 'b ' has blanks, or characters that nobody sees, around it"),
+    ("ids.txt", b"a\n\tb\nc\n", "line 2: the id '\\tb' has blanks"),
+    ("ids.txt", b"a\nb\0\nc\n", "line 2: the id 'b\\x00' has blanks"),
     ("ids.txt", "a\n\ufeffb\nc\n".encode(), "line 2: the id '\\ufeffb'"),
+    ("ids.txt", "a\nb\u200b\nc\n".encode(), "line 2: the id 'b\\u200b' has blanks, or characters that nobody sees"),
+    ("ids.txt", b"a\nb\0c\nd\n", "line 2: the id 'b\\x00c' is no text"),
+    ("ids.txt", b'a\n{"id": "b"}\nc\n', "line 2: expected one id or row per line, found a JSON object"),
+    (".csv", b"id\na\nb\nc\n", "expected .txt with one id or row per line, or a table"),
+    (".JSONL", b"a\nb\nc\n", "expected .txt with one id or row per line, or a table"),
     ("ids.txt", b"a\nb\na\n", "line 3: the id 'a' is there already, in "),
     ("ids.txt", b"a\nb\n", "names 2 items, but the predictions have 3 rows"),
     ("ids.txt", b"", "names 0 items, but the predictions have 3 rows"),
     ("ids.txt", b"a\r\nb\r\n\xe9\r\n", "line 3: expected UTF-8, found the byte 0xe9"),
     ("ids.txt", "a\nb\nc\n".encode("utf-16"), "line 1: expected UTF-8, found the byte 0xff"),
-    ("ids.txt", "a\nb\nc\n".encode("utf-16-le"), "line 1: the id 'a\\x00' is empty"),
+    ("ids.txt", "a\nb\nc\n".encode("utf-16-le"), "line 1: the id 'a\\x00' has blanks"),
     ("ids.csv", b"id,label\na,0\nb\nc,1\n", "line 3: expected 2 values, as in the header, found 1 values"),
     ("ids.csv", b"id,label\na,0\nb,1,2\nc,1\n", "line 3: expected 2 values, as in the header, found 3 values"),
     ("ids.csv", b"id,label\na,0\n\nc,1\n", "line 3: expected 2 values, as in the header, found an empty line"),
@@ -169,3 +174,15 @@ def test_ids_come_back_from_our_own_csv(tmp_path):
     assert read_rows([tmp_path / "first.csv"], ids, len(ids)) == list(range(len(ids)))
     found = list(csv.DictReader(io.StringIO(text, newline="")))
     assert [line["id"] for line in found] == ids
+
+
+@pytest.mark.parametrize("text", ["01", "00", "+1", " 1", "1.0", "1_0"])
+def test_a_row_is_written_in_one_way(tmp_path, text):
+    (tmp_path / "rows.txt").write_text(f"0\n{text}\n")
+    with pytest.raises(InputError, match=r"line 2: '.*' is not a row from 0 to 19"):
+        read_rows([tmp_path / "rows.txt"], None, 20)
+
+
+def test_an_id_may_begin_with_a_bracket(tmp_path):
+    (tmp_path / "ids.txt").write_text("{a\n[1]\n{b}\n")
+    assert read_ids(tmp_path / "ids.txt", None, 3) == ["{a", "[1]", "{b}"]

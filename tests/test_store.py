@@ -796,3 +796,76 @@ def test_a_folder_that_is_forbidden(log_probs, tmp_path, monkeypatch):
         with pytest.raises(StoreError, match=r"store: it cannot be written: .*Permission denied"):
             write()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ({"a", "b"}, "expected one name for each row, a text or a whole number, in the order of the rows"),
+        (torch.arange(2), "the id of row 0 is a Tensor of torch.int64"),
+        (np.ma.masked_array([1, 2], [False, True]), "the id of row 1 is a MaskedConstant"),
+        (np.array([1, np.nan]), "the id of row 0 is a float64"),
+        ([b"a", "b"], "the id of row 0 is b'a', expected a text or a whole number"),
+        (["a", None], "the id of row 1 is None"),
+        (["a", True], "the id of row 1 is True"),
+        (["a", ("b",)], r"the id of row 1 is \('b',\)"),
+        (["a", 10**5000], "the id of row 1 is a"),
+        (["a", ""], "the id of row 1, '', is empty"),
+        (["a", " y "], "the id of row 1, ' y ', has blanks"),
+        (["a", "b\u200b"], "the id of row 1, .* has blanks, or characters that nobody sees"),
+        (["a", "\ufeffb"], "the id of row 1, .* has blanks, or characters that nobody sees"),
+        (["a", "b\0c"], "the id of row 1, .* is no text"),
+        (["a", "b\ud800c"], "the id of row 1, .* is no text"),
+        (iter(lambda: 1 / 0, 1), "which cannot be read"),
+    ],
+    ids=range(16),
+)
+def test_ids_that_are_no_names(tmp_path, ids, message):
+    """By the rule of files of ids."""
+    log_probs = torch.zeros(2, 2, 3).log_softmax(-1)
+    with pytest.raises(InputError, match=message):
+        write_store(tmp_path / "store", log_probs, ids=ids)
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_are_kept(tmp_path):
+    log_probs = torch.zeros(4, 2, 3).log_softmax(-1)
+    for number, ids in enumerate(
+        ([1, "b", Path("c"), "d e"], np.arange(4), np.array(list("abcd")), dict.fromkeys("abcd"))
+    ):
+        names = list(ids)
+        if isinstance(ids, dict):
+            ids = ids.keys()
+        assert write_store(tmp_path / f"{number}", log_probs, ids=ids).ids == [str(name) for name in names]
+
+
+def broken_places(folder):
+    (folder / "file").touch()
+    (folder / "dangling").symlink_to("nothing")
+    (folder / "loop").symlink_to("loop")
+    return {
+        "file": "is a file, expected a folder or nothing",
+        "file/store": "cannot be written: ",
+        "dangling": "it is a link to nothing, which is not there",
+        "loop": "it is a link to loop",
+        "none/../store": "there is no folder .*none",
+        "a" * 300: "cannot be written: ",
+    }
+
+
+def test_a_place_where_no_store_can_be_is_refused_before_the_work(tmp_path):
+    class Unused(tn.BayesianModel):
+        samples = 2
+        fit = members = None
+
+    places = broken_places(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    for name, message in places.items():
+        with pytest.raises(StoreError, match=message):
+            tn.predict(Unused(), torch.ones(3, 2), out=tmp_path / name)
+        with pytest.raises(StoreError, match=message):
+            write_store(tmp_path / name, (None for _ in range(3)))
+    for call in (lambda path: tn.predict(Unused(), torch.ones(3, 2), out=path), lambda path: write_store(path, [])):
+        with pytest.raises(InputError, match="expected a path"):
+            call("a\ud800")
+    assert sorted(tmp_path.iterdir()) == before

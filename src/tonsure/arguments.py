@@ -5,7 +5,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import MISSING, field, fields
 from numbers import Real
-from os import PathLike, fspath
+from os import PathLike, fsencode, fspath
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -138,7 +138,7 @@ def as_path(name: str, given: object) -> Path:
         InputError: it is none.
     """
     text = fspath(given) if isinstance(given, str | PathLike) else None
-    if not isinstance(text, str) or not text or "\0" in text:
+    if not isinstance(text, str) or not text or "\0" in text or not _is_encodable(text):
         raise refusal(name, given, "a path")
     return Path(text)
 
@@ -161,6 +161,14 @@ class Settings:
                 given = getattr(self, each.name)
                 found = each.metadata["check"](f"{type(self).__name__}: {each.name}", given)
                 object.__setattr__(self, each.name, found)
+
+
+def _is_encodable(path: str) -> bool:
+    try:
+        fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_boolean(given: object) -> bool:

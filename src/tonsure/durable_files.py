@@ -83,6 +83,28 @@ def file_to_write(path: Path) -> Path:
     return target
 
 
+def folder_to_make(path: Path) -> None:
+    """Checks, before a long computation, that a path is a folder that can be written to, or can become one.
+
+    Raises:
+        FileError: it cannot: it is a file, a link to nothing, or in a folder that is none, its name is too long, or the
+            permissions or a read-only disk forbid it.
+    """
+    with file_errors(path, "written"):
+        if path.is_symlink() and not os.path.exists(path):  # unlike Path.exists, it knows no loops
+            raise FileError(f"{path} cannot be written: it is a link to {os.readlink(path)}, which is not there")
+        for number, part in enumerate(path.parts):
+            if part == ".." and number and not Path(*path.parts[:number]).is_dir():
+                raise FileError(f"{path} cannot be written: there is no folder {Path(*path.parts[:number])}")
+        with suppress(FileNotFoundError):
+            os.stat(path)  # names that are too long, and folders that are files
+        place = next(place for place in (path, *path.absolute().parents) if place.exists())
+        if not place.is_dir():
+            raise FileError(f"{path} cannot be written: {place} is a file, expected a folder or nothing")
+        if not os.access(place, os.W_OK):
+            raise FileError(f"{path} cannot be written: {place} is read-only")
+
+
 @contextmanager
 def file_errors(path: Path, done: str) -> Iterator[None]:
     """A context that turns errors of the operating system into ``FileError``, which names the file.

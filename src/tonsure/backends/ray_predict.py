@@ -46,7 +46,7 @@ from tonsure.predictions.store.blocks import AnyPlace, crc32_of, read_block, wri
 from tonsure.predictions.store.items import make_table
 from tonsure.predictions.store.layout import MANIFEST
 from tonsure.predictions.store.manifest import plain
-from tonsure.predictions.store.sealing import writing_to
+from tonsure.predictions.store.sealing import check_place, writing_to
 from tonsure.surroundings import modeling
 
 RANGE_BLOCKS = 64
@@ -102,6 +102,7 @@ def predict_on_ray(
     cpus, gpus = real(least=0)("cpus_per_worker", cpus_per_worker), real(least=0)("gpus_per_worker", gpus_per_worker)
     retries, features = whole_number("retries", retries, 0), optional(flag)("features", features)
     out = as_path("out", out).absolute()
+    check_place(out)
     blocks = Blocks.of(model, inputs, rows, block_size)
     table, about = make_table(ids, items, len(blocks.rows)), plain("about", about or {})
     if (out / MANIFEST).exists():

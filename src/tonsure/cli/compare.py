@@ -126,9 +126,11 @@ def compare(
         device=device,
         backend=backend(ray),
     )
-    if out is not None:
-        row_files.write_comparison(comparison, pool.ids, out)
-    _show(comparison, k)
+    try:
+        if out is not None:
+            row_files.write_comparison(comparison, pool.ids, out)
+    finally:  # also if the disk is full: what was computed is not lost
+        _show(comparison, k)
 
 
 def _show(comparison: Comparison, count: int) -> None:

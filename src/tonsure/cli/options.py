@@ -129,7 +129,7 @@ Ray = Annotated[
     typer.Option(help="Run on a Ray cluster: its address, or local for one on this machine."),
 ]
 Seed = Annotated[int, typer.Option(help="The seed of all random choices, from 0.")]
-Verify = Annotated[bool, typer.Option(" /--no-verify", help="Do not compare the checksums of a store first.")]
+Verify = Annotated[bool, typer.Option("--verify/--no-verify", help="Compare the checksums of a store first.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the memory plan.")]
 
 
@@ -162,6 +162,9 @@ def read_pool(
     Raises:
         InputError, StoreError, FileError: a file cannot be read, names a row that does not exist, or no row is left.
     """
+    check_ids_column(ids, ids_column)
+    if predictions is None and (values is not Values.LOG_PROBS or key is not None):
+        raise InputError("--values and --key are about PREDICTIONS, which are not given")
     pool = None if predictions is None else read_arrays.read_predictions(predictions, values.value, key, verify=verify)
     arrays = read_arrays.read_features(features) if features else None
     if pool is None and arrays is None:
@@ -173,6 +176,12 @@ def read_pool(
     return Pool(
         pool, arrays, names, labeled, classes, _candidate_rows(candidates, exclude, labeled or [], names, total)
     )
+
+
+def check_ids_column(ids: Path | None, ids_column: str | None) -> None:
+    """Raises InputError if there is a column of ids, but no file."""
+    if ids_column is not None and ids is None:
+        raise InputError(f"--ids-column {ids_column} names a column of the file of --ids, which is not given")
 
 
 def _candidate_rows(

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from tonsure.cli import parse, read_arrays, row_files
-from tonsure.cli.options import Ids, IdsColumn, Ray, when_interrupted
+from tonsure.cli.options import Ids, IdsColumn, Ray, check_ids_column, when_interrupted
 from tonsure.cli.output import show
 from tonsure.cli.store import Type, contents
+from tonsure.errors import InputError
 from tonsure.models.predict import predict as predict_pool
 from tonsure.predictions.store.layout import DTYPES
 
@@ -51,8 +52,11 @@ def predict(
     ray: Ray = None,
 ) -> None:
     """Predict a pool once, into a store from which `tonsure select` selects many times."""
+    check_ids_column(ids, ids_column)
     chosen_model = parse.model(model)
     is_file = Path(inputs).suffix.lower() in read_arrays.READABLE
+    if key is not None and not is_file:
+        raise InputError(f"--key {key} names an array of a file, but --inputs is {inputs}")
     items = read_arrays.read_inputs(Path(inputs), key) if is_file else parse.inputs(inputs)
     item_ids = row_files.read_ids(ids, ids_column, len(items)) if ids else None
     store_type = DTYPES[dtype.value]

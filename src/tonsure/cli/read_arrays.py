@@ -95,6 +95,8 @@ def _read_array(path: Path, key: str | None, what: str) -> Any:
             raise InputError(f"{path} cannot be read; {_reason(error)}") from error
     if isinstance(arrays, Mapping):
         arrays = _one_of(path, arrays, key, what)
+    elif key is not None:
+        raise InputError(f"{path} holds one array without a name, but --key {key} names one")
     if not isinstance(arrays, Tensor | np.ndarray):
         raise InputError(f"{path} holds a {type(arrays).__name__}, expected an array")
     if arrays.ndim == 0:
@@ -149,6 +151,8 @@ def as_log_probs(numbers: Tensor, values: str, first_row: int = 0) -> Tensor:
     Raises:
         InputError: the numbers do not match ``values``.
     """
+    if values != "log-probs" and numbers.ndim == 1:
+        raise InputError(f"--values {values} was given, but scores [N] of shape {tuple(numbers.shape)} are of no kind")
     if values == "log-probs" or numbers.ndim != 3 or not numbers.is_floating_point():
         return numbers
     work_type = torch.promote_types(numbers.dtype, torch.float32)

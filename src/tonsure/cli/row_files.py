@@ -14,12 +14,10 @@ from tonsure.comparison.compare import Batch, Comparison
 from tonsure.durable_files import file_to_write, write_file
 from tonsure.errors import InputError
 from tonsure.predictions.checks import axes_of
+from tonsure.predictions.store.items import fault_of_id
 from tonsure.selection import Selection
 
 WRITABLE = (".csv", ".jsonl")
-
-NO_CHARACTER = "[\0\ufeff\ud800-\udfff]"
-"""NUL, a mark of byte order in the middle of a file, and halves of characters, which JSON allows."""
 
 DIGITS = 18
 """At most so many digits of a row or a label; more do not fit into 64 bits, and Python refuses thousands."""
@@ -49,8 +47,8 @@ def read_ids(path: Path, column: str | None, rows: int, shape: Sequence[int] = (
         column = "id" if "id" in file.columns else file.columns[0]
     places: dict[str, str] = {}
     for place, name in file.values(column):
-        if not name or name != name.strip() or re.search(NO_CHARACTER, name):
-            raise InputError(f"{place}: the id {_shown(name)} is empty, has blanks around it, or is no text")
+        if fault := fault_of_id(name):
+            raise InputError(f"{place}: the id {_shown(name)} {fault}")
         if name in places:
             raise InputError(f"{place}: the id {_shown(name)} is there already, in {places[name]}")
         places[name] = place
@@ -121,7 +119,7 @@ def _rows(file: TextFile, row_of: Mapping[str, int] | None, rows: int) -> Iterab
 
 
 def _number(text: str) -> int | None:
-    return int(text) if re.fullmatch(rf"[0-9]{{1,{DIGITS}}}", text) else None
+    return int(text) if re.fullmatch(rf"0|[1-9][0-9]{{0,{DIGITS - 1}}}", text) else None
 
 
 def _shown(text: str) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from tonsure.cli.options import when_interrupted
 from tonsure.cli.output import show
+from tonsure.durable_files import folder_to_make
 from tonsure.experiments import load
 
 EPILOG = (
@@ -59,6 +60,8 @@ def run(
     folder = out or Path("runs")
     alone = out is not None and len(made) == 1
     planned = [(one, folder if alone else folder / one.name, one.first_seeds(seeds)) for one in chosen]
+    for _, place, _ in planned:
+        folder_to_make(place)
     _, first, _ = planned[0]
     records = first if len(planned) == 1 else folder
     with when_interrupted(f"the finished rounds are kept in {records}; the same command continues from there"):

@@ -11,7 +11,7 @@ import typer
 from torch import Tensor
 
 from tonsure.cli import read_arrays, row_files
-from tonsure.cli.options import Command, Ids, IdsColumn, Values
+from tonsure.cli.options import Command, Ids, IdsColumn, Values, check_ids_column
 from tonsure.cli.output import show
 from tonsure.predictions.store import Store, write_store
 from tonsure.predictions.store.layout import DTYPES
@@ -120,6 +120,7 @@ def make(
     """Make a store of the predictions, and features, in files."""
     numbers = read_arrays.read_numbers(predictions, key)
     feature_array = read_arrays.read_features(features) if features else None
+    check_ids_column(ids, ids_column)
     item_ids = row_files.read_ids(ids, ids_column, len(numbers), tuple(numbers.shape)) if ids else None
     stored_as = DTYPES[dtype.value] if dtype else None
     log_probs = numbers if values is Values.LOG_PROBS else _converted(numbers, values)

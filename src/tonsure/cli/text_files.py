@@ -59,7 +59,8 @@ def read_text_file(path: Path) -> TextFile:
             the line.
         FileError: the file cannot be read.
     """
-    reader = READERS.get(path.suffix.lower())
+    # A name such as .csv has no ending.
+    reader = None if path.name.lower() in READERS else READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(
             f"{path}: expected .txt with one id or row per line, or a table: .csv or .tsv with a header, or .jsonl"
@@ -86,7 +87,17 @@ def _lines(text: str) -> list[str]:
 
 
 def _read_list(path: Path, text: str) -> TextFile:
-    return TextFile(path, None, [(line, {"": value}) for line, value in enumerate(_lines(text), start=1)])
+    lines = _lines(text)
+    for number, line in enumerate(lines, start=1):
+        if line.lstrip().startswith("{"):
+            try:
+                parse_json_object(line.encode())
+            except ValueError:
+                continue
+            raise InputError(
+                f"{path}, line {number}: expected one id or row per line, found a JSON object; name the file .jsonl"
+            )
+    return TextFile(path, None, [(line, {"": value}) for line, value in enumerate(lines, start=1)])
 
 
 def _read_json_lines(path: Path, text: str) -> TextFile:

@@ -24,6 +24,7 @@ from tonsure.predictions.store.draft import clear_up, reject_differences
 from tonsure.predictions.store.items import make_table
 from tonsure.predictions.store.layout import MANIFEST
 from tonsure.predictions.store.manifest import plain
+from tonsure.predictions.store.sealing import check_place
 from tonsure.surroundings import modeling
 
 FEATURE_DTYPE = torch.float32
@@ -116,6 +117,7 @@ def predict(
         raise refusal("dtype", dtype, "a floating-point type such as torch.float32")
     if out is not None:
         folder = as_path("out", out)
+        check_place(folder)
         table, about = make_table(ids, items, len(blocks.rows)), plain("about", about or {})
         if (folder / MANIFEST).exists():
             return _same_store(folder, blocks, dtype or torch.float16, features, table, about)

@@ -1,16 +1,24 @@
 """The table of items in a store: one row per item, in a Parquet file. The column ``id`` names the items."""
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tonsure.arguments import refusal, shown
-from tonsure.errors import InputError, MissingExtraError, StoreError, TonsureError
+import numpy as np
+
+from tonsure.arguments import LARGEST, refusal, shown
+from tonsure.errors import InputError, MissingExtraError, StoreError
 
 if TYPE_CHECKING:
     import pyarrow
 
 ID = "id"
+
+NO_CHARACTER = "[\0\ufeff\ud800-\udfff]"
+"""NUL, a mark of byte order in the middle of a text, and halves of characters, which JSON allows."""
 
 
 def make_table(ids: Iterable[object] | None, items: Any, rows: int) -> "pyarrow.Table | None":
@@ -22,7 +30,8 @@ def make_table(ids: Iterable[object] | None, items: Any, rows: int) -> "pyarrow.
         rows: N
 
     Raises:
-        InputError: ``items`` is not a table, or has a column ``id`` and ``ids`` are given too; or an id is None.
+        InputError: ``items`` is not a table, or has a column ``id`` and ``ids`` are given too; or an id is
+            neither a text nor a whole number, is empty, or has blanks or characters that nobody sees around it.
         StoreError: there is not one id, or one row of ``items``, for each row; or an id is repeated.
         MissingExtraError: pyarrow is not installed.
     """
@@ -99,22 +108,37 @@ def read_ids(path: Path, rows: int) -> list[str]:
     return checked_ids(columns[0].to_pylist(), rows)
 
 
+def fault_of_id(text: str) -> str | None:
+    """What is wrong with an id; None if nothing is. People pay annotators by ids, so none may look like another."""
+    if not text:
+        return "is empty"
+    if text != text.strip() or any(unicodedata.category(end) in ("Cc", "Cf") for end in (text[0], text[-1])):
+        return "has blanks, or characters that nobody sees, around it"
+    if re.search(NO_CHARACTER, text):
+        return "is no text"
+    return None
+
+
 def _texts(ids: object) -> list[str]:
-    expected = "one name for each row"
-    if isinstance(ids, str | bytes | Mapping) or not isinstance(ids, Iterable):
+    expected = "one name for each row, a text or a whole number, in the order of the rows"
+    if isinstance(ids, str | bytes | Mapping | set | frozenset) or not isinstance(ids, Iterable):
         raise refusal("ids", ids, expected)
-    texts: list[str] = []
     try:
-        for name in ids:
-            if name is None:
-                raise InputError(f"the id of row {len(texts)} is None, expected {expected}")
-            texts.append(str(name))
-            texts[-1].encode()
-    except TonsureError:
-        raise
-    except Exception as error:  # what cannot be written as text
-        raise InputError(f"the id of row {len(texts)} cannot be written as text: {error!r}") from error
-    return texts
+        listed = list(ids)
+    except Exception as error:  # whatever an object raises that is asked for its items
+        raise InputError(f"ids are {shown(ids)}, which cannot be read ({error!r}), expected {expected}") from error
+    return [_text(row, name) for row, name in enumerate(listed)]
+
+
+def _text(row: int, name: object) -> str:
+    given = fspath(name) if isinstance(name, PathLike) else name
+    if isinstance(given, int | np.integer) and not isinstance(given, bool):
+        given = f"{int(given)}" if abs(int(given)) <= LARGEST else None
+    if not isinstance(given, str):
+        raise InputError(f"the id of row {row} is {shown(name)}, expected a text or a whole number")
+    if fault := fault_of_id(given):
+        raise InputError(f"the id of row {row}, {shown(given)}, {fault}; expected a text")
+    return str(given)
 
 
 def _as_table(items: Any) -> Any:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tonsure.durable_files import sync, write_file
-from tonsure.errors import StoreError
+from tonsure.durable_files import folder_to_make, sync, write_file
+from tonsure.errors import FileError, StoreError
 from tonsure.predictions.store.items import write_table
 from tonsure.predictions.store.layout import DATA_OFFSET, ITEMS, MANIFEST, ArrayLayout, FeatureLayout, Layout
 from tonsure.predictions.store.manifest import Features, Items, Manifest, ShardFile, crc32s, plain
@@ -92,6 +92,14 @@ def writing_to(folder: Path, needed: int | None, then: str = "the same call cont
         raise StoreError(f"{folder}: it cannot be written: {error}") from error
 
 
+def check_place(path: Path) -> None:
+    """Checks, before anything is computed, that there may be a store; raises StoreError if not."""
+    try:
+        folder_to_make(path)
+    except FileError as error:
+        raise StoreError(str(error)) from error
+
+
 def check_room(folder: Path, needed: int, then: str) -> None:
     """Raises StoreError if the disk has less room than the whole store needs; a quota is met only in writing."""
     free = _free(folder)
@@ -109,6 +117,7 @@ def _no_room(folder: Path, needed: int | None, then: str) -> str:
 def _free(folder: Path) -> int | None:
     """The bytes that are free where the folder is, or would be; None if the system does not tell."""
     try:
-        return shutil.disk_usage(next(place for place in (folder, *folder.absolute().parents) if place.exists())).free
+        usage = shutil.disk_usage(next(place for place in (folder, *folder.absolute().parents) if place.exists()))
+        return usage.free if usage.total else None  # of a disk that is none, such as /proc
     except OSError:
         return None

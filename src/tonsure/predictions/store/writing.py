@@ -23,7 +23,7 @@ from tonsure.predictions.store.items import make_table
 from tonsure.predictions.store.layout import BLOCK_BYTES, DATA_OFFSET, DTYPES, FeatureLayout, Layout
 from tonsure.predictions.store.manifest import plain
 from tonsure.predictions.store.reading import Store
-from tonsure.predictions.store.sealing import check_room, seal, writing_to
+from tonsure.predictions.store.sealing import check_place, check_room, seal, writing_to
 from tonsure.predictions.store.unfinished import remove_killed, unfinished
 
 _AGAIN = "nothing was kept, so the same call starts again"
@@ -69,6 +69,7 @@ def write_store(
     dtype, rows_per_shard = _type(dtype), optional(whole(1))("rows_per_shard", rows_per_shard)
     rows = optional(whole(1))("rows", rows)
     about = plain("about", _mapping(about))
+    check_place(path)
     with writing_to(path, None, _AGAIN):
         remove_killed(path)  # first, as a process may have been killed when all was in its place but the lock
     _reject_existing(path)
