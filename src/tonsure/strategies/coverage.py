@@ -92,7 +92,7 @@ def plan_coverage(N: int, unlabeled: int, choosable: int, k: int, D: int, *, mos
     merged = min(columns, max(MERGED, rank + 1))
     asked = 8 * ASKED * (D + rank + 1 + merged) + 8 * BLOCK * (4 * (rank + 1) + merged)
     reading = COPIES * D * min(N, rows_at_once(COPIES * D)) + min(unlabeled, ASKED) * asked // ASKED
-    working = targets * ((4 + 8) * 2 * MANY + 64) + 64 * candidates + (8 + COPIES) * D * min(N, MANY)
+    working = targets * ((4 + (4 + 8) * 2) * MANY + 64) + 64 * candidates + (8 + COPIES) * D * min(N, MANY)
     return CoveragePlan(targets, candidates, FIXED + 24 * N + drawn + features + max(reading, working), 4 * targets)
 
 
