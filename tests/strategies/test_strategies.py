@@ -15,6 +15,7 @@ from tonsure.testing import check_strategy
 
 STRATEGIES = [
     tn.CoreSet(),
+    tn.LCMD(),
     tn.Novelty(),
     tn.FacilityLocation(),
     tn.FacilityLocation(tn.bald, radius=2.0, most=9),

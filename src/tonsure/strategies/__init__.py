@@ -5,6 +5,7 @@ from tonsure.strategies.bait import BAIT
 from tonsure.strategies.base import PoolState, Strategy
 from tonsure.strategies.core_set import CoreSet
 from tonsure.strategies.facility_location import FacilityLocation
+from tonsure.strategies.lcmd import LCMD
 from tonsure.strategies.novelty import Novelty
 from tonsure.strategies.prediction_coverage import PredictionCoverage
 from tonsure.strategies.prob_cover import ProbCover
@@ -14,6 +15,7 @@ from tonsure.strategies.typi_clust import TypiClust
 __all__ = [
     "BADGE",
     "BAIT",
+    "LCMD",
     "CoreSet",
     "FacilityLocation",
     "Novelty",
