@@ -29,6 +29,17 @@ def ray_that_does_not_give_way() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def refine_of_few_calls() -> Iterator[None]:
+    """By its name it runs five methods fifty times each; what all methods promise is seen in a few of these."""
+    import tonsure as tn  # here, after the annotations are checked
+
+    few = tn.Refine([tn.margin, tn.BADGE()], rounds=2, batches=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(tn.METHODS, "refine", tn.Method(few))
+        yield
+
+
 @pytest.fixture
 def annotations_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that make the same calls very often: to check annotations at every call takes most of the time."""

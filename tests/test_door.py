@@ -28,6 +28,7 @@ STRATEGIES = [
     tn.PredictionCoverage(),
     tn.ProbCover(),
     tn.ProbCover(delta=0.5),
+    tn.Refine([tn.margin, tn.CoreSet()], rounds=1, batches=2),
     tn.Targeted(tn.EPIG),
     tn.TypiClust(),
 ]

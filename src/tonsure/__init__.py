@@ -74,6 +74,7 @@ from tonsure.strategies import Novelty as Novelty
 from tonsure.strategies import PoolState as PoolState
 from tonsure.strategies import PredictionCoverage as PredictionCoverage
 from tonsure.strategies import ProbCover as ProbCover
+from tonsure.strategies import Refine as Refine
 from tonsure.strategies import Strategy as Strategy
 from tonsure.strategies import Targeted as Targeted
 from tonsure.strategies import TypiClust as TypiClust

@@ -38,6 +38,7 @@ from tonsure.strategies import (
     Novelty,
     PredictionCoverage,
     ProbCover,
+    Refine,
     Strategy,
     Targeted,
     TypiClust,
@@ -129,6 +130,7 @@ METHODS: Mapping[str, Method] = {
     "BAIT": Method(BAIT()),
     "binary-BAIT": Method(BAIT(binary=True)),
     "LCMD": Method(LCMD()),
+    "refine": Method(Refine()),
 }
 """Methods by the names that ``select``, ``compare``, ``rounds`` and the command line know."""
 

@@ -9,6 +9,7 @@ from tonsure.strategies.lcmd import LCMD
 from tonsure.strategies.novelty import Novelty
 from tonsure.strategies.prediction_coverage import PredictionCoverage
 from tonsure.strategies.prob_cover import ProbCover
+from tonsure.strategies.refine import Refine
 from tonsure.strategies.targeted import Targeted
 from tonsure.strategies.typi_clust import TypiClust
 
@@ -22,6 +23,7 @@ __all__ = [
     "PoolState",
     "PredictionCoverage",
     "ProbCover",
+    "Refine",
     "Strategy",
     "Targeted",
     "TypiClust",
