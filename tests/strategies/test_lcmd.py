@@ -8,6 +8,7 @@ import torch
 
 import tonsure as tn
 from pool_states import choose, random_state, state_of
+from tonsure.strategies.distances import Cloud
 
 pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 
@@ -81,6 +82,16 @@ def test_ties(offset):
         assert rows(0.0, 10.0, 5.0, -6.0, 15.5, labeled=labeled) == [3]
     # Nor does it go over to a chosen row at the same distance.
     assert rows(0.0, 12.0, 6.0, -7.0, 7.0, 8.0, labeled=[0], k=2) == [1, 3]
+
+
+def test_of_centers_at_one_distance_the_first_is_taken():
+    """However the distances are rounded."""
+    generator = torch.Generator().manual_seed(0)
+    for middle, side in torch.randn(40, 2, 3, generator=generator, dtype=torch.float64):
+        features = torch.stack([middle, middle - side, middle + side])
+        nearest_n, place_n = Cloud.of(features, torch.tensor([0, 2])).nearest(features[1:])
+        assert place_n.tolist() == [0, 1]
+        assert nearest_n[1] == 0
 
 
 def test_copies_come_last_and_are_no_gain():
