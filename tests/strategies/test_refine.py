@@ -119,8 +119,9 @@ def test_needs_are_those_of_the_methods(make_log_probs):
     of_predictions = tn.Refine([tn.margin, (tn.Random(), tn.PowerSample())], last=tn.BatchBALD(), **few)
     assert len(tn.select(log_probs, of_predictions, 3)) == 3
     assert tn.Refine([tn.BAIT()]).needs_labeled_predictions
-    with pytest.raises(tn.InputError, match="needs features"):
-        tn.select(log_probs, tn.Refine([tn.margin, tn.BADGE()], last=tn.entropy), 30)
+    state = dataclasses.replace(random_state(30, 5), features_N_D=None)
+    with pytest.raises(tn.InputError, match="needs features"):  # also where nothing is filtered
+        choose(tn.Refine([tn.BADGE()], last=tn.entropy), state, 25)
 
 
 def test_a_method_draws_anew_each_time():
