@@ -20,7 +20,7 @@ from stress.attack import Attack, Case
 TIE = 1e-6
 """The difference of gains, relative to the largest, up to which rows are tied."""
 
-OF_THE_UNIT = ("BADGE", "CoreSet")
+OF_THE_UNIT = ("BADGE", "CoreSet", "LCMD")
 """Methods whose gains are distances of features."""
 
 

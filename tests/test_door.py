@@ -23,10 +23,12 @@ STRATEGIES = [
     tn.CoreSet(),
     tn.FacilityLocation(),
     tn.FacilityLocation(score=None),
+    tn.LCMD(),
     tn.Novelty(),
     tn.PredictionCoverage(),
     tn.ProbCover(),
     tn.ProbCover(delta=0.5),
+    tn.Refine([tn.margin, tn.CoreSet()], rounds=1, batches=2),
     tn.Targeted(tn.EPIG),
     tn.TypiClust(),
 ]

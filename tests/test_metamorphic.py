@@ -57,7 +57,9 @@ def rows_of_all():
     return {name: selected(name).rows.tolist() for name in tn.METHODS}
 
 
-@pytest.mark.parametrize("name", ["entropy", "BALD", "LBB", "log-det", "facility-location", "CoreSet", "binary-BAIT"])
+@pytest.mark.parametrize(
+    "name", ["entropy", "BALD", "LBB", "log-det", "facility-location", "CoreSet", "LCMD", "binary-BAIT"]
+)
 def test_the_order_of_the_pool_has_no_influence(name):
     places = torch.randperm(N, generator=torch.Generator().manual_seed(0))
     labeled = places.argsort()[LABELED]
@@ -101,7 +103,7 @@ def test_batch_bald_decides_in_double_precision(seed):
 @pytest.mark.parametrize("name", FREE_OF_SCALE)
 def test_features_of_any_size_give_the_same_rows(name):
     expected = selected(name)
-    in_their_unit = name in ("CoreSet", "BADGE")
+    in_their_unit = name in ("CoreSet", "BADGE", "LCMD")
     sizes = [2.0**100, 2.0**-100, 2.0**-900, 2.0**-1000, 2.0**900, 2.0**1018]
     for size in sizes:
         features = FEATURES * size if 2.0**-101 < size < 2.0**101 else FEATURES.double() * size
@@ -137,7 +139,7 @@ def test_one_value_may_be_much_larger_than_all_others(name):
 def test_sizes_that_are_too_far_apart_are_refused_with_the_row():
     features = FEATURES.double()
     features[7, 2] = 1.7e308
-    for name in ("CoreSet", "BADGE"):
+    for name in ("CoreSet", "BADGE", "LCMD"):
         with pytest.raises(
             tn.InputError, match=r"features of row 7 are up to 1\.7e\+308, those of row \d+ at most 0\."
         ):

@@ -151,6 +151,8 @@ def select_within_the_least(name, N, m, D, K, C):
     [
         ("BADGE", (60_000, 50, 200, 3, 10)),
         ("CoreSet", (20_000, 2_000, 300, 2, 3)),
+        pytest.param("LCMD", (20_000, 2_000, 300, 2, 3), marks=pytest.mark.product),
+        pytest.param("Refine(rounds=1, batches=1)", (20_000, 50, 300, 3, 10), marks=pytest.mark.product),
         ("prediction-coverage", (20_000, 50, 2, 3, 50)),
         ("novelty", (30_000, 50, 300, 3, 10)),
         ("binary-BAIT", (20_000, 50, 300, 3, 10)),

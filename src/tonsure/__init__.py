@@ -69,10 +69,12 @@ from tonsure.strategies import BADGE as BADGE
 from tonsure.strategies import BAIT as BAIT
 from tonsure.strategies import CoreSet as CoreSet
 from tonsure.strategies import FacilityLocation as FacilityLocation
+from tonsure.strategies import LCMD as LCMD
 from tonsure.strategies import Novelty as Novelty
 from tonsure.strategies import PoolState as PoolState
 from tonsure.strategies import PredictionCoverage as PredictionCoverage
 from tonsure.strategies import ProbCover as ProbCover
+from tonsure.strategies import Refine as Refine
 from tonsure.strategies import Strategy as Strategy
 from tonsure.strategies import Targeted as Targeted
 from tonsure.strategies import TypiClust as TypiClust

@@ -34,6 +34,7 @@ from tonsure.strategies import (
     BAIT,
     CoreSet,
     FacilityLocation,
+    LCMD,
     Novelty,
     PredictionCoverage,
     ProbCover,
@@ -127,6 +128,7 @@ METHODS: Mapping[str, Method] = {
     "ProbCover": Method(ProbCover()),
     "BAIT": Method(BAIT()),
     "binary-BAIT": Method(BAIT(binary=True)),
+    "LCMD": Method(LCMD()),
 }
 """Methods by the names that ``select``, ``compare``, ``rounds`` and the command line know."""
 

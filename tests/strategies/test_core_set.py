@@ -5,7 +5,7 @@ import torch
 
 import tonsure as tn
 from pool_states import choose, random_state, state_of
-from tonsure.strategies import core_set
+from tonsure.strategies import distances
 
 
 def by_hand(view, k):
@@ -66,7 +66,7 @@ def test_many_labeled_rows_are_compared_with_few_at_a_time(monkeypatch):
     state = random_state(200, 150, D=4)
     expected = choose(tn.CoreSet(), state, 9)
     least = tn.CoreSet().memory_needed(state, 9)
-    monkeypatch.setattr(core_set, "DISTANCE_BYTES", 3 * 5 * 150 * 8)
+    monkeypatch.setattr(distances, "DISTANCE_BYTES", 3 * 5 * 150 * 8)
     assert least - tn.CoreSet().memory_needed(state, 9) == (50 - 3) * (5 * 150 + 4) * 8
     found = choose(tn.CoreSet(), state, 9)
     assert found.rows.tolist() == expected.rows.tolist()

@@ -15,6 +15,7 @@ from tonsure.testing import check_strategy
 
 STRATEGIES = [
     tn.CoreSet(),
+    tn.LCMD(),
     tn.Novelty(),
     tn.FacilityLocation(),
     tn.FacilityLocation(tn.bald, radius=2.0, most=9),
@@ -31,6 +32,8 @@ STRATEGIES = [
     tn.BAIT(oversampling=1.0),
     tn.Targeted(tn.EPIG),
     tn.Targeted(tn.EPIG, count=5, optimizer=tn.PowerSample()),
+    tn.Refine([tn.margin, tn.BADGE()], rounds=2, batches=2),
+    tn.Refine([(tn.bald, tn.PowerSample()), tn.BAIT(binary=True)], rounds=1, batches=1, share=0.9, last=tn.CoreSet()),
 ]
 
 
@@ -83,6 +86,18 @@ def test_they_print_what_they_are():
         (lambda: tn.ProbCover(classes=1), "classes is 1, expected a whole number from 2"),
         (lambda: tn.BAIT(prior=0.0), "prior is 0.0, expected a finite number above 0"),
         (lambda: tn.BAIT(oversampling=0.5), "oversampling is 0.5, expected a finite number of at least 1"),
+        (lambda: tn.Refine([]), r"methods is \[\], expected a list of methods, each a strategy, an objective, a score"),
+        (lambda: tn.Refine("BADGE"), "methods is 'BADGE', expected a list of methods"),
+        (
+            lambda: tn.Refine([tn.bald, tn.TopK()]),
+            r"Refine: methods\[1\] is TopK\(\), expected a strategy, an objective",
+        ),
+        (lambda: tn.Refine([tn.BADGE]), r"methods\[0\] is the class BADGE, expected"),
+        (lambda: tn.Refine([(tn.BADGE(), tn.TopK())]), r"methods\[0\] is \(BADGE\(\), TopK\(\)\), expected"),
+        (lambda: tn.Refine(last=None), "Refine: last is None, expected a strategy"),
+        (lambda: tn.Refine(rounds=0), "rounds is 0, expected a whole number from 1"),
+        (lambda: tn.Refine(batches=0), "batches is 0, expected a whole number from 1"),
+        (lambda: tn.Refine(share=0.0), "share is 0.0, expected a finite number above 0 and at most 1"),
         (lambda: tn.Targeted(tn.EPIG, count=0), "Targeted: count is 0, expected a whole number from 1"),
     ],
 )

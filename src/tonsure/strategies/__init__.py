@@ -5,21 +5,25 @@ from tonsure.strategies.bait import BAIT
 from tonsure.strategies.base import PoolState, Strategy
 from tonsure.strategies.core_set import CoreSet
 from tonsure.strategies.facility_location import FacilityLocation
+from tonsure.strategies.lcmd import LCMD
 from tonsure.strategies.novelty import Novelty
 from tonsure.strategies.prediction_coverage import PredictionCoverage
 from tonsure.strategies.prob_cover import ProbCover
+from tonsure.strategies.refine import Refine
 from tonsure.strategies.targeted import Targeted
 from tonsure.strategies.typi_clust import TypiClust
 
 __all__ = [
     "BADGE",
     "BAIT",
+    "LCMD",
     "CoreSet",
     "FacilityLocation",
     "Novelty",
     "PoolState",
     "PredictionCoverage",
     "ProbCover",
+    "Refine",
     "Strategy",
     "Targeted",
     "TypiClust",

@@ -7,21 +7,10 @@ from typing import ClassVar
 import torch
 
 from tonsure.errors import InputError
-from tonsure.predictions.reader import rows_at_once
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
-from tonsure.strategies.distances import (
-    BLOCK,
-    HEADROOM,
-    largest,
-    squared_distances,
-    unit_of_rows,
-    without_rounding,
-)
-from tonsure.strategies.memory import DOUBLE, sizes
-
-DISTANCE_BYTES = 2**26
-"""The most bytes of distances to the labeled rows at a time."""
+from tonsure.strategies.distances import Cloud, largest
+from tonsure.strategies.memory import of_centers, sizes
 
 
 @dataclass(frozen=True)
@@ -46,8 +35,7 @@ class CoreSet(Strategy):
 
     def memory_needed(self, state: PoolState, k: int) -> int:
         at = sizes(state)
-        features = at.copied + (at.c + at.m) * at.D * (at.item + 2 * DOUBLE)
-        return at.rows + features + min(at.c, _rows_at_once(at.m)) * (5 * at.m + at.D) * DOUBLE
+        return at.rows + of_centers(at, at.c)
 
     def _picks(self, state: PoolState, k: int) -> Iterator[tuple[int, float]]:
         if len(state.labeled_rows) == 0:
@@ -55,24 +43,10 @@ class CoreSet(Strategy):
                 f"{self} compares with the labeled rows, but none of the {len(state)} rows is labeled: labeled=rows"
             )
         features_N_D = state.features()
-        unit = unit_of_rows(features_N_D)
-        labeled_m_D = features_N_D[state.labeled_rows].double().div_(unit).mul_(HEADROOM)
-        features_n_D = features_N_D[state.choosable_rows].double().div_(unit).mul_(HEADROOM)
-        nearest_n = features_n_D.new_empty(len(features_n_D))
-        # Written in place: small tensors kept between the large ones of each block would split the heap.
-        step = _rows_at_once(len(labeled_m_D))
-        for block, found in zip(features_n_D.split(step), nearest_n.split(step), strict=True):
-            found.copy_(squared_distances(block, labeled_m_D).amin(dim=1))
-        norms_n = features_n_D.square().sum(1)
+        cloud = Cloud.of(features_N_D, state.choosable_rows)
+        nearest_n, _ = cloud.nearest(features_N_D[state.labeled_rows])
         for _ in range(k):
             chosen = largest(nearest_n)
-            yield int(state.choosable_rows[chosen]), float(nearest_n[chosen].sqrt()) / HEADROOM * unit
-            both_n = norms_n + norms_n[chosen]
-            distance_n = without_rounding(both_n - 2 * (features_n_D @ features_n_D[chosen]), both_n)
-            nearest_n = nearest_n.minimum(distance_n)
+            yield int(state.choosable_rows[chosen]), cloud.length(nearest_n[chosen])
+            nearest_n = nearest_n.minimum(cloud.squared_to(chosen))
             nearest_n[chosen] = -torch.inf
-
-
-def _rows_at_once(m: int) -> int:
-    """Rows that are compared with m labeled ones at a time."""
-    return min(BLOCK, rows_at_once(5 * m * DOUBLE, DISTANCE_BYTES))

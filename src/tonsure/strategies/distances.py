@@ -1,12 +1,15 @@
 """Distances between items, for features of any size."""
 
 import math
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from tonsure.errors import InputError
+from tonsure.predictions.reader import rows_at_once
+from tonsure.shapes import Rows
 
 ROUNDING = 1e-12
 """Squared distances below this share of the squared norms are rounding errors of zero."""
@@ -22,6 +25,9 @@ RANGE = 1e300
 
 BLOCK = 1024
 """Rows that are compared with all others at a time."""
+
+DISTANCE_BYTES = 2**26
+"""The most bytes of distances to centers at a time."""
 
 
 def unit_of(numbers: Tensor) -> float:
@@ -56,6 +62,61 @@ def squared_distances(features_n_D: Float[Tensor, "n D"], others_m_D: Float[Tens
     """‖x_i − z_j‖² = ‖x_i‖² + ‖z_j‖² − 2 ⟨x_i, z_j⟩"""
     norms_n_m = features_n_D.square().sum(1)[:, None] + others_m_D.square().sum(1)
     return without_rounding(norms_n_m - 2 * (features_n_D @ others_m_D.T), norms_n_m)
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Items whose distances to one center after another are asked for, in double precision.
+
+    Attributes:
+        features_n_D: in ``unit`` / ``HEADROOM``, so that no distance overflows or underflows.
+        norms_n: their squared norms.
+        unit: that of ``unit_of_rows``.
+    """
+
+    features_n_D: Float64[Tensor, "n D"]
+    norms_n: Float64[Tensor, " n"]
+    unit: float
+
+    @classmethod
+    def of(cls, features_N_D: Float[Tensor, "N D"], rows: Rows) -> "Cloud":
+        """Some of the rows; raises InputError as ``unit_of_rows``."""
+        unit = unit_of_rows(features_N_D)
+        features_n_D = features_N_D[rows].double().div_(unit).mul_(HEADROOM)
+        return cls(features_n_D, features_n_D.square().sum(1), unit)
+
+    def squared_to(self, place: int) -> Float64[Tensor, " n"]:
+        """The squared distance of each item to one of them."""
+        both_n = self.norms_n + self.norms_n[place]
+        return without_rounding(both_n - 2 * (self.features_n_D @ self.features_n_D[place]), both_n)
+
+    def nearest(self, centers_m_D: Float[Tensor, "m D"]) -> tuple[Float64[Tensor, " n"], Int64[Tensor, " n"]]:
+        """The squared distance of each item to the nearest center, and the place of the center; ties to the first."""
+        centers_m_D = centers_m_D.double().div_(self.unit).mul_(HEADROOM)
+        nearest_n = torch.empty_like(self.norms_n)
+        place_n = torch.empty_like(self.norms_n, dtype=torch.int64)
+        # Written in place: small tensors kept between the large ones of each block would split the heap.
+        step = rows_by_centers(len(centers_m_D))
+        blocks = zip(*(each.split(step) for each in (self.features_n_D, self.norms_n, nearest_n, place_n)), strict=True)
+        for block_n_D, norms_n, found_n, first_n in blocks:
+            squared_n_m = squared_distances(block_n_D, centers_m_D)
+            found_n.copy_(squared_n_m.amin(dim=1))
+            first_n.copy_((squared_n_m <= (found_n + tie_of_squared(found_n, norms_n))[:, None]).byte().argmax(dim=1))
+        return nearest_n, place_n
+
+    def length(self, squared: Tensor) -> float:
+        """A distance in the unit of the features, given its square."""
+        return float(squared.sqrt()) / HEADROOM * self.unit
+
+
+def rows_by_centers(m: int) -> int:
+    """Rows that are compared with m centers at a time."""
+    return min(BLOCK, rows_at_once(5 * m * 8, DISTANCE_BYTES))
+
+
+def tie_of_squared(squared: Tensor, norms: Tensor) -> Tensor:
+    """Squared distances that differ by less are a tie, where the smaller one and the squared norms are given."""
+    return RELATIVE_TIE * squared + ROUNDING * norms
 
 
 def without_rounding(squared: Tensor, norms: Tensor) -> Tensor:

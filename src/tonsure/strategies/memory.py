@@ -11,6 +11,7 @@ from tonsure.strategies.base import (
     row_bytes_of_scores,
     samples_and_classes,
 )
+from tonsure.strategies.distances import rows_by_centers
 
 DOUBLE = 8
 SINGLE = 4
@@ -67,6 +68,12 @@ def sizes(state: PoolState) -> Sizes:
         stored, (K, C) = predictions.dtype.itemsize, samples_and_classes(predictions)
     m, n = len(state.labeled_rows), len(state.unlabeled_rows)
     return Sizes(m + n, m, n, len(state.choosable_rows), D, K, C, copied, item, stored)
+
+
+def of_centers(at: Sizes, rows: int) -> int:
+    """Bytes of so many rows and of the labeled ones in double precision, and of the distances of a block of them."""
+    distances = min(rows, rows_by_centers(at.m)) * (5 * at.m + at.D) * DOUBLE
+    return at.copied + (rows + at.m) * at.D * (at.item + 2 * DOUBLE) + distances
 
 
 def of_clusters(at: Sizes, clusters: int) -> int:

@@ -366,6 +366,17 @@ SETTINGS: dict[str, SearchStrategy[Any]] = {
 """Values of settings by their types, mostly in range."""
 
 
+_FILTERS = (scores.margin, strategies.BADGE(), strategies.CoreSet(), (objectives.Random(), optimizers.PowerSample()))
+
+OF_FILTERS: dict[str, SearchStrategy[Any]] = {
+    "methods": st.lists(st.sampled_from(_FILTERS), min_size=1, max_size=2).map(tuple),
+    "rounds": st.integers(1, 2),
+    "batches": st.integers(1, 2),
+    "last": st.sampled_from((strategies.FacilityLocation(), *_FILTERS)),
+}
+"""Settings of ``Refine``, whose default runs many methods many times."""
+
+
 @st.composite
 def settings(draw: DrawFn, base: type | None = None, wrong: bool = False) -> tuple[type, dict[str, Any]]:
     """A class of objectives, strategies or optimizers, with some of its settings.
@@ -381,6 +392,8 @@ def settings(draw: DrawFn, base: type | None = None, wrong: bool = False) -> tup
             chosen["make"] = draw(st.sampled_from((objectives.EPIG, objectives.SecondOrderEPIG, objectives.VOptimal)))
         elif field.name == "log_probs_T_K_C":
             chosen[field.name] = _log_probs(draw, 3, draw(st.integers(1, 3)), 2)
+        elif field.name in OF_FILTERS:
+            chosen[field.name] = draw(OF_FILTERS[field.name])
         elif draw(st.booleans()):
             chosen[field.name] = draw(_values(field.type))
         if wrong and field.name in chosen and draw(st.booleans()):
@@ -425,7 +438,7 @@ def _made(draw: DrawFn, base: type) -> Any:
     try:
         return kind(**chosen)
     except TonsureError:  # two settings that do not agree
-        others = {name: value for name, value in chosen.items() if name in ("make", "log_probs_T_K_C")}
+        others = {name: value for name, value in chosen.items() if name in ("make", "log_probs_T_K_C", *OF_FILTERS)}
         return kind(**others)
 
 
