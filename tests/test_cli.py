@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 
 import tonsure as tn
 from tonsure import optimizers as tonsure_optimizers
+from tonsure.cli import read_arrays
 from tonsure.cli.main import app, main
 from tonsure.errors import FileError
 
@@ -259,7 +261,7 @@ BAD = [
     (["-k", "2", "--method", "no_module:Mine"], "no_module:Mine cannot be imported: No module named 'no_module'"),
     (["-k", "2", "--method", "math:pi"], "the method is 3.14159"),
     (["-k", "2", "--optimizer", "PowerSampel"], "there is no optimizer 'PowerSampel'; did you mean PowerSample?"),
-    (["-k", "2", "--values", "probs"], "expected probabilities, from 0 to 1"),
+    (["-k", "2", "--values", "probs"], "are log-probabilities: expected --values log-probs"),
     (["-k", "2", "--ids", "29.txt"], "29.txt names 29 items, but the predictions have 30 rows"),
     (["-k", "2", "--ids", "twice.txt"], "twice.txt, line 30: the id 'x' is there already, in twice.txt, line 4"),
     (["-k", "2", "--ids", "none.txt"], "none.txt cannot be read"),
@@ -297,6 +299,12 @@ def damaged(folder, log_probs):
     (folder / "short.pt").write_bytes((folder / "good.pt").read_bytes()[:200])
     torch.save({"a": log_probs, "b": log_probs}, folder / "two.pt")
     torch.save(print, folder / "code.pt")
+    np.savez(folder / "none.npz")
+    np.savez_compressed(folder / "zeros.npz", np.zeros((2**20, 10)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch: its quantized tensors will go
+        quantized = torch.quantize_per_tensor(log_probs[0].float(), 0.1, 0, torch.qint8)
+        torch.save(quantized, folder / "quantized.pt")
     (folder / "short.safetensors").write_bytes(b"\x10")
     np.save(folder / "flat.npy", log_probs[:, 0].numpy())
     np.save(folder / "one.npy", log_probs[:, :1].log_softmax(-1).numpy())
@@ -311,6 +319,9 @@ def damaged(folder, log_probs):
         "short.pt": "cannot be read",
         "two.pt": "holds 2 arrays (a (30, 20, 4), b (30, 20, 4)); choose one with --key",
         "code.pt": "cannot be read; it holds an object, ",
+        "none.npz": "none.npz holds no array",
+        "zeros.npz": "zeros.npz unpacks to 83,886,208 bytes, expected at most",
+        "quantized.pt": "on cpu; expected an ordinary dense tensor",
         "short.safetensors": "cannot be read",
         "flat.npy": "shape (30, 4), expected three axes [N, K, C]",
         "one.npy": "needs at least 2, but the predictions have shape (30, 1, 4)",
@@ -321,13 +332,14 @@ def damaged(folder, log_probs):
     }
 
 
-def test_bad_files_are_one_message_and_status_2(typed, log_probs, tmp_path):
+def test_bad_files_are_one_message_and_status_2(typed, log_probs, tmp_path, monkeypatch):
+    monkeypatch.setattr(read_arrays, "UNPACKED_BYTES", 2**20)
     for name, message in damaged(tmp_path, log_probs).items():
         done = typed("select", tmp_path / name, "-k", 2, "--method", "bald")
         assert done.returncode == 2, name
         assert message in done.stderr, name
-        assert done.stderr.count("error: ") == 1
-        assert "Traceback" not in done.stderr
+        assert done.stderr.startswith("error: "), name
+        assert done.stderr.count("\n") == 1, name
 
 
 def test_logits_that_are_probabilities(typed, log_probs, tmp_path):
@@ -523,12 +535,12 @@ def test_several_jobs_and_a_run_that_fails(typed, scaled):
         ),
         (["scaled.py", "--only", "*-10,*-7"], "there is no experiment '*-7'; there are digits-5, digits-10"),
         (["scaled.py", "--methods", "LBB"], "no experiment has a method 'LBB'; there are random, PLBB"),
-        (["scaled.py", "--seeds", "0"], "the number of seeds is 0, expected at least 1"),
+        (["scaled.py", "--seeds", "0"], "the number of seeds is 0, expected a whole number from 1"),
         (
             ["scaled.py", "--seeds", "1000000000000"],
-            "digits-5: the seeds are range(0, 1000000000000), expected at most 10,000",
+            "seeds is range(0, 1000000000000), expected a list of 1 to 10,000 different",
         ),
-        (["scaled.py", "--jobs", "0"], "jobs is 0, expected at least 1"),
+        (["scaled.py", "--jobs", "0"], "jobs is 0, expected a whole number from 1"),
         (["scaled.py", "--network", "wide"], "the network 'wide' is None, expected my_module:make_network"),
         (["scaled.py", "--network", "other_networks:size"], "the network 'other_networks:size' is 48, expected"),
         (["scaled.py", "--network", "other_networks:none"], "other_networks:none cannot be imported"),

@@ -216,6 +216,7 @@ BAD = [
         "cannot be read at '3-1'; expected numbers below a million and ranges",
     ),
     (["select", "plain", "-k", "2", "--samples", "0,x"], "cannot be read at 'x'"),
+    (["select", "plain", "-k", "2", "--samples", "1" * 5000], "the samples a str ('1111"),
     (["select", "plain", "-k", "2", "--samples", "0,0"], "samples holds 0 twice"),
     (["select", "plain", "-k", "2", "--samples", "19-20"], "samples holds 20, expected numbers from 0 to 19"),
     (["select", "plain", "-k", "2", "--memory", "much"], "memory is 'much'"),

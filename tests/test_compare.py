@@ -418,7 +418,7 @@ def test_what_has_to_be_said(typed, npy):
         (["-k", "2", "--methods", "no_module:Mine"], "no_module:Mine cannot be imported"),
         (["-k", "2", "--out", "rows.html"], "rows are written to files that end in .csv or .jsonl"),
         (["-k", "2", "--out", "nowhere/rows.csv"], "there is no folder nowhere"),
-        (["-k", "2", "--values", "probs"], "expected probabilities, from 0 to 1"),
+        (["-k", "2", "--values", "probs"], "are log-probabilities: expected --values log-probs"),
         (["-k", "2", "--samples", "20"], "samples holds 20, expected numbers from 0 to 19"),
         (["-k", "2", "--memory", "much"], "memory is 'much', expected a number of bytes"),
         (["-k", "2", "--exclude", "all.txt"], "--candidates, --exclude and --labels leave none of the 30 rows"),

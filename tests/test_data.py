@@ -1,4 +1,4 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_a_validation_set_is_balanced_and_leaves_the_pool():
     assert pool.train_texts == [f"text {row}" for row in rows.tolist()]
     assert torch.equal(pool.train_images[:, 0, 0].long(), rows)
     assert pool.description == "texts of ours; 6 of the training items set aside for validation (seed 0)"
-    assert load_data(Given(whole)).dataset is whole
+    assert load_data(Given(whole)).dataset.train_inputs.data_ptr() == whole.train_inputs.data_ptr()
     assert load_data(Given(whole)).validation is None
 
 
@@ -59,12 +59,29 @@ def test_a_validation_set_that_leaves_no_pool(count):
     ("change", "message"),
     [
         ({"train_labels": torch.arange(12) % 4}, "the training labels must be 0 to 2, .* 3 classes; .* item 3 is 3"),
-        ({"test_labels": torch.tensor([0, 1, -1, 7])}, "the test labels must be 0 to 2, .* 3 classes; .* item 2 is -1"),
+        (
+            {"test_labels": torch.tensor([0, 1, -1, 7])},
+            "the test labels holds -1, at place 2, expected a list of classes",
+        ),
+        ({"train_labels": ["a"] * 12}, "the training labels is <U1"),
+        ({"train_labels": torch.arange(4) % 3}, "there are 12 training items and 4 training labels"),
+        ({"train_inputs": [1]}, r"the inputs are \[1\], expected a tensor or an array"),
+        ({"classes": 3}, "classes is 3, expected a tuple with a printable text"),
+        ({"classes": ("a", "b", "c" * 10**5)}, "classes is a tuple .*expected a tuple with a printable text"),
+        ({"description": None}, "the description of the dataset is None, expected a text"),
     ],
 )
-def test_labels_that_are_no_class(change, message):
+def test_what_is_no_dataset(change, message):
+    wrong = texts()
+    for name, value in change.items():
+        object.__setattr__(wrong, name, value)  # without the checks of types that only tests have
     with pytest.raises(tn.InputError, match=message):
-        load_data(Given(replace(texts(), **change)))
+        load_data(Given(wrong))
+
+
+def test_what_is_loaded_must_be_a_dataset():
+    with pytest.raises(tn.InputError, match="what the loader loads is 3, expected a tonsure"):
+        load_data(Given(3))
 
 
 @dataclass

@@ -213,3 +213,9 @@ def test_rejected_line_changes_nothing(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         append_json_line(tmp_path / "lines.jsonl", {"a": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_number_of_too_many_digits_is_said_in_few():
+    with pytest.raises(ValueError, match=r"the number 1{40}… has 5,000 digits, expected at most 4,300") as caught:
+        durable_files.parse_json_object(b'{"row": ' + b"1" * 5000 + b"}")
+    assert len(str(caught.value)) < 300

@@ -176,17 +176,79 @@ def test_a_method_that_is_not_there(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("change", [{"initial_labels": 0}, {"initial_labels": 46}, {"k": 0}])
-def test_counts_that_make_no_experiment(change):
-    with pytest.raises(tn.InputError, match=r"experiment small: initial_labels = \d+, k = \d+, max_labels = 45"):
-        dataclasses.replace(SMALL, **change)
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        *[("name", given) for given in (1, None, "x" * 201, "\ud800")],
+        *[("dataset", given) for given in ("mnist", 3, Digits)],
+        *[("model", given) for given in (3, "x", torch.nn.Linear(2, 2), lambda width: None)],
+        *[("methods", given) for given in (3, {}, [], "random", {3: tn.Method("random")}, {"random"})],
+        *[(name, given) for name in ("initial_labels", "k", "max_labels") for given in (0, "3", None, 1.5, True)],
+        ("device", 3),
+        *[("seeds", given) for given in (3, "ab", (0.5,), [-1], [], {0}, [1, 1], range(10**12), [10**5000])],
+        *[("validation", given) for given in (-1, "x", None)],
+    ],
+)
+def test_settings_that_make_no_experiment(name, given):
+    with pytest.raises(tn.InputError, match=rf"^Experiment: {name} (is|has)") as caught:
+        dataclasses.replace(SMALL, **{name: given})
+    assert len(str(caught.value)) < 300
+
+
+def test_more_labels_at_first_than_at_last():
+    with pytest.raises(tn.InputError, match="small: initial_labels is 46, expected at most max_labels, 45"):
+        dataclasses.replace(SMALL, initial_labels=46)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        *[("experiment", given) for given in (3, [SMALL], tn.Experiment)],
+        *[("folder", given) for given in (3, None, "")],
+        *[("seeds", given) for given in (3, None, {0}, [], "ab", [0.5], [0, 0], range(10**12))],
+        *[("jobs", given) for given in ("x", None, 1.5, True, 0)],
+        *[("methods", given) for given in (3, "random", [3], [], {}, ["random", "random"])],
+    ],
+)
+def test_arguments_that_make_no_run(tmp_path, name, given):
+    arguments = {"experiment": SMALL, "folder": tmp_path / "runs", "seeds": [0], name: given}
+    with pytest.raises(tn.InputError, match=rf"^{name} is") as caught:
+        tn.run(**arguments)
+    assert len(str(caught.value)) < 300
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_into_a_folder_given_as_text_with_methods_by_name(tmp_path):
+    """Methods by name are those that they name, and seeds may be any list of whole numbers."""
+    named = dataclasses.replace(SMALL, methods=["random", "BALD"], max_labels=10, seeds=np.arange(2))
+    assert named.methods == {name: tn.METHODS[name] for name in ("random", "BALD")}
+    assert named.seeds == (0, 1)
+    tn.run(named, str(tmp_path / "runs"), seeds=torch.tensor([0]))
+    assert sorted(path.name for path in (tmp_path / "runs").glob("*.jsonl")) == [
+        "BALD-seed0.jsonl",
+        "random-seed0.jsonl",
+    ]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(tn.errors.FileError, match="file cannot be written"):
+        tn.run(SMALL, tmp_path / "file", seeds=[0])
+
+
+def test_a_device_that_is_not_there_is_said_before_any_run(tmp_path):
+    with pytest.raises(tn.InputError, match="the device 'nope' cannot be used"):
+        tn.run(dataclasses.replace(SMALL, device="nope"), tmp_path, seeds=[0])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["radius 1/4", "..", "", "a\\b"])
 def test_names_of_which_no_file_can_be_made(name):
-    with pytest.raises(tn.InputError, match=rf"small: the method {re.escape(repr(name))} cannot name a file"):
+    with pytest.raises(
+        tn.InputError, match=rf"methods has a name that is {re.escape(repr(name))}, expected a name for"
+    ):
         dataclasses.replace(SMALL, methods={name: tn.Method(tn.Random())})
-    with pytest.raises(tn.InputError, match=rf"the name {re.escape(repr(name))} cannot name a file of records"):
+    with pytest.raises(tn.InputError, match=rf"name is {re.escape(repr(name))}, expected a name for files"):
         dataclasses.replace(SMALL, name=name)
 
 
@@ -299,7 +361,7 @@ def test_what_stops_every_run_is_said_before_any(tmp_path, change, message):
 def test_jobs_that_make_no_sense(tmp_path):
     with pytest.raises(tn.InputError, match="jobs is 0"):
         tn.run(SMALL, tmp_path, seeds=[0], jobs=0)
-    with pytest.raises(tn.InputError, match="experiment small cannot be sent to other processes"):
+    with pytest.raises(tn.InputError, match="the experiment cannot be sent to other processes"):
         tn.run(dataclasses.replace(SMALL, model=lambda: small_experiment.model()), tmp_path, seeds=[0], jobs=2)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tonsure import durable_files
 from tonsure.errors import RecordError
-from tonsure.experiments.records import append_record, names_a_file, read_records
+from tonsure.experiments.records import append_record, is_name, read_records
 
 HEADER = {
     "kind": "experiment",
@@ -150,10 +150,12 @@ def test_brackets_in_texts_are_letters():
         durable_files.parse_json(b"[" * 65 + b"]" * 65)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "/a", "a\0b", "a\nb", "a" * 256, "é" * 128])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a\\b", "/a", "a\0b", "a\nb", "a" * 201, "é" * 101, "\ud800", 3]
+)
 def test_names_that_name_no_file(name):
-    assert not names_a_file(name)
-    assert names_a_file("a-seed0.jsonl")
+    assert not is_name(name)
+    assert is_name("BALD@PowerSample(beta=3)")
 
 
 def test_a_number_that_json_has_not_is_refused(tmp_path):

@@ -52,7 +52,7 @@ def write_run(folder: Path, method: str, seed: int, accuracies: list[float], **c
         "versions": {"tonsure": "0.1.0", "torch": "2.13.0"},
         "commit": "abc123",
         "machine": "2 cores",
-    } | {key: value for key, value in changes.items() if key in ("experiment", "data", "text", "methods")}
+    } | {key: value for key, value in changes.items() if key in ("experiment", "data", "text", "methods", "classes")}
     path = folder / f"{method}-seed{seed}.jsonl"
     append_record(path, header)
     for number, accuracy in enumerate(accuracies):
@@ -478,6 +478,21 @@ def test_damaged_records_are_refused(
     path.write_text("".join(json.dumps(record) + "\n" for record in damage(read_records(path))))
     with pytest.raises(RecordError, match=re.escape(f"{path}, {message}")):
         read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "names"),
+    [
+        *[("experiment", name) for name in ("x" * 100_000, "a\nb", "../a", "")],
+        *[("methods", [*METHODS, name]) for name in ("x" * 100_000, "\x1b[31m", "a/b")],
+        *[("classes", [name]) for name in ("x" * 100_000, "a\nb")],
+    ],
+)
+def test_names_that_name_nothing_are_refused_in_few_words(tmp_path: Path, field: str, names: object) -> None:
+    write_run(tmp_path, "LBB", 0, [0.5, 0.6], **{field: names})
+    with pytest.raises(RecordError, match=f" as {field}, found ") as caught:
+        write_report(tmp_path)
+    assert len(str(caught.value)) < 500
 
 
 def test_pictures_that_are_none_are_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pyarrow import parquet
 from safetensors.torch import load_file
 
 import tonsure as tn
+import tonsure.predictions.store.items as items_module
 from tonsure.errors import InputError, MissingExtraError, StoreError
 from tonsure.predictions.store import (
     Draft,
@@ -397,6 +398,56 @@ def test_a_table_that_somebody_else_wrote(path, table, message):
         _ = Store.open(path).ids
 
 
+def forge_items(path, table, **options):
+    parquet.write_table(pyarrow.table(table), path / "items.parquet", **options)
+    data = (path / "items.parquet").read_bytes()
+    items = {"file": "items.parquet", "bytes": len(data), "crc32": zlib.crc32(data), "columns": list(table)}
+    rewritten(path, items=items)
+
+
+@pytest.mark.parametrize("name", ["id", "text"])
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_a_table_that_unpacks_to_much_is_refused_before_it_is_read(path, monkeypatch, name, dictionary):
+    """Whether every value is in the file, or one value many times."""
+    text = "a" * 300_000
+    values = [text] * 30 if dictionary else [f"{text}{row}" for row in range(30)]
+    forge_items(path, {name: values}, compression="zstd", use_dictionary=dictionary, dictionary_pagesize_limit=2**30)
+    assert (path / "items.parquet").stat().st_size < 10_000
+    store = Store.open(path)
+    assert len(store.items()) == 30
+    monkeypatch.setattr(items_module, "TABLE_BYTES", 8 * 10**6)
+    message = r"items.parquet would take 9,\d+,\d+ bytes of memory for 30 rows, expected at most 8,007,680"
+    with pytest.raises(StoreError, match=message):
+        store.items()
+
+
+def test_a_table_that_would_not_be_read_again_is_not_written(log_probs, tmp_path, monkeypatch):
+    monkeypatch.setattr(items_module, "TABLE_BYTES", 0)
+    with pytest.raises(StoreError, match=r"the table of ids and items would take .* bytes of memory for 30 rows"):
+        write_store(tmp_path / "store", log_probs, items={"text": ["a" * 500] * 30})
+    assert not list(tmp_path.iterdir())
+
+
+def test_columns_of_all_types_come_back(log_probs, tmp_path):
+    columns = {
+        "text": pyarrow.array([None, *("ab" * 14), "é"]),
+        "large": pyarrow.array(["c"] * 30, pyarrow.large_string()),
+        "bytes": pyarrow.array([b"d"] * 30),
+        "coded": pyarrow.array(["e"] * 30).dictionary_encode(),
+        "list": pyarrow.array([["f"]] * 30),
+        "number": pyarrow.array(range(30)),
+    }
+    table = pyarrow.table(columns)
+    assert write_store(tmp_path / "store", log_probs, items=table).items().equals(table)
+
+
+@pytest.mark.usefixtures("annotations_unchecked")
+@pytest.mark.parametrize("verify", [np.array([True, False]), torch.tensor([True]), "no", None, 1])
+def test_whether_to_verify_is_true_or_false(path, verify):
+    with pytest.raises(InputError, match=r"verify is .*, expected True or False"):
+        Store.open(path, verify=verify)
+
+
 FORGED = [
     *(-1, 0, 10**18, 2**64, 10**4000, 1.5, True, None, "12", [], {}, [12], "../../etc/passwd", "log_probs-00009"),
     *({"file": "../items.parquet", "bytes": 1, "crc32": 0, "columns": []}, "\x1b[2J", "x" * 10_000),
@@ -467,6 +518,8 @@ def test_a_manifest_that_is_no_json_of_ours(path, text):
 def test_what_a_manifest_cannot_hold_is_refused_before_anything_is_written(log_probs, tmp_path, about):
     with pytest.raises(InputError, match="about cannot be stored as JSON"):
         write_store(tmp_path / "store", log_probs, about=about)
+    with pytest.raises(InputError, match="about cannot be stored as JSON: a number has more than 4,300 digits"):
+        write_store(tmp_path / "store", log_probs, about={"a": 10**5000})
     deep = []
     for _ in range(100_000):
         deep = [deep]
@@ -785,6 +838,20 @@ def test_a_disk_too_small_is_found_at_once(tmp_path, monkeypatch):
     assert list((tmp_path / "store").glob("*.safetensors")) == []
     with Draft(tmp_path / "store", LAYOUT, {}):
         pass
+
+
+def test_a_place_where_no_file_can_be_made_is_said(log_probs, tmp_path, monkeypatch):
+    """As in /proc, where the system says that there is no such file."""
+    touch = Path.touch
+
+    def refuse(path, *arguments, **more):
+        if path.name.endswith(".lock"):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        touch(path, *arguments, **more)
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(StoreError, match=r"store: it cannot be written: .*No such file or directory"):
+        write_store(tmp_path / "store", log_probs)
 
 
 def test_a_folder_that_is_forbidden(log_probs, tmp_path, monkeypatch):

@@ -28,6 +28,9 @@ JSON_BYTES = 2**25
 JSON_DEPTH = 64
 """The largest number of lists and objects within each other."""
 
+DIGITS = 4300
+"""The largest number of digits of a whole number; Python reads and writes no more."""
+
 _TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -262,7 +265,7 @@ def parse_json(content: bytes) -> Any:
         brackets = brackets.replace(b"[]", b"")
     if brackets:
         raise ValueError(f"brackets are not closed, or more than {JSON_DEPTH} are within each other")
-    found = json.loads(text, object_pairs_hook=_as_dict, parse_constant=_finite, parse_float=_finite)
+    found = json.loads(text, object_pairs_hook=_as_dict, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
     if "\\u" in text:
         check_text(found)
     return found
@@ -287,6 +290,12 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"the number {text[:40]} is not finite")
     return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError(f"the number {text[:40]}… has {len(text):,} digits, expected at most {DIGITS:,}")
+    return int(text)
 
 
 def _end_of_last_line(file: Any) -> int:

@@ -6,7 +6,7 @@ import importlib
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -173,6 +173,23 @@ def named_methods(text: str, *others: str) -> dict[str, Method | None]:
         if typed.count(name) > 1:
             raise InputError(f"the methods {text!r} name {name!r} twice")
     return {name: None if name in others else named(name) for name in typed}
+
+
+def methods_by_name(name: str, given: Any) -> dict[str, Method]:
+    """Methods by names of the user's own, from a dict of them; or from a list of names as ``named`` takes them.
+
+    Args:
+        name: of the argument.
+
+    Raises:
+        InputError: it is neither; or as ``named`` and ``Method``.
+    """
+    listed = isinstance(given, Mapping | Sequence) and not isinstance(given, str)
+    if not listed or not all(isinstance(each, str) for each in given):
+        raise refusal(name, given, "a list of names, or a dict of methods by names")
+    if isinstance(given, Mapping):
+        return {each: Method(method) for each, method in given.items()}
+    return {each: named(each) for each in given}
 
 
 def imported(path: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from tonsure.arguments import shown
 from tonsure.errors import InputError
 from tonsure.methods import errors_of, imported
 from tonsure.models import BayesianModel
@@ -56,7 +57,8 @@ def samples(text: str) -> list[int]:
         match = re.fullmatch(r" *([0-9]{1,6})(?: *- *([0-9]{1,6}))? *", part)
         if match is None or int(match[2] or match[1]) < int(match[1]):
             raise InputError(
-                f"the samples {text!r} cannot be read at {part!r}; expected numbers below a million and ranges: 0-9,12"
+                f"the samples {shown(text)} cannot be read at {shown(part)}; expected numbers below a million and "
+                "ranges: 0-9,12"
             )
         found.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
     return found

@@ -1,12 +1,13 @@
 """Array files: reads predictions, features and model inputs."""
 
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from os.path import isdir
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import is_zipfile
+from zipfile import ZipInfo, is_zipfile
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from tonsure.predictions.checks import ROUNDED, SUM_TOLERANCE, classes_elsewhere
 from tonsure.predictions.store import Store
 
 READABLE = (".npy", ".npz", ".pt", ".safetensors")
+
+UNPACKED_BYTES, DEFLATED = 2**30, 100
+"""What a compressed file may unpack to: so many bytes, and so many times its own size."""
 
 WANTED = {
     "probabilities": "--values probs",
@@ -89,6 +93,8 @@ def _read_array(path: Path, key: str | None, what: str) -> Any:
             raise InputError(f"{path}: there is no such file")
         try:
             arrays = _read(path)
+        except InputError:
+            raise
         except Exception as error:  # each format raises other errors for a damaged file
             if isinstance(error, OSError) and error.errno is not None:
                 raise
@@ -110,12 +116,25 @@ def _read(path: Path) -> Any:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     if ending == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
+            _check_unpacked(path, arrays.zip.infolist())
             return {name: arrays[name] for name in arrays.files}
     if ending == ".pt":
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch about its own types, such as quantized ones
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     from safetensors.torch import load_file
 
     return load_file(path)
+
+
+def _check_unpacked(path: Path, members: Sequence[ZipInfo]) -> None:
+    """Raises InputError if a file unpacks to much more than its own size: a small one may unpack to any size."""
+    unpacked, most = sum(member.file_size for member in members), UNPACKED_BYTES + DEFLATED * path.stat().st_size
+    if unpacked > most:
+        raise InputError(
+            f"{path} unpacks to {unpacked:,} bytes, expected at most {most:,} from a file of its size: save it with "
+            "numpy.savez, without compression, or as .npy"
+        )
 
 
 def _reason(error: Exception) -> str:
@@ -131,6 +150,8 @@ def _reason(error: Exception) -> str:
 
 
 def _one_of(path: Path, arrays: Mapping[str, Any], key: str | None, what: str) -> Any:
+    if not arrays:
+        raise InputError(f"{path} holds no array")
     shapes = ", ".join(f"{name} {tuple(getattr(array, 'shape', ()))}" for name, array in arrays.items())
     if key is None and len(arrays) == 1:
         return next(iter(arrays.values()))

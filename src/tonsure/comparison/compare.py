@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from tonsure.arguments import LARGEST, shown, whole_number
+from tonsure.arguments import LARGEST, whole_number
 from tonsure.comparison.measures import Averages, averages, joint_information, redundancy
 from tonsure.errors import InputError, SelectionWarning, TonsureError
-from tonsure.methods import Method, named
+from tonsure.methods import Method, methods_by_name
 from tonsure.predictions.arrays import Array
 from tonsure.predictions.open import Numbers, Whole
 from tonsure.predictions.store import Store
@@ -158,8 +158,8 @@ def compare(
     reader = pool.predictions.at(pool.candidate_rows) if len(pool.candidate_rows) < pool.N else pool.predictions
     N, K, C = len(reader), *reader.stored(torch.zeros(1, dtype=torch.int64)).shape[1:]
     default = [*BY_DEFAULT, *(WITH_FEATURES if pool.features is not None else ())]
-    added = _named({} if more is None else more)
-    wanted = _named(default if methods is None else methods) | added
+    added = methods_by_name("more", {} if more is None else more)
+    wanted = methods_by_name("methods", default if methods is None else methods) | added
     limited = {name for name in LIMITS if methods is None and name not in added}
     left_out = {name: reason for name in wanted if (reason := _reason(name, wanted[name], limited, k, N, K, C))}
     compared = {name: method for name, method in wanted.items() if name not in left_out}
@@ -189,15 +189,6 @@ def compare(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise InputError(f"there is no method to compare ({reasons or 'none was given'})")
     return Comparison(batches, whole, (N, K, C), left_out)
-
-
-def _named(methods: Mapping[str, Any] | Sequence[str]) -> dict[str, Method]:
-    listed = isinstance(methods, Mapping | Sequence) and not isinstance(methods, str)
-    if not listed or not all(isinstance(name, str) for name in methods):
-        raise InputError(f"methods is {shown(methods)}, expected a list of names, or a dict of methods by names")
-    if isinstance(methods, Mapping):
-        return {name: Method(method) for name, method in methods.items()}
-    return {name: named(name) for name in methods}
 
 
 def _reason(name: str, method: Method, limited: set[str], k: int, N: int, K: int, C: int) -> str | None:

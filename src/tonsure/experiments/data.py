@@ -7,9 +7,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from tonsure.arguments import refusal
 from tonsure.datasets import Dataset, Loader
 from tonsure.errors import InputError
+from tonsure.experiments.records import LABEL, is_label
 from tonsure.loop.labels import balanced_rows
+from tonsure.models.examples import classes
+from tonsure.predictions.arrays import as_inputs
+from tonsure.training import Examples
 
 KEPT = 2
 """The number of datasets kept in memory, for consecutive experiments on the same dataset."""
@@ -49,11 +54,10 @@ def load_data(loader: Loader, validation: int = 0) -> Data:
     """The data of ``loader``, with ``validation`` of its training items set aside, balanced over classes.
 
     Raises:
-        InputError: a label is not a class, or the validation set leaves no pool.
+        InputError: what is loaded is no dataset, its inputs are no arrays, there is not one label for each of them, a
+            label is not a class, or the validation set leaves no pool.
     """
-    dataset = loader.load()
-    _check_labels(dataset, "training", dataset.train_labels)
-    _check_labels(dataset, "test", dataset.test_labels)
+    dataset = _checked(loader.load())
     total = len(dataset.train_labels)
     if not 0 <= validation < total:
         raise InputError(
@@ -69,8 +73,34 @@ def load_data(loader: Loader, validation: int = 0) -> Data:
     return Data(pool, (dataset.train_inputs[aside], dataset.train_labels[aside]))
 
 
+def _checked(dataset: object) -> Dataset:
+    """A dataset with inputs and labels that are tensors, one label for each item."""
+    if not isinstance(dataset, Dataset):
+        raise refusal("what the loader loads", dataset, "a tonsure.datasets.Dataset(…)")
+    for name, text in (("name", dataset.name), ("description", dataset.description)):
+        if not isinstance(text, str):
+            raise refusal(f"the {name} of the dataset", text, "a text")
+    names = dataset.classes
+    if not isinstance(names, tuple | list) or not names or not all(map(is_label, names)):
+        raise refusal(f"{dataset.name}: classes", names, f"a tuple with {LABEL} for each class")
+    train = _examples(dataset, "training", dataset.train_inputs, dataset.train_labels)
+    test = _examples(dataset, "test", dataset.test_inputs, dataset.test_labels)
+    return replace(dataset, train_inputs=train[0], train_labels=train[1], test_inputs=test[0], test_labels=test[1])
+
+
+def _examples(dataset: Dataset, kind: str, inputs: object, labels: object) -> Examples:
+    items, labels_n = as_inputs(inputs), classes(f"{dataset.name}: the {kind} labels", labels)
+    if len(items) != len(labels_n) or len(items) == 0:
+        raise InputError(
+            f"{dataset.name}: there are {len(items):,} {kind} items and {len(labels_n):,} {kind} labels, expected one "
+            "label for each item, and at least one item"
+        )
+    _check_labels(dataset, kind, labels_n)
+    return items, labels_n
+
+
 def _check_labels(dataset: Dataset, kind: str, labels_n: Int[Tensor, " n"]) -> None:
-    bad = ((labels_n < 0) | (labels_n >= len(dataset.classes))).nonzero()[:, 0]
+    bad = (labels_n >= len(dataset.classes)).nonzero()[:, 0]
     if len(bad):
         raise InputError(
             f"{dataset.name}: the {kind} labels must be 0 to {len(dataset.classes) - 1}, as there are "

@@ -11,6 +11,9 @@ from tonsure.durable_files import file_errors, remove_partial, write_file
 from tonsure.errors import InputError, MissingExtraError, RecordError
 from tonsure.experiments.records import Record
 
+SHOWN = 500
+"""The number of characters of a line that differs, in a message."""
+
 
 def locked(path: Path) -> Any:
     """A context in which no other process can write ``path``.
@@ -43,7 +46,7 @@ def check_same(path: Path, found: Record, expected: Record) -> None:
             )
     if found.get("versions") != expected["versions"]:
         warnings.warn(
-            f"{path} was started with {found.get('versions')} and continues with {expected['versions']}",
+            f"{path} was started with {found.get('versions')!s:.{SHOWN}} and continues with {expected['versions']}",
             UserWarning,
             stacklevel=2,
         )
@@ -59,7 +62,7 @@ def keep_pictures(folder: Path, stem: str, images_b: Tensor) -> None:
 
 def _first_difference(found: Any, expected: Any) -> str:
     if not isinstance(found, str) or not isinstance(expected, str):
-        return f"{found!r}, not {expected!r}"
+        return f"{found!r:.{SHOWN}}, not {expected!r:.{SHOWN}}"
     lines = zip([*found.splitlines(), ""], [*expected.splitlines(), ""], strict=False)
     old, new = next(((old, new) for old, new in lines if old != new), (found, expected))
-    return f"{old!r} where this one's is {new!r}"
+    return f"{old!r:.{SHOWN}} where this one's is {new!r:.{SHOWN}}"

@@ -6,18 +6,21 @@ holds something else than ``run`` writes: records may come from anywhere, and wh
 and continued. A line that somebody has changed to others that could have been recorded is not detected.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
+from tonsure.arguments import shown
 from tonsure.durable_files import append_json_line, json_line, parse_json_object, read_json_lines
 from tonsure.errors import RecordError
 
 Record = dict[str, Any]
 
-LONGEST_NAME = 255
-"""Bytes that a file system takes for a name."""
+LONGEST_NAME = 200
+"""Bytes of a name: a file system takes 255, and the names of files have a seed and endings besides."""
+
+LABEL = f"a printable text of at most {LONGEST_NAME} bytes"
+NAME = f"a name for files: printable, without slashes, of at most {LONGEST_NAME} bytes, and neither '.' nor '..'"
 
 LARGEST = 2**63 - 1
 """Of a whole number."""
@@ -48,10 +51,14 @@ def as_line(record: Mapping[str, Any]) -> bytes:
     return json_line(record)
 
 
-def names_a_file(name: str) -> bool:
-    """Whether a file of this name can be made, and stays inside its folder."""
-    whole = name not in ("", ".", "..") and "\\" not in name and Path(name).name == name
-    return whole and name.isprintable() and len(os.fsencode(name)) <= LONGEST_NAME
+def is_name(name: object) -> TypeGuard[str]:
+    """Whether it may name an experiment or a method: files of this name can be made, and stay inside their folder."""
+    return is_label(name) and name not in ("", ".", "..") and "\\" not in name and Path(name).name == name
+
+
+def is_label(text: object) -> TypeGuard[str]:
+    """Whether it may name a class: it has a place in a figure."""
+    return isinstance(text, str) and text.isprintable() and len(text.encode()) <= LONGEST_NAME
 
 
 def parse_line(path: Path, number: int, line: bytes) -> Record:
@@ -78,13 +85,13 @@ def check_record(where: str, record: Record, before: Sequence[Record]) -> None:
     """
     kind, what = ("round", "a round") if before else ("experiment", "the header")
     if record.get("kind") != kind:
-        raise RecordError(f"{where}: expected {what}, of kind {kind!r}, found kind {_shown(record.get('kind'))}")
+        raise RecordError(f"{where}: expected {what}, of kind {kind!r}, found kind {shown(record.get('kind'))}")
     fields = FIELDS[kind]
     if absent := sorted(name for name, field in fields.items() if field.required and name not in record):
         raise RecordError(f"{where}: the {kind} lacks {', '.join(absent)}")
     for name, field in fields.items():
         if name in record and not field.holds(record[name]):
-            raise RecordError(f"{where}: expected {field.expected} as {name}, found {_shown(record[name])}")
+            raise RecordError(f"{where}: expected {field.expected} as {name}, found {shown(record[name])}")
     if not before:
         return
     last = before[0]
@@ -94,7 +101,7 @@ def check_record(where: str, record: Record, before: Sequence[Record]) -> None:
         raise RecordError(f"{where}: there are {record['labeled']} labels, after {last.get('labeled', 0)} before")
     rows, labels = record["rows"], record.get("labels")
     if labels is not None and (isinstance(rows, int) or len(rows) != len(labels)):
-        raise RecordError(f"{where}: there are {len(labels)} labels for the rows {_shown(rows)}")
+        raise RecordError(f"{where}: there are {len(labels)} labels for the rows {shown(rows)}")
 
 
 class Field(NamedTuple):
@@ -139,13 +146,13 @@ TEXTS, NUMBERS = "a list of texts", "numbers by name"
 
 FIELDS = {
     "experiment": {
-        "experiment": Field(TEXT, _text, required=True),
-        "method": Field(TEXT, _text, required=True),
-        "methods": Field(TEXTS, _list_of(_text), required=True),
+        "experiment": Field(NAME, is_name, required=True),
+        "method": Field(NAME, is_name, required=True),
+        "methods": Field("a list of such names as method", _list_of(is_name), required=True),
         "seed": Field(WHOLE, _whole, required=True),
         "text": Field(TEXT, _text, required=True),
         "data": Field(TEXT, _text),
-        "classes": Field(TEXTS, _list_of(_text)),
+        "classes": Field(f"a list with {LABEL} for each class", _list_of(is_label)),
         "k": Field(WHOLE, _whole),
         "batch": Field(WHOLE, _whole),  # its name in older records
         "versions": Field("texts by name", _dict_of(_text)),
@@ -168,11 +175,6 @@ FIELDS = {
     },
 }
 """What ``run`` writes, by the kind of the record. Other fields are kept, and not looked at."""
-
-
-def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:80]}…"
 
 
 def _damaged(path: Path, number: int, reason: str) -> RecordError:

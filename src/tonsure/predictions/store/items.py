@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 ID = "id"
 
+TABLE_BYTES, ROW_BYTES = 2**30, 2**8
+"""The largest table in memory: so many bytes, and so many more for each row. A small file may unpack to any size."""
+
 NO_CHARACTER = "[\0\ufeff\ud800-\udfff]"
 """NUL, a mark of byte order in the middle of a text, and halves of characters, which JSON allows."""
 
@@ -32,9 +35,17 @@ def make_table(ids: Iterable[object] | None, items: Any, rows: int) -> "pyarrow.
     Raises:
         InputError: ``items`` is not a table, or has a column ``id`` and ``ids`` are given too; or an id is
             neither a text nor a whole number, is empty, or has blanks or characters that nobody sees around it.
-        StoreError: there is not one id, or one row of ``items``, for each row; or an id is repeated.
+        StoreError: there is not one id, or one row of ``items``, for each row; an id is repeated; or the table would
+            be larger than what is read again.
         MissingExtraError: pyarrow is not installed.
     """
+    table = _table(ids, items, rows)
+    if table is not None:
+        _check_size("the table of ids and items", table.nbytes, rows)
+    return table
+
+
+def _table(ids: Iterable[object] | None, items: Any, rows: int) -> "pyarrow.Table | None":
     if ids is None and items is None:
         return None
     pyarrow = _library()
@@ -91,11 +102,50 @@ def read_table(path: Path, rows: int, columns: list[str] | None = None) -> "pyar
             found = file.metadata.num_rows
             if found != rows:  # before they are read: a small file may hold any number of rows that are the same
                 raise StoreError(f"{path} has {found:,} rows, but the predictions have {rows:,}")
-            table = file.read(columns=columns)
-            table.validate(full=True)  # that texts are UTF-8, too
-            return table
+            names = [name for name in file.schema_arrow.names if columns is None or name in columns]
+            _check_size(str(path), _unpacked(file.metadata, names), rows)
+            types = {name: file.schema_arrow.field(name).type for name in names}
+        # Equal values are read once, and counted before each has a place of its own.
+        texts = [name for name, type_ in types.items() if type_ in _types_of_text(pyarrow)]
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:
+            table = file.read(columns=names)
+        _check_size(str(path), sum(_size(column) for column in table.columns), rows)
+        for place, name in enumerate(table.column_names):
+            if name in texts:
+                table = table.set_column(place, name, table.column(place).cast(types[name]))
+        table.validate(full=True)  # that texts are UTF-8, too
+        return table
     except (OSError, MemoryError, ValueError, pyarrow.ArrowException) as error:
         raise StoreError(f"{path} cannot be read, it may be damaged: {error}") from error
+
+
+def _types_of_text(pyarrow: Any) -> list[Any]:
+    return [pyarrow.string(), pyarrow.large_string(), pyarrow.binary(), pyarrow.large_binary()]
+
+
+def _check_size(what: str, size: int, rows: int) -> None:
+    most = TABLE_BYTES + ROW_BYTES * rows
+    if not 0 <= size <= most:
+        raise StoreError(f"{what} would take {size:,} bytes of memory for {rows:,} rows, expected at most {most:,}")
+
+
+def _unpacked(metadata: Any, names: Sequence[str]) -> int:
+    """The bytes of some columns, as the file states them."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
+    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in names)
+
+
+def _size(column: Any) -> int:
+    """The bytes of a column, with a place for every value."""
+    from pyarrow import compute
+
+    size = 0
+    for chunk in column.chunks:
+        size += chunk.nbytes
+        if hasattr(chunk, "dictionary"):
+            size += compute.sum(compute.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
+    return size
 
 
 def read_ids(path: Path, rows: int) -> list[str]:

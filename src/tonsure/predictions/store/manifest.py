@@ -13,7 +13,8 @@ from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
-from tonsure.durable_files import JSON_BYTES, check_text, file_errors, parse_json_object
+from tonsure.arguments import shown
+from tonsure.durable_files import DIGITS, JSON_BYTES, check_text, file_errors, parse_json_object
 from tonsure.errors import InputError, StoreError
 from tonsure.predictions.store.layout import DTYPES, ITEMS, JOURNAL, MANIFEST, ArrayLayout, FeatureLayout, Layout, Span
 
@@ -132,9 +133,12 @@ def plain(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         plain = dict(fields)
         check_text(plain)
         return parse_json_object(json.dumps(plain, allow_nan=False).encode())
-    except (TypeError, ValueError, RecursionError) as error:
-        shown = "it is nested without end" if isinstance(error, RecursionError) else f"{error}; found {fields!r:.200}"
-        raise InputError(f"{name} cannot be stored as JSON: {shown}") from error
+    except RecursionError as error:
+        raise InputError(f"{name} cannot be stored as JSON: it is nested without end") from error
+    except Exception as error:  # of many kinds: objects that are shown, or keys that are compared
+        # Python's own words advise to change a setting of the process.
+        why = f"a number has more than {DIGITS:,} digits" if "set_int_max_str_digits" in str(error) else str(error)
+        raise InputError(f"{name} cannot be stored as JSON: {why:.200}; found {shown(fields)}") from error
 
 
 def _manifest(fields: dict[str, Any]) -> Manifest:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tonsure.arguments import as_path
+from tonsure.arguments import as_path, flag
 from tonsure.errors import StoreError
 from tonsure.predictions.checks import check_features, check_log_probs
 from tonsure.predictions.reader import PoolReader
@@ -49,11 +49,11 @@ class Store:
                 detect accidents, not intent; the numbers themselves are checked by ``check``.
 
         Raises:
-            InputError: the path is none.
+            InputError: the path is none, or ``verify`` is neither True nor False.
             StoreError: there is no store, it was not finished, or it is damaged; the message names the file, and the
                 rows if they are known.
         """
-        folder = as_path("path", path)
+        folder, verify = as_path("path", path), flag("verify", verify)
         try:
             store = cls(folder, read_manifest(folder))
             if verify:
