@@ -33,11 +33,14 @@ from tonsure.strategies import (
     BADGE,
     BAIT,
     CoreSet,
+    DIRECT,
+    DropQuery,
     FacilityLocation,
     Novelty,
     PredictionCoverage,
     ProbCover,
     Strategy,
+    StratifiedPower,
     Targeted,
     TypiClust,
 )
@@ -127,6 +130,9 @@ METHODS: Mapping[str, Method] = {
     "ProbCover": Method(ProbCover()),
     "BAIT": Method(BAIT()),
     "binary-BAIT": Method(BAIT(binary=True)),
+    "drop-query": Method(DropQuery()),
+    "stratified-power": Method(StratifiedPower()),
+    "DIRECT": Method(DIRECT()),
 }
 """Methods by the names that ``select``, ``compare``, ``rounds`` and the command line know."""
 

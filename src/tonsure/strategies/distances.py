@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from tonsure.errors import InputError
@@ -67,6 +67,12 @@ def largest(values_n: Float64[Tensor, " n"], tie: float = RELATIVE_TIE) -> int:
     """The position of the largest value; ties, relative to it, go to the first."""
     most = values_n.max()
     return int((values_n >= most - tie * most.abs()).nonzero()[0])
+
+
+def largest_of_rows(values_n_C: Float64[Tensor, "n C"]) -> Int64[Tensor, " n"]:
+    """``largest`` for each row."""
+    most_n_1 = values_n_C.amax(1, keepdim=True)
+    return (values_n_C >= most_n_1 - RELATIVE_TIE * most_n_1.abs()).int().argmax(1)
 
 
 def on_the_sphere(features_n_D: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
