@@ -21,6 +21,8 @@ STRATEGIES = [
     tn.BADGE(),
     tn.BAIT(),
     tn.CoreSet(),
+    tn.DIRECT(),
+    tn.DropQuery(),
     tn.FacilityLocation(),
     tn.FacilityLocation(score=None),
     tn.LCMD(),
@@ -29,6 +31,7 @@ STRATEGIES = [
     tn.ProbCover(),
     tn.ProbCover(delta=0.5),
     tn.Refine([tn.margin, tn.CoreSet()], rounds=1, batches=2),
+    tn.StratifiedPower(),
     tn.Targeted(tn.EPIG),
     tn.TypiClust(),
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import tonsure
 from tonsure.shapes import LETTERS
 
-NAME = re.compile(r"^[a-z][a-z_]*?((?:_(?:[NnKCbmMGTD]+|1))+)$")
+NAME = re.compile(r"^[a-z][a-z_]*?((?:_(?:[NnKCcbmMGTD]+|1))+)$")
 ANNOTATION = re.compile(r"^(?:Float|Float64|Int|Int64|Bool)\[Tensor, ['\"]([^'\"]*)['\"]\]$")
 
 

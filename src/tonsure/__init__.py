@@ -68,6 +68,8 @@ from tonsure.selection import Selection as Selection
 from tonsure.strategies import BADGE as BADGE
 from tonsure.strategies import BAIT as BAIT
 from tonsure.strategies import CoreSet as CoreSet
+from tonsure.strategies import DIRECT as DIRECT
+from tonsure.strategies import DropQuery as DropQuery
 from tonsure.strategies import FacilityLocation as FacilityLocation
 from tonsure.strategies import LCMD as LCMD
 from tonsure.strategies import Novelty as Novelty
@@ -76,6 +78,7 @@ from tonsure.strategies import PredictionCoverage as PredictionCoverage
 from tonsure.strategies import ProbCover as ProbCover
 from tonsure.strategies import Refine as Refine
 from tonsure.strategies import Strategy as Strategy
+from tonsure.strategies import StratifiedPower as StratifiedPower
 from tonsure.strategies import Targeted as Targeted
 from tonsure.strategies import TypiClust as TypiClust
 from tonsure.training import Training as Training

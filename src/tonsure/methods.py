@@ -33,12 +33,15 @@ from tonsure.strategies import (
     BADGE,
     BAIT,
     CoreSet,
+    DIRECT,
+    DropQuery,
     FacilityLocation,
     LCMD,
     Novelty,
     PredictionCoverage,
     ProbCover,
     Strategy,
+    StratifiedPower,
     Targeted,
     TypiClust,
 )
@@ -129,6 +132,9 @@ METHODS: Mapping[str, Method] = {
     "BAIT": Method(BAIT()),
     "binary-BAIT": Method(BAIT(binary=True)),
     "LCMD": Method(LCMD()),
+    "drop-query": Method(DropQuery()),
+    "stratified-power": Method(StratifiedPower()),
+    "DIRECT": Method(DIRECT()),
 }
 """Methods by the names that ``select``, ``compare``, ``rounds`` and the command line know."""
 

@@ -8,7 +8,7 @@ that its capital names; ``1`` is a broadcast axis.
 | --- | --- |
 | N, n | rows of the pool; some of them |
 | K | posterior samples: dropout masks, ensemble members, draws of the weights |
-| C | classes |
+| C, c | classes; those that an expectation runs over |
 | b, m | chosen items: the whole batch; those that joined since a note was last brought up to date |
 | M | imagined labelings of the chosen items |
 | G | groups of labelings, for the spread between them |
@@ -19,7 +19,7 @@ that its capital names; ``1`` is a broadcast axis.
 from jaxtyping import Int
 from torch import Tensor
 
-LETTERS = frozenset("NnKCbmMGTD1")
+LETTERS = frozenset("NnKCcbmMGTD1")
 
 Rows = Int[Tensor, " n"]
 """Positions in the pool."""

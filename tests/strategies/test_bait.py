@@ -6,7 +6,7 @@ from pool_states import choose, random_state, state_of
 from tonsure.strategies import bait
 
 
-def informations(view, binary):
+def informations(view, binary, likeliest=None):
     """I(x) for every row of the pool, written out, [N, C · D, C · D]."""
     N = len(view)
     probs = torch.zeros(N, view.log_probs_n_K_C.shape[2], dtype=torch.float64)
@@ -17,13 +17,16 @@ def informations(view, binary):
         of_logits = torch.diag(p) - torch.outer(p, p)
         if binary:
             of_logits = torch.tensor([[p.max() * (1 - p.max())]], dtype=torch.float64)
+        elif likeliest is not None:  # the sum over the outcomes, one by one
+            errors = torch.eye(len(p)).double() - p
+            of_logits = sum(p[y] * torch.outer(errors[y], errors[y]) for y in p.argsort(descending=True)[:likeliest])
         found.append(torch.kron(of_logits, torch.outer(h, h)))
     return torch.stack(found)
 
 
-def by_hand(view, k, *, prior=1.0, oversampling=2.0, binary=False):
+def by_hand(view, k, *, prior=1.0, oversampling=2.0, binary=False, likeliest=None):
     """Forward and backward, with an inverse for every candidate."""
-    information = informations(view, binary)
+    information = informations(view, binary, likeliest)
     asked = information[view.unlabeled_rows].mean(dim=0)
     start = information[view.labeled_rows].sum(dim=0) + prior * torch.eye(len(asked), dtype=torch.float64)
 
@@ -44,7 +47,15 @@ def by_hand(view, k, *, prior=1.0, oversampling=2.0, binary=False):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"oversampling": 1.0}, {"prior": 0.01, "oversampling": 1.5}, {"prior": 30.0}, {"binary": True}],
+    [
+        {},
+        {"oversampling": 1.0},
+        {"prior": 0.01, "oversampling": 1.5},
+        {"prior": 30.0},
+        {"binary": True},
+        {"likeliest": 1},
+        {"likeliest": 2},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("seed", [0, 1])
@@ -63,6 +74,13 @@ def test_many_steps_stay_exact():
     torch.testing.assert_close(
         found.gains, torch.tensor(list(expected.values()), dtype=torch.float64), rtol=1e-6, atol=0
     )
+
+
+def test_all_classes_are_the_likeliest():
+    view = random_state(25, 4, D=3, C=4)
+    expected = choose(tn.BAIT(), view, 6)
+    for likeliest in (4, 9):
+        assert torch.equal(choose(tn.BAIT(likeliest=likeliest), view, 6).gains, expected.gains)
 
 
 @pytest.mark.parametrize("block", [1, 4, 7])

@@ -30,6 +30,13 @@ STRATEGIES = [
     tn.BAIT(),
     tn.BAIT(binary=True, prior=0.1),
     tn.BAIT(oversampling=1.0),
+    tn.BAIT(likeliest=2),
+    tn.DropQuery(),
+    tn.DropQuery(share=0.0),
+    tn.StratifiedPower(),
+    tn.StratifiedPower(tn.margin, beta=4.0),
+    tn.DIRECT(),
+    tn.DIRECT(search=1.0),
     tn.Targeted(tn.EPIG),
     tn.Targeted(tn.EPIG, count=5, optimizer=tn.PowerSample()),
     tn.Refine([tn.margin, tn.BADGE()], rounds=2, batches=2),
@@ -64,13 +71,15 @@ def test_the_table_names_every_strategy():
 
 def test_seeds_differ():
     view = random_state()
-    for strategy in (tn.BADGE(), tn.Novelty(), tn.Targeted(tn.EPIG, count=3)):
+    for strategy in (tn.BADGE(), tn.Novelty(), tn.Targeted(tn.EPIG, count=3), tn.StratifiedPower(), tn.DIRECT()):
         assert len({tuple(choose(strategy, view, 5, seed).rows.tolist()) for seed in range(5)}) > 1, strategy
 
 
 def test_they_print_what_they_are():
     assert repr(tn.CoreSet()) == "CoreSet()"
     assert repr(tn.BAIT()) == "BAIT(prior=1.0, oversampling=2.0, binary=False)"
+    assert repr(tn.BAIT(likeliest=3)) == "BAIT(prior=1.0, oversampling=2.0, binary=False, likeliest=3)"
+    assert repr(tn.StratifiedPower(tn.margin, 3.0)) == "StratifiedPower(margin, beta=3.0)"
     assert repr(tn.Targeted(tn.EPIG)) == "Targeted(EPIG, count=500)"
     assert repr(tn.Targeted(tn.EPIG, 7, tn.TopK())) == "Targeted(EPIG, count=7, optimizer=TopK())"
 
@@ -85,6 +94,11 @@ def test_they_print_what_they_are():
         (lambda: tn.ProbCover(purity=1.1), "purity is 1.1, expected a finite number above 0 and at most 1"),
         (lambda: tn.ProbCover(classes=1), "classes is 1, expected a whole number from 2"),
         (lambda: tn.BAIT(prior=0.0), "prior is 0.0, expected a finite number above 0"),
+        (lambda: tn.BAIT(likeliest=0), "likeliest is 0, expected a whole number from 1"),
+        (lambda: tn.BAIT(binary=True, likeliest=2), "likeliest is 2, expected None with binary=True"),
+        (lambda: tn.DropQuery(share=1.0), "share is 1.0, expected a finite number of at least 0 and below 1"),
+        (lambda: tn.StratifiedPower(beta=-1.0), "beta is -1.0, expected a finite number of at least 0"),
+        (lambda: tn.DIRECT(search=1.5), "DIRECT: search is 1.5, expected a finite number of at least 0 and at most 1"),
         (lambda: tn.BAIT(oversampling=0.5), "oversampling is 0.5, expected a finite number of at least 1"),
         (lambda: tn.Refine([]), r"methods is \[\], expected a list of methods, each a strategy, an objective, a score"),
         (lambda: tn.Refine("BADGE"), "methods is 'BADGE', expected a list of methods"),
@@ -144,10 +158,10 @@ def test_predictions_that_are_no_distributions_are_refused():
         changed(log_probs_n_K_C=torch.zeros(7, 2, 3))
 
 
-@pytest.mark.parametrize("strategy", [tn.TypiClust(), tn.ProbCover()], ids=str)
+@pytest.mark.parametrize("strategy", [tn.TypiClust(), tn.ProbCover(), tn.DropQuery(share=0.0)], ids=str)
 def test_a_missing_library_is_named(strategy, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.cluster", None)
-    with pytest.raises(tn.errors.MissingExtraError, match=r"tonsure\[datasets\]"):
+    with pytest.raises(tn.errors.MissingExtraError, match=r"tonsure\[clusters\]"):
         choose(strategy, random_state(), 3)
 
 

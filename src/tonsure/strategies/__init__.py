@@ -4,20 +4,25 @@ from tonsure.strategies.badge import BADGE
 from tonsure.strategies.bait import BAIT
 from tonsure.strategies.base import PoolState, Strategy
 from tonsure.strategies.core_set import CoreSet
+from tonsure.strategies.direct import DIRECT
+from tonsure.strategies.drop_query import DropQuery
 from tonsure.strategies.facility_location import FacilityLocation
 from tonsure.strategies.lcmd import LCMD
 from tonsure.strategies.novelty import Novelty
 from tonsure.strategies.prediction_coverage import PredictionCoverage
 from tonsure.strategies.prob_cover import ProbCover
 from tonsure.strategies.refine import Refine
+from tonsure.strategies.stratified_power import StratifiedPower
 from tonsure.strategies.targeted import Targeted
 from tonsure.strategies.typi_clust import TypiClust
 
 __all__ = [
     "BADGE",
     "BAIT",
+    "DIRECT",
     "LCMD",
     "CoreSet",
+    "DropQuery",
     "FacilityLocation",
     "Novelty",
     "PoolState",
@@ -25,6 +30,7 @@ __all__ = [
     "ProbCover",
     "Refine",
     "Strategy",
+    "StratifiedPower",
     "Targeted",
     "TypiClust",
 ]

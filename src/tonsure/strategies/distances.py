@@ -130,6 +130,12 @@ def largest(values_n: Float64[Tensor, " n"], tie: float = RELATIVE_TIE) -> int:
     return int((values_n >= most - tie * most.abs()).nonzero()[0])
 
 
+def largest_of_rows(values_n_C: Float64[Tensor, "n C"]) -> Int64[Tensor, " n"]:
+    """``largest`` for each row."""
+    most_n_1 = values_n_C.amax(1, keepdim=True)
+    return (values_n_C >= most_n_1 - RELATIVE_TIE * most_n_1.abs()).int().argmax(1)
+
+
 def on_the_sphere(features_n_D: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
     """h / ‖h‖, in float32; a zero vector stays zero."""
     if features_n_D.dtype != torch.float64:
