@@ -23,6 +23,7 @@ STRATEGIES = [
     tn.CoreSet(),
     tn.FacilityLocation(),
     tn.FacilityLocation(score=None),
+    tn.MaxHerding(),
     tn.Novelty(),
     tn.PredictionCoverage(),
     tn.ProbCover(),

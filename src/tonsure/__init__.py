@@ -69,6 +69,7 @@ from tonsure.strategies import BADGE as BADGE
 from tonsure.strategies import BAIT as BAIT
 from tonsure.strategies import CoreSet as CoreSet
 from tonsure.strategies import FacilityLocation as FacilityLocation
+from tonsure.strategies import MaxHerding as MaxHerding
 from tonsure.strategies import Novelty as Novelty
 from tonsure.strategies import PoolState as PoolState
 from tonsure.strategies import PredictionCoverage as PredictionCoverage

@@ -34,6 +34,7 @@ from tonsure.strategies import (
     BAIT,
     CoreSet,
     FacilityLocation,
+    MaxHerding,
     Novelty,
     PredictionCoverage,
     ProbCover,
@@ -125,6 +126,7 @@ METHODS: Mapping[str, Method] = {
     "BADGE": Method(BADGE()),
     "TypiClust": Method(TypiClust()),
     "ProbCover": Method(ProbCover()),
+    "max-herding": Method(MaxHerding()),
     "BAIT": Method(BAIT()),
     "binary-BAIT": Method(BAIT(binary=True)),
 }

@@ -18,6 +18,8 @@ STRATEGIES = [
     tn.Novelty(),
     tn.FacilityLocation(),
     tn.FacilityLocation(tn.bald, radius=2.0, most=9),
+    tn.MaxHerding(),
+    tn.MaxHerding(sigma=0.2, most=9),
     tn.PredictionCoverage(),
     tn.PredictionCoverage(tn.entropy, radius=0.5, most=9),
     tn.Novelty(tn.entropy, strength=8.0, beta=1.0),

@@ -5,6 +5,7 @@ from tonsure.strategies.bait import BAIT
 from tonsure.strategies.base import PoolState, Strategy
 from tonsure.strategies.core_set import CoreSet
 from tonsure.strategies.facility_location import FacilityLocation
+from tonsure.strategies.max_herding import MaxHerding
 from tonsure.strategies.novelty import Novelty
 from tonsure.strategies.prediction_coverage import PredictionCoverage
 from tonsure.strategies.prob_cover import ProbCover
@@ -16,6 +17,7 @@ __all__ = [
     "BAIT",
     "CoreSet",
     "FacilityLocation",
+    "MaxHerding",
     "Novelty",
     "PoolState",
     "PredictionCoverage",
