@@ -30,6 +30,7 @@ STRATEGIES = [
     tn.ProbCover(delta=0.5),
     tn.Targeted(tn.EPIG),
     tn.TypiClust(),
+    tn.UncertaintyHerding(),
 ]
 METHODS = [*tn.METHODS, *SCORES, *STRATEGIES, *OBJECTIVES]
 
@@ -77,6 +78,7 @@ def test_what_a_method_needs_is_said_with_where_to_get_it(method, make_log_probs
         (tn.CoreSet(), {}, "none of the 24 rows is labeled"),
         (tn.ProbCover(), {}, "labels of the labeled rows: labeled=rows, labels=classes"),
         (tn.ProbCover(), {"labeled": [1, 2]}, "labels of the labeled rows: labeled=rows, labels=classes"),
+        (tn.UncertaintyHerding(), {"labeled": [1, 2]}, "labels of the labeled rows: labeled=rows, labels=classes"),
         (tn.LargeBatchBALD(), {"samples": [2]}, "needs at least 2, but the predictions have shape .24, 1, 3."),
         (tn.Targeted(tn.EPIG), {"samples": [2]}, "needs at least 2, but the predictions have shape"),
     ],

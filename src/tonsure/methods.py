@@ -41,6 +41,7 @@ from tonsure.strategies import (
     Strategy,
     Targeted,
     TypiClust,
+    UncertaintyHerding,
 )
 
 Score = Callable[..., Any]
@@ -127,6 +128,7 @@ METHODS: Mapping[str, Method] = {
     "TypiClust": Method(TypiClust()),
     "ProbCover": Method(ProbCover()),
     "max-herding": Method(MaxHerding()),
+    "uncertainty-herding": Method(UncertaintyHerding()),
     "BAIT": Method(BAIT()),
     "binary-BAIT": Method(BAIT(binary=True)),
 }

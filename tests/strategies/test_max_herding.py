@@ -8,25 +8,9 @@ import pytest
 import torch
 
 import tonsure as tn
-from pool_states import choose, random_state, state_of
+from pool_states import choose, greedy_cover, random_state, state_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
-
-
-def greedy(state, k, squared_radius, weight_N):
-    """Plain greedy search in float64: every gain at every step, over all rows of the pool."""
-    unit = state.features().double().numpy()
-    unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
-    similarity = np.exp(-((unit[:, None] - unit[None]) ** 2).sum(axis=2) / squared_radius)
-    chosen, gains = state.labeled_rows.tolist(), []
-    for _ in range(k):
-        covered_N = similarity[chosen].max(axis=0) if chosen else 0
-        gain_N = np.maximum(similarity - covered_N, 0) @ weight_N
-        gain_N[np.isin(np.arange(len(unit)), state.choosable_rows.numpy(), invert=True)] = -1
-        gain_N[chosen] = -1
-        chosen.append(int((gain_N >= gain_N.max() * (1 - 1e-6)).nonzero()[0][0]))
-        gains.append(gain_N[chosen[-1]])
-    return chosen[-k:], gains
 
 
 @pytest.mark.parametrize(("N", "m", "D", "sigma"), [(60, 7, 3, 1.0), (60, 0, 5, 1.0), (60, 20, 8, 0.3), (9, 1, 2, 2.0)])
@@ -37,7 +21,7 @@ def test_it_is_greedy_in_what_the_docstring_says(N, m, D, sigma, some):
         state = replace(state, candidate_rows=state.unlabeled_rows[::2])
     k = len(state.choosable_rows) // 2
     found = choose(tn.MaxHerding(sigma), state, k)
-    rows, gains = greedy(state, k, sigma**2, np.ones(N))
+    rows, gains = greedy_cover(state, k, sigma**2, np.ones(N))
     assert found.rows.tolist() == rows
     assert found.gains.tolist() == pytest.approx(gains, abs=1e-5)
 

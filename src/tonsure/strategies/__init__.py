@@ -11,6 +11,7 @@ from tonsure.strategies.prediction_coverage import PredictionCoverage
 from tonsure.strategies.prob_cover import ProbCover
 from tonsure.strategies.targeted import Targeted
 from tonsure.strategies.typi_clust import TypiClust
+from tonsure.strategies.uncertainty_herding import UncertaintyHerding
 
 __all__ = [
     "BADGE",
@@ -25,4 +26,5 @@ __all__ = [
     "Strategy",
     "Targeted",
     "TypiClust",
+    "UncertaintyHerding",
 ]
