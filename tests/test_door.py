@@ -31,6 +31,7 @@ STRATEGIES = [
     tn.Targeted(tn.EPIG),
     tn.TypiClust(),
     tn.UncertaintyHerding(),
+    tn.WeightedKMeans(),
 ]
 METHODS = [*tn.METHODS, *SCORES, *STRATEGIES, *OBJECTIVES]
 
@@ -92,7 +93,7 @@ def test_labels_and_samples_that_are_missing(make_log_probs, method, options, me
 def test_scores_in_place_of_predictions(method):
     """Where a score is all that a method makes of predictions; all others say that scores are not enough."""
     made = tn.methods.Method(method).method
-    by_score = isinstance(made, tn.Pointwise | tn.Random | tn.Novelty) or not made.needs_predictions
+    by_score = isinstance(made, tn.Pointwise | tn.Random | tn.Novelty | tn.WeightedKMeans) or not made.needs_predictions
     weighs = type(made) is tn.FacilityLocation and made.score is not None
     if by_score or weighs:
         found = tn.select(SCORES_N, method, 5, features=FEATURES, **LABELED)
@@ -108,7 +109,7 @@ def test_scores_in_place_of_predictions(method):
 
 def test_scores_weigh_features_as_a_function_of_predictions_does(make_log_probs):
     log_probs = make_log_probs(N)
-    for method in (tn.FacilityLocation(), tn.Novelty()):
+    for method in (tn.FacilityLocation(), tn.Novelty(), tn.WeightedKMeans()):
         expected = tn.select(log_probs, method, 6, features=FEATURES, **LABELED)
         for scores in (tn.margin(log_probs), tn.margin(log_probs).numpy(), list(tn.margin(log_probs).split(10))):
             assert tn.select(scores, method, 6, features=FEATURES, **LABELED).rows.tolist() == expected.rows.tolist()

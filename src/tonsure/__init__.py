@@ -78,5 +78,6 @@ from tonsure.strategies import Strategy as Strategy
 from tonsure.strategies import Targeted as Targeted
 from tonsure.strategies import TypiClust as TypiClust
 from tonsure.strategies import UncertaintyHerding as UncertaintyHerding
+from tonsure.strategies import WeightedKMeans as WeightedKMeans
 from tonsure.training import Training as Training
 from tonsure.training import best_device as best_device

@@ -42,6 +42,7 @@ from tonsure.strategies import (
     Targeted,
     TypiClust,
     UncertaintyHerding,
+    WeightedKMeans,
 )
 
 Score = Callable[..., Any]
@@ -129,6 +130,7 @@ METHODS: Mapping[str, Method] = {
     "ProbCover": Method(ProbCover()),
     "max-herding": Method(MaxHerding()),
     "uncertainty-herding": Method(UncertaintyHerding()),
+    "weighted-k-means": Method(WeightedKMeans()),
     "BAIT": Method(BAIT()),
     "binary-BAIT": Method(BAIT(binary=True)),
 }

@@ -30,6 +30,8 @@ STRATEGIES = [
     tn.TypiClust(neighbors=3, max_clusters=5),
     tn.ProbCover(),
     tn.ProbCover(delta=0.5),
+    tn.WeightedKMeans(),
+    tn.WeightedKMeans(tn.bald, beta=2),
     tn.BAIT(),
     tn.BAIT(binary=True, prior=0.1),
     tn.BAIT(oversampling=1.0),
@@ -89,6 +91,7 @@ def test_they_print_what_they_are():
         (lambda: tn.BAIT(oversampling=0.5), "oversampling is 0.5, expected a finite number of at least 1"),
         (lambda: tn.UncertaintyHerding(temperature=0), "UncertaintyHerding: temperature is 0, expected .* above 0"),
         (lambda: tn.UncertaintyHerding(most=0), "UncertaintyHerding: most is 0, expected a whole number from 1"),
+        (lambda: tn.WeightedKMeans(beta=0), "WeightedKMeans: beta is 0, expected a whole number from 1"),
         (lambda: tn.Targeted(tn.EPIG, count=0), "Targeted: count is 0, expected a whole number from 1"),
     ],
 )
@@ -144,7 +147,7 @@ def test_predictions_that_are_no_distributions_are_refused():
         changed(log_probs_n_K_C=torch.zeros(7, 2, 3))
 
 
-@pytest.mark.parametrize("strategy", [tn.TypiClust(), tn.ProbCover()], ids=str)
+@pytest.mark.parametrize("strategy", [tn.TypiClust(), tn.ProbCover(), tn.WeightedKMeans()], ids=str)
 def test_a_missing_library_is_named(strategy, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.cluster", None)
     with pytest.raises(tn.errors.MissingExtraError, match=r"tonsure\[datasets\]"):

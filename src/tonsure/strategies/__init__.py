@@ -12,6 +12,7 @@ from tonsure.strategies.prob_cover import ProbCover
 from tonsure.strategies.targeted import Targeted
 from tonsure.strategies.typi_clust import TypiClust
 from tonsure.strategies.uncertainty_herding import UncertaintyHerding
+from tonsure.strategies.weighted_k_means import WeightedKMeans
 
 __all__ = [
     "BADGE",
@@ -27,4 +28,5 @@ __all__ = [
     "Targeted",
     "TypiClust",
     "UncertaintyHerding",
+    "WeightedKMeans",
 ]
