@@ -92,7 +92,8 @@ def rounds(
 
     Args:
         pool: with some initial labels; labels are added in place.
-        model: fitted anew in every round.
+        model: fitted anew in every round. For a strategy that looks at held-out predictions, a copy of it is fitted to
+            70% of the labels, drawn at random; with fewer than three labels none is held out.
         method: as for ``select``; None is the default, ``FacilityLocation()`` if the model has features.
         k: the number of rows selected in a round; fewer in the last round if ``max_labels`` or the pool end there.
         oracle: called with rows, returns their labels: a person, a file, or ``KnownLabels`` to simulate. The answer is
