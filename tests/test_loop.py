@@ -213,7 +213,7 @@ class Timed(Favorite):
     def members(self):
         self.clock[0] += 1
         for member in super().members():
-            yield lambda inputs: member(len(self.last[1]) * inputs)
+            yield lambda inputs, member=member: member(len(self.last[1]) * inputs)
 
 
 def watched_round(labels, monkeypatch, seed=5, N=40, **options):

@@ -62,6 +62,13 @@ def test_the_score_moves_the_centers():
         assert choose(tn.WeightedKMeans(), with_scores(features, scores), 1).rows.tolist() == [nearest]
 
 
+def test_the_score_moves_the_borders():
+    """Without weights the first is a cluster of its own."""
+    found = choose(tn.WeightedKMeans(), with_scores([[0.0], [4.0], [7.0]], [0.1, 10.0, 10.0]), 2)
+    assert found.rows.tolist() == [1, 2]
+    assert found.gains.tolist() == pytest.approx([10.1, 10.0])
+
+
 def test_no_more_than_beta_times_k_rows_are_looked_at():
     scores = torch.rand(200, generator=torch.Generator().manual_seed(0))
     state, read = with_scores(random_state(200).features(), scores, [3, 7]), []
