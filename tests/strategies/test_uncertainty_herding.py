@@ -10,6 +10,7 @@ import torch
 
 import tonsure as tn
 from pool_states import choose, greedy_cover, random_state, state_of
+from tonsure.predictions import reader
 from tonsure.strategies import coverage, uncertainty_herding
 
 pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
@@ -113,11 +114,10 @@ def test_the_width_in_blocks_and_of_copies(monkeypatch):
     features = state.features().clone()
     features[state.labeled_rows[::2]] = features[state.labeled_rows[1::2]]
     state = replace(state, features_N_D=features)
-    reader = state.feature_reader()
-    sphere = coverage._Sphere(reader, *coverage._zero(reader))
-    for block, read in ((64, 16_384), (7, 11), (25, 25)):
+    sphere = coverage._Sphere(state.feature_reader(), *coverage._zero(state.feature_reader()))
+    for block, read in ((64, 4096), (7, 11), (25, 25)):
         monkeypatch.setattr(coverage, "BLOCK", block)
-        monkeypatch.setattr(coverage, "READ", read)
+        monkeypatch.setattr(reader, "ROWS", read)
         found = coverage.between_labeled(sphere, state.labeled_rows, state.unlabeled_rows, 5, torch.Generator())
         assert found == pytest.approx(shortest(state) ** 2, rel=1e-9)
 
@@ -127,6 +127,8 @@ def test_predictions_of_labeled_rows_stand_in_where_there_is_no_model(make_log_p
     labeled, labels = torch.arange(40, 4, -3), torch.arange(12) % 4
     given = {"features": features, "labeled": labeled, "labels": labels}
     found = tn.select(log_probs, "uncertainty-herding", 9, **given)
+    other = tn.select(log_probs, "uncertainty-herding", 9, **given | {"labels": labels.roll(1)})
+    assert not torch.equal(found.gains, other.gains)
     unlabeled = torch.tensor([row for row in range(60) if row not in labeled.tolist()])
     state = tn.PoolState(
         labeled,
@@ -137,7 +139,7 @@ def test_predictions_of_labeled_rows_stand_in_where_there_is_no_model(make_log_p
         held_out_rows=labeled.flip(0),
         held_out_log_probs_n_K_C=log_probs[labeled.flip(0)],
     )
-    assert torch.equal(choose(tn.UncertaintyHerding(), state, 9).rows, found.rows)
+    assert torch.equal(choose(tn.UncertaintyHerding(), state, 9).gains, found.gains)
     again = tn.select(
         log_probs, "uncertainty-herding", 9, **given | {"labeled": labeled.flip(0), "labels": labels.flip(0)}
     )

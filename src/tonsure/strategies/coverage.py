@@ -203,6 +203,12 @@ def between_labeled(
     return least if least < math.inf else 1.0
 
 
+def bytes_between_labeled(labeled: int, D: int) -> int:
+    """What ``between_labeled`` takes: some rows, blocks of the others, and the distances of both."""
+    block = min(labeled, rows_at_once(COPIES * D))
+    return COPIES * D * block + 8 * min(labeled, BLOCK) * (D + 5 * block)
+
+
 def _squared_distance(
     sphere: "_Sphere",
     labeled_rows: Int[Tensor, " m"],

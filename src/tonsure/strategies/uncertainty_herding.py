@@ -1,7 +1,7 @@
 """UncertaintyHerding: rows that are similar to as much of the calibrated uncertainty of the pool as possible."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -13,7 +13,7 @@ from tonsure.predictions.calibration import calibration_error_of, log_mean_probs
 from tonsure.scores import margin
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
-from tonsure.strategies.coverage import CoveragePlan, between_labeled, cover, plan_coverage
+from tonsure.strategies.coverage import CoveragePlan, between_labeled, bytes_between_labeled, cover, plan_coverage
 from tonsure.strategies.distances import largest
 from tonsure.strategies.memory import DOUBLE, sizes
 
@@ -75,12 +75,14 @@ class UncertaintyHerding(Strategy):
         return selected(self, state, k, self._picks(state, k, generator))
 
     def memory_needed(self, state: PoolState, k: int) -> int:
-        at = sizes(state)
-        held_out = 0 if state.held_out_rows is None else len(state.held_out_rows)
-        return self._plan(state, k).least + at.means(held_out) + 4 * held_out * at.C * DOUBLE + 2 * at.score
+        return self._plan(state, k).least
 
     def _plan(self, state: PoolState, k: int) -> CoveragePlan:
-        return plan_coverage(state, k, state.feature_reader().pieces[0].shape[1], most=self.most)
+        at, D = sizes(state), state.feature_reader().pieces[0].shape[1]
+        searched = plan_coverage(state, k, D, most=self.most)
+        held_out = 0 if state.held_out_rows is None else len(state.held_out_rows)
+        of_scores = at.means(held_out) + 4 * held_out * at.C * DOUBLE + 2 * at.score  # in double precision
+        return replace(searched, least=searched.least + of_scores + bytes_between_labeled(at.m, D))
 
     def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         planned = self._plan(state, k)
