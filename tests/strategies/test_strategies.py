@@ -153,7 +153,7 @@ def test_predictions_that_are_no_distributions_are_refused():
 @pytest.mark.parametrize("strategy", [tn.TypiClust(), tn.ProbCover(), tn.WeightedKMeans()], ids=str)
 def test_a_missing_library_is_named(strategy, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.cluster", None)
-    with pytest.raises(tn.errors.MissingExtraError, match=r"tonsure\[datasets\]"):
+    with pytest.raises(tn.errors.MissingExtraError, match=r"tonsure\[clusters\]"):
         choose(strategy, random_state(), 3)
 
 
