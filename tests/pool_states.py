@@ -1,5 +1,6 @@
 """States of small pools, for the tests of strategies."""
 
+import numpy as np
 import torch
 
 import tonsure as tn
@@ -13,6 +14,7 @@ def state_of(features_N_D, labeled=(), *, labels=None, C=3, K=4, seed=0, log_pro
     unlabeled = torch.tensor([row for row in range(N) if row not in labeled.tolist()])
     if log_probs_N_K_C is None:
         log_probs_N_K_C = (2 * torch.randn(N, K, C, generator=torch.Generator().manual_seed(seed))).log_softmax(-1)
+    held_out = labeled[1::2].flip(0)
     return tn.PoolState(
         labeled,
         labeled % C if labels is None else torch.tensor(labels, dtype=torch.int64),
@@ -20,6 +22,8 @@ def state_of(features_N_D, labeled=(), *, labels=None, C=3, K=4, seed=0, log_pro
         features_N_D,
         log_probs_N_K_C[unlabeled],
         log_probs_N_K_C[labeled],
+        held_out_rows=held_out,
+        held_out_log_probs_n_K_C=log_probs_N_K_C[held_out].flip(1),
     )
 
 
@@ -33,3 +37,19 @@ def random_state(N=40, m=6, D=3, *, seed=0, **options):
 
 def choose(strategy, view, k, seed=0):
     return strategy.choose(view, k, torch.Generator().manual_seed(seed))
+
+
+def greedy_cover(state, k, squared_radius, weight_N):
+    """Plain greedy search for the coverage of all rows in float64: every gain at every step; features not centered."""
+    unit = state.features().double().numpy()
+    unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
+    similarity = np.exp(-((unit[:, None] - unit[None]) ** 2).sum(axis=2) / squared_radius)
+    chosen, gains = state.labeled_rows.tolist(), []
+    for _ in range(k):
+        covered_N = similarity[chosen].max(axis=0) if chosen else 0
+        gain_N = np.maximum(similarity - covered_N, 0) @ weight_N
+        gain_N[np.isin(np.arange(len(unit)), state.choosable_rows.numpy(), invert=True)] = -1
+        gain_N[chosen] = -1
+        chosen.append(int((gain_N >= gain_N.max() * (1 - 1e-6)).nonzero()[0][0]))
+        gains.append(gain_N[chosen[-1]])
+    return chosen[-k:], gains

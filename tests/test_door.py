@@ -26,6 +26,7 @@ STRATEGIES = [
     tn.FacilityLocation(),
     tn.FacilityLocation(score=None),
     tn.LCMD(),
+    tn.MaxHerding(),
     tn.Novelty(),
     tn.PredictionCoverage(),
     tn.ProbCover(),
@@ -34,6 +35,8 @@ STRATEGIES = [
     tn.StratifiedPower(),
     tn.Targeted(tn.EPIG),
     tn.TypiClust(),
+    tn.UncertaintyHerding(),
+    tn.WeightedKMeans(),
 ]
 METHODS = [*tn.METHODS, *SCORES, *STRATEGIES, *OBJECTIVES]
 
@@ -81,6 +84,7 @@ def test_what_a_method_needs_is_said_with_where_to_get_it(method, make_log_probs
         (tn.CoreSet(), {}, "none of the 24 rows is labeled"),
         (tn.ProbCover(), {}, "labels of the labeled rows: labeled=rows, labels=classes"),
         (tn.ProbCover(), {"labeled": [1, 2]}, "labels of the labeled rows: labeled=rows, labels=classes"),
+        (tn.UncertaintyHerding(), {"labeled": [1, 2]}, "labels of the labeled rows: labeled=rows, labels=classes"),
         (tn.LargeBatchBALD(), {"samples": [2]}, "needs at least 2, but the predictions have shape .24, 1, 3."),
         (tn.Targeted(tn.EPIG), {"samples": [2]}, "needs at least 2, but the predictions have shape"),
     ],
@@ -94,7 +98,7 @@ def test_labels_and_samples_that_are_missing(make_log_probs, method, options, me
 def test_scores_in_place_of_predictions(method):
     """Where a score is all that a method makes of predictions; all others say that scores are not enough."""
     made = tn.methods.Method(method).method
-    by_score = isinstance(made, tn.Pointwise | tn.Random | tn.Novelty) or not made.needs_predictions
+    by_score = isinstance(made, tn.Pointwise | tn.Random | tn.Novelty | tn.WeightedKMeans) or not made.needs_predictions
     weighs = type(made) is tn.FacilityLocation and made.score is not None
     if by_score or weighs:
         found = tn.select(SCORES_N, method, 5, features=FEATURES, **LABELED)
@@ -110,7 +114,7 @@ def test_scores_in_place_of_predictions(method):
 
 def test_scores_weigh_features_as_a_function_of_predictions_does(make_log_probs):
     log_probs = make_log_probs(N)
-    for method in (tn.FacilityLocation(), tn.Novelty()):
+    for method in (tn.FacilityLocation(), tn.Novelty(), tn.WeightedKMeans()):
         expected = tn.select(log_probs, method, 6, features=FEATURES, **LABELED)
         for scores in (tn.margin(log_probs), tn.margin(log_probs).numpy(), list(tn.margin(log_probs).split(10))):
             assert tn.select(scores, method, 6, features=FEATURES, **LABELED).rows.tolist() == expected.rows.tolist()

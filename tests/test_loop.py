@@ -154,7 +154,7 @@ class Features(Favorite):
 class Farthest(tn.Strategy):
     """Notes what it sees."""
 
-    needs_features = needs_predictions = needs_labeled_predictions = False
+    needs_features = needs_predictions = needs_labeled_predictions = needs_held_out_predictions = False
 
     def __init__(self, **needs):
         self.views = []
@@ -194,6 +194,78 @@ def test_a_strategy_sees_what_it_needs_and_no_more(pool):
             assert torch.equal(view.log_probs_n_K_C, tn.predict(model, pool.inputs, view.unlabeled_rows))
         if "needs_labeled_predictions" in needs:
             assert torch.equal(view.labeled_log_probs_m_K_C, tn.predict(model, pool.inputs, [2, 0]))
+
+
+class Timed(Favorite):
+    """Notes all fits, those of its copies too; a fit takes a second, as a prediction does, and makes it more sure."""
+
+    def __init__(self, fits, clock):
+        self.fits, self.clock, self.last = fits, clock, None
+
+    def __deepcopy__(self, memo):
+        return type(self)(self.fits, self.clock)
+
+    def fit(self, inputs, labels_n, *, seed=0, validation=None):
+        self.last = (inputs.flatten().tolist(), labels_n.tolist(), seed, validation)
+        self.fits.append(self.last)
+        self.clock[0] += 1
+
+    def members(self):
+        self.clock[0] += 1
+        for member in super().members():
+            yield lambda inputs, member=member: member(len(self.last[1]) * inputs)
+
+
+def watched_round(labels, monkeypatch, seed=5, N=40, **options):
+    """What a strategy sees that asks for held-out predictions, with the fits of its round and the seconds."""
+    fits, clock, strategy = [], [0.0], Farthest(needs_held_out_predictions=True)
+    monkeypatch.setattr(tn.loop.rounds.time, "perf_counter", lambda: clock[0])
+    model, pool = Timed(fits, clock), tn.Pool(torch.arange(float(N))[:, None], labels)
+    turn = next(tn.rounds(pool, model, strategy, 2, oracle=lambda rows: rows % 2, max_labels=39, seed=seed, **options))
+    monkeypatch.undo()
+    assert model.last == fits[0]  # what was fitted to all labels is left as it was
+    return strategy.views[0][0], fits, turn.seconds
+
+
+@pytest.mark.parametrize("labeled", [range(10), range(30, 9, -1), range(3)])
+def test_held_out_predictions_are_those_of_a_model_without_their_labels(labeled, monkeypatch):
+    labels = {row: int(row > 4) for row in labeled}
+    view, fits, seconds = watched_round(labels, monkeypatch)
+    assert len(view.held_out_rows) == round(0.3 * len(labels))
+    [whole, part] = fits
+    assert whole[:2] == ([*map(float, labels)], [*labels.values()])
+    assert sorted([*view.held_out_rows.tolist(), *map(int, part[0])]) == sorted(labels)
+    assert part[1] == [labels[int(row)] for row in part[0]] == [int(row > 4) for row in part[0]]
+    assert view.held_out_labels().tolist() == [labels[row] for row in view.held_out_rows.tolist()]
+    expected = tn.predict(Favorite(), len(part[0]) * torch.arange(40.0)[:, None], view.held_out_rows)
+    assert torch.equal(view.held_out_log_probs_n_K_C, expected)
+    assert seconds == {"fit": 1, "predict": 0, "select": 2}
+
+
+def test_what_is_held_out_depends_on_the_seed_and_the_number_of_labels(monkeypatch):
+    labels = {row: row % 2 for row in range(12)}
+    drawn = [watched_round(labels, monkeypatch, seed)[0].held_out_rows.tolist() for seed in (1, 1, 2, 3)]
+    assert drawn[0] == drawn[1]
+    assert len(set(map(tuple, drawn))) == 3
+    for seed in range(30):
+        rare = {row: int(row == 4) for row in range(6)}  # two classes remain to be fitted
+        assert 4 not in watched_round(rare, monkeypatch, seed)[0].held_out_rows.tolist()
+    one = {row: 1 for row in range(6)}
+    assert len(watched_round(one, monkeypatch)[0].held_out_rows) == 2
+
+
+@pytest.mark.parametrize("labels", [{3: 1}, {3: 1, 8: 0}])
+def test_of_one_or_two_labels_none_is_held_out(labels, monkeypatch):
+    view, fits, _ = watched_round(labels, monkeypatch)
+    assert len(fits) == 1
+    assert len(view.held_out_rows) == len(view.held_out_log_probs_n_K_C) == 0
+
+
+def test_the_validation_is_for_the_second_fit_too(monkeypatch):
+    validation = (torch.ones(3, 1), torch.tensor([0, 1, 1]))
+    _, fits, _ = watched_round({row: row % 2 for row in range(5)}, monkeypatch, validation=validation)
+    for fit in fits:
+        assert all(torch.equal(one, other) for one, other in zip(fit[3], validation, strict=True))
 
 
 def test_the_rows_of_a_strategy_are_labeled(pool):

@@ -72,6 +72,7 @@ from tonsure.strategies import DIRECT as DIRECT
 from tonsure.strategies import DropQuery as DropQuery
 from tonsure.strategies import FacilityLocation as FacilityLocation
 from tonsure.strategies import LCMD as LCMD
+from tonsure.strategies import MaxHerding as MaxHerding
 from tonsure.strategies import Novelty as Novelty
 from tonsure.strategies import PoolState as PoolState
 from tonsure.strategies import PredictionCoverage as PredictionCoverage
@@ -81,5 +82,7 @@ from tonsure.strategies import Strategy as Strategy
 from tonsure.strategies import StratifiedPower as StratifiedPower
 from tonsure.strategies import Targeted as Targeted
 from tonsure.strategies import TypiClust as TypiClust
+from tonsure.strategies import UncertaintyHerding as UncertaintyHerding
+from tonsure.strategies import WeightedKMeans as WeightedKMeans
 from tonsure.training import Training as Training
 from tonsure.training import best_device as best_device

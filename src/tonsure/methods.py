@@ -37,6 +37,7 @@ from tonsure.strategies import (
     DropQuery,
     FacilityLocation,
     LCMD,
+    MaxHerding,
     Novelty,
     PredictionCoverage,
     ProbCover,
@@ -44,6 +45,8 @@ from tonsure.strategies import (
     StratifiedPower,
     Targeted,
     TypiClust,
+    UncertaintyHerding,
+    WeightedKMeans,
 )
 
 Score = Callable[..., Any]
@@ -129,6 +132,9 @@ METHODS: Mapping[str, Method] = {
     "BADGE": Method(BADGE()),
     "TypiClust": Method(TypiClust()),
     "ProbCover": Method(ProbCover()),
+    "max-herding": Method(MaxHerding()),
+    "uncertainty-herding": Method(UncertaintyHerding()),
+    "weighted-k-means": Method(WeightedKMeans()),
     "BAIT": Method(BAIT()),
     "binary-BAIT": Method(BAIT(binary=True)),
     "LCMD": Method(LCMD()),

@@ -301,20 +301,22 @@ def _state(pool: PoolInputs, strategy: Strategy, memory: int | None, backend: Ba
         scores_n = pool.scores.stored(pool.unlabeled_rows)[:, 0]
     all_unlabeled = len(pool.labeled_rows) == 0
     unlabeled = predictions if predictions is None or all_unlabeled else predictions.at(pool.unlabeled_rows)
-    labeled = None
-    if predictions is not None and strategy.needs_labeled_predictions:
-        labeled = predictions.at(pool.labeled_rows)
+    labeled = None if predictions is None else predictions.at(pool.labeled_rows)
+    # There is no model to fit without the held-out labels.
+    stand_in = strategy.needs_held_out_predictions and labeled is not None
     return PoolState(
         pool.labeled_rows,
         pool.labels_m,
         pool.unlabeled_rows,
         pool.features,
         unlabeled if strategy.needs_predictions else None,
-        labeled,
+        labeled if strategy.needs_labeled_predictions else None,
         scores_n,
         pool.candidate_rows if len(pool.candidate_rows) < len(pool.unlabeled_rows) else None,
         memory,
         backend,
+        pool.labeled_rows if stand_in else None,
+        labeled if stand_in else None,
     )
 
 

@@ -19,6 +19,10 @@ STRATEGIES = [
     tn.Novelty(),
     tn.FacilityLocation(),
     tn.FacilityLocation(tn.bald, radius=2.0, most=9),
+    tn.MaxHerding(),
+    tn.MaxHerding(sigma=0.2, most=9),
+    tn.UncertaintyHerding(),
+    tn.UncertaintyHerding(temperature=3.0, most=9),
     tn.PredictionCoverage(),
     tn.PredictionCoverage(tn.entropy, radius=0.5, most=9),
     tn.Novelty(tn.entropy, strength=8.0, beta=1.0),
@@ -27,6 +31,8 @@ STRATEGIES = [
     tn.TypiClust(neighbors=3, max_clusters=5),
     tn.ProbCover(),
     tn.ProbCover(delta=0.5),
+    tn.WeightedKMeans(),
+    tn.WeightedKMeans(tn.bald, beta=2),
     tn.BAIT(),
     tn.BAIT(binary=True, prior=0.1),
     tn.BAIT(oversampling=1.0),
@@ -112,6 +118,9 @@ def test_they_print_what_they_are():
         (lambda: tn.Refine(rounds=0), "rounds is 0, expected a whole number from 1"),
         (lambda: tn.Refine(batches=0), "batches is 0, expected a whole number from 1"),
         (lambda: tn.Refine(share=0.0), "share is 0.0, expected a finite number above 0 and at most 1"),
+        (lambda: tn.UncertaintyHerding(temperature=0.0), "UncertaintyHerding: temperature is 0.0, expected .* above 0"),
+        (lambda: tn.UncertaintyHerding(most=0), "UncertaintyHerding: most is 0, expected a whole number from 1"),
+        (lambda: tn.WeightedKMeans(beta=0), "WeightedKMeans: beta is 0, expected a whole number from 1"),
         (lambda: tn.Targeted(tn.EPIG, count=0), "Targeted: count is 0, expected a whole number from 1"),
     ],
 )
@@ -135,6 +144,18 @@ def changed(**changes):
         ),
         ({"log_probs_n_K_C": torch.zeros(8, 1, 3)}, r"log_probs_n_K_C has the shape \[8, 1, 3\], expected 7 rows"),
         ({"labeled_log_probs_m_K_C": torch.zeros(2, 1, 3)}, "labeled_log_probs_m_K_C has .* expected 3 rows"),
+        ({"held_out_rows": torch.tensor([2, 2])}, "held_out_rows holds 2 twice"),
+        ({"held_out_rows": torch.tensor([10])}, "held_out_rows holds 10, expected numbers from 0 to 9"),
+        ({"held_out_rows": None}, "belong together, but one of them is None"),
+        (
+            {"held_out_rows": torch.tensor([0, 1])},
+            "there are 2 held_out_rows, but held_out_log_probs_n_K_C has another length",
+        ),
+        (
+            {"held_out_log_probs_n_K_C": torch.zeros(1, 1, 3)},
+            "row 0, sample 0 of the predictions .* is no distribution",
+        ),
+        ({"held_out_rows": random_state(10, 3).unlabeled_rows[:1]}, r"row \d is held out, but it is not labeled"),
         (
             {"unlabeled_rows": torch.arange(7)},
             "3 labeled and 7 unlabeled rows are not a pool: expected every row from 0 to 9",
@@ -158,7 +179,9 @@ def test_predictions_that_are_no_distributions_are_refused():
         changed(log_probs_n_K_C=torch.zeros(7, 2, 3))
 
 
-@pytest.mark.parametrize("strategy", [tn.TypiClust(), tn.ProbCover(), tn.DropQuery(share=0.0)], ids=str)
+@pytest.mark.parametrize(
+    "strategy", [tn.TypiClust(), tn.ProbCover(), tn.DropQuery(share=0.0), tn.WeightedKMeans()], ids=str
+)
 def test_a_missing_library_is_named(strategy, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.cluster", None)
     with pytest.raises(tn.errors.MissingExtraError, match=r"tonsure\[clusters\]"):
@@ -227,6 +250,15 @@ class Undeclared(Sound):
         return super().choose(view, k, generator if view.features_N_D is None else torch.Generator().manual_seed(9))
 
 
+class Peeking(Sound):
+    def choose(self, view, k, generator):
+        return super().choose(view, k, generator if view.held_out_rows is None else torch.Generator().manual_seed(9))
+
+
+class NotPeeking(Sound):
+    needs_held_out_predictions = True
+
+
 class Unasked(Sound):
     needs_predictions = True
 
@@ -257,6 +289,8 @@ class ChangesFeatures(Sound):
         (NumPys, "NumPy's global generator was used"),
         (AnyCount, "k = 0 of 34 unlabeled rows is no InputError"),
         (Undeclared, "what is not needed has an influence"),
+        (Peeking, "what is not needed has an influence"),
+        (NotPeeking, "a state without held-out predictions is no InputError"),
         (Unasked, "a state without log_probs_n_K_C is no InputError"),
         (ChangesFeatures, "features_N_D was changed"),
     ],
@@ -272,4 +306,8 @@ def test_what_the_check_itself_needs():
         check_strategy(Sound(), random_state(10, 3))
     with pytest.raises(AssertionError, match="but features_N_D are None"):
         check_strategy(Sound(), dataclasses.replace(random_state(), features_N_D=None))
+    without = dataclasses.replace(random_state(), held_out_rows=None, held_out_log_probs_n_K_C=None)
+    check_strategy(Sound(), without)
+    with pytest.raises(AssertionError, match="but held_out_log_probs_n_K_C, held_out_rows are None"):
+        check_strategy(tn.UncertaintyHerding(), without)
     assert pickle.loads(pickle.dumps(Sound())) == Sound()

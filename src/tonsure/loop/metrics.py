@@ -1,12 +1,10 @@
 """Metrics of a model on a test set."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import SupportsIndex
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -16,6 +14,7 @@ from tonsure.models.bayesian_model import BayesianModel
 from tonsure.models.examples import Inputs, Labels, classes
 from tonsure.models.predict import predict
 from tonsure.predictions.arrays import as_inputs
+from tonsure.predictions.calibration import calibration_error_of, log_mean_probs
 from tonsure.surroundings import modeling
 
 MOST_BINS = 10**6
@@ -86,11 +85,6 @@ def all_metrics(inputs: Inputs, labels: Labels, bins: SupportsIndex = 15) -> Met
     return Metrics(numbers, inputs, labels)
 
 
-def log_mean_probs(log_probs_n_K_C: Float[Tensor, "n K C"]) -> Float[Tensor, "n C"]:
-    """log 1/K Σ_k p(y = c | x_i, θ_k)"""
-    return log_probs_n_K_C.double().logsumexp(dim=1) - math.log(log_probs_n_K_C.shape[1])
-
-
 def accuracy_of(log_mean_probs_n_C: Float[Tensor, "n C"], labels_n: Int[Tensor, " n"]) -> float:
     """1/n Σ_i [argmax_c p(c | x_i) = y_i]"""
     return float((log_mean_probs_n_C.argmax(dim=1) == labels_n).double().mean())
@@ -99,23 +93,6 @@ def accuracy_of(log_mean_probs_n_C: Float[Tensor, "n C"], labels_n: Int[Tensor, 
 def negative_log_likelihood_of(log_mean_probs_n_C: Float[Tensor, "n C"], labels_n: Int[Tensor, " n"]) -> float:
     """−1/n Σ_i log p(y_i | x_i)"""
     return -float(log_mean_probs_n_C.gather(1, labels_n.long()[:, None]).mean())
-
-
-def calibration_error_of(
-    log_mean_probs_n_C: Float[Tensor, "n C"], labels_n: Int[Tensor, " n"], bins: int = 15
-) -> float:
-    """Σ_b n_b/n |accuracy in b − mean confidence in b|,  b = ((j−1)/bins, j/bins]
-
-    The confidence is the probability of the most probable class. Naeini, Cooper & Hauskrecht 2015; Guo et al.
-    2017.
-    """
-    log_confidence_n, predicted_n = log_mean_probs_n_C.max(dim=1)
-    confidence_n = log_confidence_n.exp()
-    bin_n = (confidence_n * bins).ceil().long().clamp(1, bins) - 1
-    # n_b cancels: what is left of a bin is the sum over its items of (right − confidence).
-    excess_n = (predicted_n == labels_n).double() - confidence_n
-    excess = torch.zeros(bins, dtype=torch.float64).index_add_(0, bin_n, excess_n)
-    return float(excess.abs().sum() / len(labels_n))
 
 
 def _calibration(bins: SupportsIndex) -> Number:

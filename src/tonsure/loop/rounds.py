@@ -1,5 +1,6 @@
 """Rounds of active learning: fit, measure, predict, select, ask for labels."""
 
+import copy
 import inspect
 import sys
 import time
@@ -32,6 +33,9 @@ from tonsure.strategies import PoolState, Strategy
 from tonsure.surroundings import modeling, usable_device
 from tonsure.training import Examples
 
+HELD_OUT = 0.3
+"""The share of the labels that a model is fitted without, for strategies that look at held-out predictions."""
+
 Measurement = Callable[[BayesianModel], Mapping[str, float]]
 """From a fitted model to metrics by name."""
 
@@ -48,7 +52,8 @@ class Round:
         gains: the gain of each row when it was selected, in nats where the objective is an information, else in the
             unit of the method.
         positive: the number of rows with a positive gain.
-        seconds: the time of "fit", "predict" (features included) and "select".
+        seconds: the time of "fit", "predict" (features included) and "select" (what the method alone needs included,
+            as another fit for held-out predictions).
         peak_memory: the largest memory of the process so far, plus that of its GPU, in bytes.
         warnings: the texts of the warnings of ``select``.
     """
@@ -87,7 +92,8 @@ def rounds(
 
     Args:
         pool: with some initial labels; labels are added in place.
-        model: fitted anew in every round.
+        model: fitted anew in every round. For a strategy that looks at held-out predictions, a copy of it is fitted to
+            70% of the labels, drawn at random; with fewer than three labels none is held out.
         method: as for ``select``; None is the default, ``FacilityLocation()`` if the model has features.
         k: the number of rows selected in a round; fewer in the last round if ``max_labels`` or the pool end there.
         oracle: called with rows, returns their labels: a person, a file, or ``KnownLabels`` to simulate. The answer is
@@ -128,7 +134,7 @@ def rounds(
         seconds = {"fit": 0.0, "predict": 0.0, "select": 0.0}
         with modeling():
             with _timed(seconds, "fit"):
-                _fit(model, pool, derive_seed(seed, labeled, 0), stop_by)
+                _fit(model, *pool.labeled(), derive_seed(seed, labeled, 0), stop_by)
             measured = _measured(metrics, model) if metrics else {}
             unlabeled_rows = pool.unlabeled_rows
             count = min(k, max_labels - labeled, len(unlabeled_rows))
@@ -138,11 +144,17 @@ def rounds(
         if count < 1:
             yield Round(labeled, measured, seconds=seconds, peak_memory=peak_memory())
             return
-        with _timed(seconds, "select"), warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", SelectionWarning)
+        with _timed(seconds, "select"):
+            if isinstance(chosen.method, Strategy) and chosen.method.needs_held_out_predictions:
+                with modeling():
+                    seen |= _held_out(model, pool, derive_seed(seed, labeled, 2), stop_by)
             there = {name: tensor.to(where) for name, tensor in seen.items()}
-            state = PoolState(pool.labeled_rows, pool.labels, unlabeled_rows, **there, memory=budget, backend=backend)
-            selection = choose_from(state, chosen, count, seed=derive_seed(seed, labeled, 1))
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", SelectionWarning)
+                state = PoolState(
+                    pool.labeled_rows, pool.labels, unlabeled_rows, **there, memory=budget, backend=backend
+                )
+                selection = choose_from(state, chosen, count, seed=derive_seed(seed, labeled, 1))
         for warning in caught:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         rows = selection.rows
@@ -170,12 +182,12 @@ def _checked_validation(model: BayesianModel, validation: object) -> Examples | 
     return as_validation(validation)
 
 
-def _fit(model: BayesianModel, pool: Pool, seed: int, validation: Examples | None) -> None:
+def _fit(model: BayesianModel, inputs: Tensor, labels: Tensor, seed: int, validation: Examples | None) -> None:
     # Models may work in place: they are given copies.
     stop_by: dict[str, Any] = {}
     if validation is not None:
         stop_by["validation"] = tuple(each.clone() for each in validation)
-    model.fit(*pool.labeled(), seed=seed, **stop_by)
+    model.fit(inputs, labels, seed=seed, **stop_by)
 
 
 def _measured(metrics: Measurement, model: BayesianModel) -> dict[str, float]:
@@ -219,6 +231,23 @@ def _look(model: BayesianModel, pool: Pool, method: Method) -> dict[str, Tensor]
     if needs.needs_labeled_predictions:
         seen["labeled_log_probs_m_K_C"] = predict(model, pool.inputs, pool.labeled_rows)
     return seen
+
+
+def _held_out(model: BayesianModel, pool: Pool, seed: int, validation: Examples | None) -> dict[str, Tensor]:
+    """Some labeled rows, drawn at random, with the predictions of a model that is fitted to the others."""
+    labels_m = pool.labels
+    order = torch.randperm(len(labels_m), generator=torch.Generator().manual_seed(seed))
+    # Two classes stay in, where there are two: not every model can be fitted to one.
+    others = (labels_m[order] != labels_m[order[0]]).nonzero()[:1, 0]
+    first = torch.cat([torch.zeros(1, dtype=torch.int64), others])
+    order = torch.cat([order[first], order[~torch.isin(torch.arange(len(order)), first)]])
+    fitted = max(min(2, len(order)), len(order) - round(HELD_OUT * len(order)))
+    kept, held_out = (pool.labeled_rows[places] for places in (order[:fitted], order[fitted:]))
+    if len(held_out) == 0:
+        return {"held_out_rows": held_out, "held_out_log_probs_n_K_C": torch.zeros(0, model.samples, 2)}
+    other = copy.deepcopy(model)  # the model of the round stays as it is
+    _fit(other, pool.inputs[kept], labels_m[order[:fitted]], seed, validation)
+    return {"held_out_rows": held_out, "held_out_log_probs_n_K_C": predict(other, pool.inputs, held_out)}
 
 
 def peak_memory() -> int:

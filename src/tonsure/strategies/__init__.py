@@ -8,6 +8,7 @@ from tonsure.strategies.direct import DIRECT
 from tonsure.strategies.drop_query import DropQuery
 from tonsure.strategies.facility_location import FacilityLocation
 from tonsure.strategies.lcmd import LCMD
+from tonsure.strategies.max_herding import MaxHerding
 from tonsure.strategies.novelty import Novelty
 from tonsure.strategies.prediction_coverage import PredictionCoverage
 from tonsure.strategies.prob_cover import ProbCover
@@ -15,6 +16,8 @@ from tonsure.strategies.refine import Refine
 from tonsure.strategies.stratified_power import StratifiedPower
 from tonsure.strategies.targeted import Targeted
 from tonsure.strategies.typi_clust import TypiClust
+from tonsure.strategies.uncertainty_herding import UncertaintyHerding
+from tonsure.strategies.weighted_k_means import WeightedKMeans
 
 __all__ = [
     "BADGE",
@@ -24,6 +27,7 @@ __all__ = [
     "CoreSet",
     "DropQuery",
     "FacilityLocation",
+    "MaxHerding",
     "Novelty",
     "PoolState",
     "PredictionCoverage",
@@ -33,4 +37,6 @@ __all__ = [
     "StratifiedPower",
     "Targeted",
     "TypiClust",
+    "UncertaintyHerding",
+    "WeightedKMeans",
 ]

@@ -30,12 +30,13 @@ WHERE = {
     "predictions": "predictions, log-probabilities [N, K, C] (tonsure.predict(model, inputs) computes them)",
     "labels": "the labels of the labeled rows: labeled=rows, labels=classes",
     "labeled predictions": "predictions of the labeled rows too, log-probabilities [N, K, C] of the whole pool",
+    "held-out predictions": "predictions of some labeled rows by a model that has not seen their labels",
 }
 """What a strategy may need, with where to get it."""
 
 
 ROWS = {"labels_m": "a list of classes, numbered from 0"} | dict.fromkeys(
-    ("labeled_rows", "unlabeled_rows", "candidate_rows"), "a list of rows, numbered from 0"
+    ("labeled_rows", "unlabeled_rows", "candidate_rows", "held_out_rows"), "a list of rows, numbered from 0"
 )
 """The attributes of a pool state that are whole numbers."""
 
@@ -43,6 +44,7 @@ ARRAYS = {
     "features_N_D": "features",
     "log_probs_n_K_C": "predictions",
     "labeled_log_probs_m_K_C": "predictions of labeled rows",
+    "held_out_log_probs_n_K_C": "predictions of held-out rows",
     "scores_n": "scores",
 }
 """The attributes that are arrays, in words."""
@@ -63,13 +65,15 @@ class PoolState:
         candidate_rows: the unlabeled rows that may be chosen, ascending; None is all of them.
         memory: bytes that the strategy may hold beyond what is given; None is no limit.
         backend: where passes over the pool run; None is this process.
+        held_out_rows: some of ``labeled_rows``, in any order: those that a model was fitted without.
+        held_out_log_probs_n_K_C: the predictions of that model, for ``held_out_rows``.
 
     Whatever the strategy does not need may be None. Tensors may be readers of arrays that are not in memory.
 
     Raises:
         InputError: the rows are not all rows of a pool, each once; an attribute has another type; a tensor has the
-            wrong number of rows; predictions are no log-probabilities; or features are nan or infinite. The message
-            names the first such row.
+            wrong number of rows; predictions are no log-probabilities; features are nan or infinite; or a held-out row
+            is not labeled. The message names the first such row.
     """
 
     labeled_rows: Tensor
@@ -82,6 +86,8 @@ class PoolState:
     candidate_rows: Tensor | None = None
     memory: int | None = None
     backend: Backend | None = None
+    held_out_rows: Tensor | None = None
+    held_out_log_probs_n_K_C: Tensor | PoolReader | None = None
 
     @selecting()
     def __post_init__(self) -> None:
@@ -109,7 +115,7 @@ class PoolState:
                 )
         if isinstance(self.features_N_D, Tensor):
             check_features(self.features_N_D)
-        for log_probs in (self.log_probs_n_K_C, self.labeled_log_probs_m_K_C):
+        for log_probs in (self.log_probs_n_K_C, self.labeled_log_probs_m_K_C, self.held_out_log_probs_n_K_C):
             if isinstance(log_probs, Tensor) and len(log_probs):
                 check_log_probs([log_probs])
         if self.scores_n is not None:
@@ -119,6 +125,18 @@ class PoolState:
             labeled = rows[torch.isin(rows, self.labeled_rows)]
             if len(labeled):
                 raise InputError(f"row {int(labeled[0])} is labeled and cannot be a candidate")
+        if self.held_out_rows is not None or self.held_out_log_probs_n_K_C is not None:
+            self._check_held_out()
+
+    def _check_held_out(self) -> None:
+        if self.held_out_rows is None or self.held_out_log_probs_n_K_C is None:
+            raise InputError("held_out_rows and held_out_log_probs_n_K_C belong together, but one of them is None")
+        rows, found = numbers("held_out_rows", self.held_out_rows, len(self), empty=True), self.held_out_log_probs_n_K_C
+        if getattr(found, "ndim", 1) == 0 or len(found) != len(rows):
+            raise InputError(f"there are {len(rows)} held_out_rows, but held_out_log_probs_n_K_C has another length")
+        others = rows[~torch.isin(rows, self.labeled_rows)]
+        if len(others):
+            raise InputError(f"row {int(others[0])} is held out, but it is not labeled")
 
     def __len__(self) -> int:
         return len(self.labeled_rows) + len(self.unlabeled_rows)
@@ -174,6 +192,17 @@ class PoolState:
     def labeled_mean_probs(self) -> Float64[Tensor, "m C"]:
         """The same for ``labeled_rows``."""
         return _mean_probs(_given("labeled predictions", self.labeled_log_probs_m_K_C))
+
+    @selecting()
+    def held_out_mean_probs(self) -> Float64[Tensor, "n C"]:
+        """The same for ``held_out_rows``, by the model that was fitted without them."""
+        return _mean_probs(_given("held-out predictions", self.held_out_log_probs_n_K_C))
+
+    def held_out_labels(self) -> Int[Tensor, " n"]:
+        """The labels of ``held_out_rows``; raises InputError if they are not there."""
+        rows = _given("held-out predictions", self.held_out_rows)
+        order = self.labeled_rows.argsort()
+        return self.labels()[order[torch.searchsorted(self.labeled_rows[order], rows)]]
 
     @selecting()
     def scores(self, score: Callable[[Tensor], Tensor] | None) -> Float[Tensor, " n"]:
@@ -241,6 +270,15 @@ class Strategy(Settings, ABC):
     @property
     def needs_labeled_predictions(self) -> bool:
         """Whether it looks at ``labeled_log_probs_m_K_C``."""
+        return False
+
+    @property
+    def needs_held_out_predictions(self) -> bool:
+        """Whether it looks at ``held_out_log_probs_n_K_C``.
+
+        ``rounds`` then fits the model once more, to 70% of the labels. In ``select`` there is no model: the predictions
+        of all labeled rows stand in for them.
+        """
         return False
 
     takes_scores: ClassVar[bool] = False

@@ -1,8 +1,9 @@
-"""The search of ``FacilityLocation``: which rows cover most of the weight of a pool."""
+"""The search of ``FacilityLocation`` and its relatives: which rows cover most of the weight of a pool."""
 
 import functools
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,10 +16,11 @@ from tonsure.predictions.reader import PoolReader, rows_at_once
 from tonsure.search.backend import Backend, LocalBackend
 from tonsure.search.plan import FIXED, KEEP, as_text
 from tonsure.shapes import Rows
-from tonsure.strategies.distances import normalized, unit_of
+from tonsure.strategies.base import PoolState
+from tonsure.strategies.distances import normalized, squared_distances, unit_of
 from tonsure.strategies.similarities import MANY, ExactGains, Similarities, lazy_greedy, similarity
 
-RADIUS = 1.0
+logger = logging.getLogger("tonsure")
 
 CANDIDATES = 32_768
 """Rows of a larger pool among which is chosen, drawn in proportion to the score; half as many without labels."""
@@ -49,6 +51,9 @@ RANK = 16
 LEAST = 1e-5
 """The smallest r²: squared distances on the sphere in single precision are not more accurate."""
 
+Radius = Callable[["_Sphere", Tensor, Tensor, int, torch.Generator], float]
+"""A rule for r²: from the features, the labeled and the unlabeled rows, k and the generator of the selection."""
+
 
 @dataclass(frozen=True)
 class CoveragePlan:
@@ -65,27 +70,28 @@ class CoveragePlan:
         room = KEEP if memory is None else memory - self.least
         return min(self.candidates, max(0, room) // self.row)
 
-    def text(self, rows: int, memory: int | None) -> str:
-        """The plan, for people."""
-        kept = self.kept(memory)
-        budget = "no budget was given" if memory is None else f"of {as_text(memory)}"
-        return (
-            f"plan for {rows:,} rows: {as_text(self.least + kept * self.row)} beyond the inputs ({budget}): "
+    def log(self, state: PoolState) -> None:
+        """Says the plan, for people."""
+        kept = self.kept(state.memory)
+        budget = "no budget was given" if state.memory is None else f"of {as_text(state.memory)}"
+        text = (
+            f"plan for {len(state):,} rows: {as_text(self.least + kept * self.row)} beyond the inputs ({budget}): "
             f"{self.candidates:,} candidates, {self.targets:,} rows to cover, the similarities of {kept:,} candidates "
             f"in memory, {as_text(kept * self.row)}"
         )
+        logger.info("%s", text)
 
 
-def plan_coverage(N: int, unlabeled: int, choosable: int, k: int, D: int, *, most: int, labeled: int) -> CoveragePlan:
+def plan_coverage(state: PoolState, k: int, D: int, *, most: int | None) -> CoveragePlan:
     """The plan of a search.
 
     Args:
-        N: rows of the pool, of which so many are unlabeled, and so many may be chosen.
         D: features of a row.
-        most: see ``FacilityLocation``.
+        most: the number of rows that are looked at; 8·k if that is more. None is all of them.
     """
-    looked_at = max(most, PER_PICK * k)
-    targets, candidates = min(unlabeled, looked_at), min(choosable, looked_at)
+    N, unlabeled, labeled = len(state), len(state.unlabeled_rows), len(state.labeled_rows)
+    looked_at = unlabeled if most is None else max(most, PER_PICK * k)
+    targets, candidates = min(unlabeled, looked_at), min(len(state.choosable_rows), looked_at)
     drawn = 0 if targets == unlabeled else 3 * 8 * N
     features = 12 * D * (targets + (0 if candidates == targets else candidates))
     columns, rank = _columns(N, labeled + k)
@@ -97,41 +103,39 @@ def plan_coverage(N: int, unlabeled: int, choosable: int, k: int, D: int, *, mos
 
 
 def cover(
+    state: PoolState,
     features: PoolReader,
     score_n: Float[Tensor, " n"],
-    labeled_rows: Int[Tensor, " m"],
-    unlabeled_rows: Int[Tensor, " n"],
-    choosable_n: Bool[Tensor, " n"],
     k: int,
     generator: torch.Generator,
     planned: CoveragePlan,
+    radius: Radius,
     *,
-    radius: float = RADIUS,
-    memory: int | None = None,
-    backend: Backend | None = None,
+    centered: bool = True,
 ) -> Iterator[tuple[int, float]]:
     """k of the rows that may be chosen, each with its gain, as ``FacilityLocation`` defines it.
 
     Args:
         features: [N, D], read block by block; those of the rows that are looked at are held.
-        score_n: of the unlabeled rows, which are ascending.
-        choosable_n: which of them may be chosen.
+        score_n: of the unlabeled rows.
         planned: what ``plan_coverage`` gives.
-        memory: bytes beyond the inputs, at least ``planned.least``.
+        radius: the rule for r², which is ``LEAST`` if it gives less.
+        centered: whether the mean is subtracted from the features before they are divided by their lengths.
     """
-    sphere = _Sphere(features, *_mean(features, backend))
+    labeled_rows, unlabeled_rows = state.labeled_rows, state.unlabeled_rows
+    sphere = _Sphere(features, *(_mean(features, state.backend) if centered else _zero(features)))
     worth = unit_of(score_n)
     score_n = (score_n.double() / worth).float().cpu()
-    target_places, candidate_places = _looked_at(score_n, choosable_n, planned, generator)
+    target_places, candidate_places = _looked_at(score_n, state.choosable_n, planned, generator)
     weight_T = score_n[target_places]
     if len(target_places) < len(score_n):  # they were drawn in proportion to it: each stands for as much of the pool
         weight_T = torch.full_like(weight_T, float(score_n.double().sum()) / len(weight_T))
     targets = _Points.of(sphere.at(unlabeled_rows[target_places]))
     same = torch.equal(candidate_places, target_places)
     candidates = targets if same else _Points.of(sphere.at(unlabeled_rows[candidate_places]))
-    squared_radius = max(radius * _squared_distance(sphere, labeled_rows, unlabeled_rows, k, generator), LEAST)
+    squared_radius = max(radius(sphere, labeled_rows, unlabeled_rows, k, generator), LEAST)
     weight_T = weight_T.to(targets.double_n_D.device)
-    similarities = Similarities(candidates.single_n_D, targets.single_n_D, squared_radius, planned.kept(memory))
+    similarities = Similarities(candidates.single_n_D, targets.single_n_D, squared_radius, planned.kept(state.memory))
     exact = ExactGains(sphere.at, labeled_rows, candidates.double_n_D, targets.double_n_D, squared_radius, weight_T)
     covered_T = torch.zeros(len(target_places), dtype=torch.float32, device=weight_T.device)
     for some in labeled_rows.sort().values.split(BLOCK) if len(labeled_rows) else ():
@@ -171,14 +175,49 @@ def _columns(N: int, labels: int) -> tuple[int, int]:
     return columns, neighbors if columns == N else max(1, round(neighbors * columns / N))
 
 
-def _squared_distance(
+def fixed(radius: float) -> Radius:
+    """r² is the square of a number."""
+    return lambda *_: radius**2
+
+
+def to_neighbors(factor: float) -> Radius:
+    """r² is ``factor`` times the median squared distance of a row to its (N / (labeled + k))-th neighbor."""
+    return functools.partial(_squared_distance, factor=factor)
+
+
+def between_labeled(
     sphere: "_Sphere",
     labeled_rows: Int[Tensor, " m"],
     unlabeled_rows: Int[Tensor, " n"],
     k: int,
     generator: torch.Generator,
 ) -> float:
-    """The median, over some rows, of the squared distance to the (N / (labeled + k))-th neighbor."""
+    """r² is the smallest positive squared distance between labeled rows; 1 if no two of them differ."""
+    least = math.inf
+    rows = labeled_rows.sort().values
+    for first in range(0, len(rows), BLOCK):
+        some_D = sphere.at(rows[first : first + BLOCK])
+        for _, others_D in sphere.blocks(rows[first:]):
+            squared = squared_distances(some_D, others_D)
+            least = min(least, float(squared.masked_fill_(squared == 0, math.inf).min()))
+    return least if least < math.inf else 1.0
+
+
+def bytes_between_labeled(labeled: int, D: int) -> int:
+    """What ``between_labeled`` takes: some rows, blocks of the others, and the distances of both."""
+    block = min(labeled, rows_at_once(COPIES * D))
+    return COPIES * D * block + 8 * min(labeled, BLOCK) * (D + 5 * block)
+
+
+def _squared_distance(
+    sphere: "_Sphere",
+    labeled_rows: Int[Tensor, " m"],
+    unlabeled_rows: Int[Tensor, " n"],
+    k: int,
+    generator: torch.Generator,
+    factor: float = 1.0,
+) -> float:
+    """The median, over some rows, of the squared distance to the (N / (labeled + k))-th neighbor, times a factor."""
     N = len(sphere.features)
     columns, rank = _columns(N, len(labeled_rows) + k)
     asked = unlabeled_rows[torch.randperm(len(unlabeled_rows), generator=generator)[:ASKED]]
@@ -198,7 +237,7 @@ def _squared_distance(
         for index, cosine in enumerate(cosines):
             among = torch.cat([nearest[index], cosine], dim=1)
             nearest[index] = among.topk(min(rank, among.shape[1])).values
-    return float((2 - 2 * torch.cat(nearest)[:, -1]).median().clamp_min(0))
+    return factor * float((2 - 2 * torch.cat(nearest)[:, -1]).median().clamp_min(0))
 
 
 def _mean(features: PoolReader, backend: Backend | None) -> tuple[Float64[Tensor, " D"], float]:
@@ -207,6 +246,11 @@ def _mean(features: PoolReader, backend: Backend | None) -> tuple[Float64[Tensor
     run = LocalBackend() if backend is None or features.path is None else backend
     sum_D, unit = functools.reduce(_added, run.map(features, _sum))
     return (sum_D / len(features)).to(features.works_on), unit
+
+
+def _zero(features: PoolReader) -> tuple[Float64[Tensor, " D"], float]:
+    """As ``_mean``, where it is not subtracted."""
+    return torch.zeros(features.pieces[0].shape[1], dtype=torch.float64, device=features.works_on), 1.0
 
 
 def _sum(features: PoolReader) -> tuple[Float64[Tensor, " D"], float]:
@@ -229,7 +273,7 @@ def _added(
 
 @dataclass(frozen=True, eq=False)
 class _Sphere:
-    """Features in double precision, centered and divided by their lengths, of some rows at a time, ascending."""
+    """Features in double precision, minus a mean, divided by their lengths, of some rows at a time, ascending."""
 
     features: PoolReader
     mean_D: Float64[Tensor, " D"]

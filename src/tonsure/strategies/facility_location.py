@@ -1,6 +1,5 @@
 """Facility location: rows whose labels cover the uncertainty of the pool, by the similarity of features."""
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -13,10 +12,8 @@ from tonsure.predictions.reader import PoolReader
 from tonsure.scores import margin
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, row_bytes_of_scores, samples_and_classes, selected
-from tonsure.strategies.coverage import CANDIDATES, LABELED, RADIUS, CoveragePlan, cover, plan_coverage
+from tonsure.strategies.coverage import CANDIDATES, LABELED, CoveragePlan, cover, plan_coverage, to_neighbors
 from tonsure.strategies.memory import block_bytes
-
-logger = logging.getLogger("tonsure")
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,7 +55,7 @@ class FacilityLocation(Strategy):
     """
 
     score: Callable[[Tensor], Tensor] | None = setting(optional(score_function), margin)
-    radius: float = setting(real(above=0), RADIUS)
+    radius: float = setting(real(above=0), 1.0)
     most: int | None = setting(optional(whole(1)), None)
     needs_features: ClassVar[bool] = True
     takes_scores: ClassVar[bool] = True
@@ -80,9 +77,8 @@ class FacilityLocation(Strategy):
         return self._plan(state, k).least
 
     def _plan(self, state: PoolState, k: int) -> CoveragePlan:
-        n, c, m = len(state.unlabeled_rows), len(state.choosable_rows), len(state.labeled_rows)
-        most = self.most or (CANDIDATES if m >= LABELED else CANDIDATES // 2)
-        planned = plan_coverage(len(state), n, c, k, self._width(state), most=most, labeled=m)
+        most = self.most or (CANDIDATES if len(state.labeled_rows) >= LABELED else CANDIDATES // 2)
+        planned = plan_coverage(state, k, self._width(state), most=most)
         return replace(planned, least=planned.least + self._of_scores(state))
 
     def _of_scores(self, state: PoolState) -> int:
@@ -101,17 +97,6 @@ class FacilityLocation(Strategy):
 
     def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         planned = self._plan(state, k)
-        logger.info("%s", planned.text(len(state), state.memory))
-        yield from cover(
-            self._features(state),
-            state.scores(self.score),
-            state.labeled_rows,
-            state.unlabeled_rows,
-            state.choosable_n,
-            k,
-            generator,
-            planned,
-            radius=self.radius,
-            memory=state.memory,
-            backend=state.backend,
-        )
+        planned.log(state)
+        features, score_n = self._features(state), state.scores(self.score)
+        yield from cover(state, features, score_n, k, generator, planned, to_neighbors(self.radius))

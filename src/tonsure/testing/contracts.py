@@ -32,6 +32,9 @@ ROUNDING = 1e-5
 SEEN = ("labeled_rows", "labels_m", "unlabeled_rows", "features_N_D", "log_probs_n_K_C", "labeled_log_probs_m_K_C")
 """The attributes of a pool state that a strategy may read."""
 
+HELD_OUT = ("held_out_rows", "held_out_log_probs_n_K_C")
+"""Those that it may read if it declares that it needs them."""
+
 
 def check_objective(objective: Objective[Any, Any], log_probs_n_K_C: Float[Tensor, "n K C"]) -> None:
     """Checks that an objective is a set function of items that can be computed in blocks, in any order, and lazily.
@@ -115,7 +118,8 @@ def check_strategy(strategy: Strategy, state: PoolState) -> None:
 
     Args:
         strategy: the strategy to check.
-        state: a state with some labeled and at least 12 unlabeled rows, and with features and predictions.
+        state: a state with some labeled and at least 12 unlabeled rows, and with features and predictions; with
+            held-out predictions if the strategy needs them.
 
     Raises:
         AssertionError: a row is chosen twice, is labeled or is not in the pool; the number of rows is not k; the state
@@ -125,7 +129,8 @@ def check_strategy(strategy: Strategy, state: PoolState) -> None:
     n = len(state.unlabeled_rows)
     assert n >= 12, f"check_strategy needs at least 12 unlabeled rows, got {n}"
     assert pickle.loads(pickle.dumps(strategy)) == strategy, f"{strategy} is not the same after pickling"
-    before = {name: getattr(state, name) for name in SEEN}
+    held_out = HELD_OUT if strategy.needs_held_out_predictions or state.held_out_rows is not None else ()
+    before = {name: getattr(state, name) for name in (*SEEN, *held_out)}
     missing = sorted(name for name, tensor in before.items() if tensor is None)
     assert not missing, f"check_strategy needs a state with everything, but {', '.join(missing)} are None"
     copies = {name: tensor.clone() for name, tensor in before.items()}
@@ -155,11 +160,14 @@ def check_strategy(strategy: Strategy, state: PoolState) -> None:
         "log_probs_n_K_C": strategy.needs_predictions,
         "labeled_log_probs_m_K_C": strategy.needs_labeled_predictions,
     }
-    bare = _without(state, *(name for name, needed in needs.items() if not needed))
+    not_needed = [name for name, needed in needs.items() if not needed]
+    bare = _without(state, *not_needed, *(() if strategy.needs_held_out_predictions else HELD_OUT))
     assert torch.equal(choose(n // 2, bare).rows, expected.rows), "what is not needed has an influence"
     for name, needed in needs.items():
         if needed:
             _check_refused(partial(choose, 1, _without(state, name)), f"a state without {name}")
+    if strategy.needs_held_out_predictions:
+        _check_refused(partial(choose, 1, _without(state, *HELD_OUT)), "a state without held-out predictions")
     for k in (0, n + 1):
         _check_refused(partial(choose, k), f"k = {k} of {n} unlabeled rows")
     for name, tensor in before.items():
