@@ -12,7 +12,7 @@ from pool_states import choose, random_state, state_of
 CLASS = [0, 1, 0, 1, 1, 2]
 LEAD = [0.8, 0.6, 0.5, 0.9, 0.5, 0.7]
 
-DRAWS = 500
+DRAWS = 300
 
 
 def first_of(log_probs_n_K_C):
