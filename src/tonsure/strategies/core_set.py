@@ -75,4 +75,4 @@ class CoreSet(Strategy):
 
 def _rows_at_once(m: int) -> int:
     """Rows that are compared with m labeled ones at a time."""
-    return min(BLOCK, rows_at_once(5 * m * DOUBLE, DISTANCE_BYTES))
+    return min(BLOCK, rows_at_once(5 * max(1, m) * DOUBLE, DISTANCE_BYTES))
