@@ -111,7 +111,7 @@ class Cloud:
 
 def rows_by_centers(m: int) -> int:
     """Rows that are compared with m centers at a time."""
-    return min(BLOCK, rows_at_once(5 * m * 8, DISTANCE_BYTES))
+    return min(BLOCK, rows_at_once(5 * max(1, m) * 8, DISTANCE_BYTES))
 
 
 def tie_of_squared(squared: Tensor, norms: Tensor) -> Tensor:

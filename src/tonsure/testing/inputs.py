@@ -340,6 +340,14 @@ def wrong_rows(draw: DrawFn, N: int) -> Any:
     return draw(st.one_of(st.just(wrong), anything()))
 
 
+@st.composite
+def ids(draw: DrawFn, N: int) -> Any:
+    """Names of N items, mostly all different: short texts, odd letters among them, or whole numbers."""
+    names = st.one_of(st.text(min_size=1, max_size=4), st.integers(-5, 10**20))
+    listed = draw(st.lists(names, min_size=N, max_size=N))
+    return draw(st.sampled_from((listed, tuple(listed), [str(row) for row in range(N)], np.arange(N))))
+
+
 def counts(most: int) -> SearchStrategy[Any]:
     """Whole numbers from 1 to ``most``, of Python, NumPy and torch."""
     return st.builds(

@@ -27,9 +27,8 @@ def unfinished(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}")
-    folder.with_name(
-        f"{folder.name}{LOCK}"
-    ).touch()  # of a place without files, the lock says nothing but that it waits
+    # Of a place where no file can be made, the lock says nothing but that it waits.
+    folder.with_name(f"{folder.name}{LOCK}").touch()
     # Locked before there is a folder, so that no other process ever finds it without a lock.
     with _lock(folder):
         try:
