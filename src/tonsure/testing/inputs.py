@@ -342,10 +342,10 @@ def wrong_rows(draw: DrawFn, N: int) -> Any:
 
 @st.composite
 def ids(draw: DrawFn, N: int) -> Any:
-    """Names of N items, mostly all different: short texts, odd letters among them, or whole numbers."""
+    """Different names of N items: short texts, odd letters among them, or whole numbers."""
     names = st.one_of(st.text(min_size=1, max_size=4), st.integers(-5, 10**20))
-    listed = draw(st.lists(names, min_size=N, max_size=N))
-    return draw(st.sampled_from((listed, tuple(listed), [str(row) for row in range(N)], np.arange(N))))
+    listed = draw(st.lists(names, min_size=N, max_size=N, unique_by=str))
+    return draw(st.sampled_from((listed, tuple(listed), [f"picture {row}" for row in range(N)], np.arange(10, 10 + N))))
 
 
 def counts(most: int) -> SearchStrategy[Any]:
