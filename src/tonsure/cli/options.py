@@ -133,8 +133,8 @@ Verify = Annotated[bool, typer.Option("--verify/--no-verify", help="Compare the 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the memory plan.")]
 
 
-class Pool(NamedTuple):
-    """The inputs of a selection, read from files."""
+class PoolFiles(NamedTuple):
+    """What the files of a command hold: the inputs of a selection."""
 
     predictions: Array | Store | None
     features: Array | None
@@ -156,7 +156,7 @@ def read_pool(
     candidates: Sequence[Path] | None,
     exclude: Sequence[Path] | None,
     verify: bool,
-) -> Pool:
+) -> PoolFiles:
     """The files that the options name.
 
     Raises:
@@ -173,7 +173,7 @@ def read_pool(
     shape = () if pool is None else tuple(pool.shape)
     names = row_files.read_ids(ids, ids_column, total, shape) if ids else pool.ids if isinstance(pool, Store) else None
     labeled, classes = row_files.read_labels(labels, names, total) if labels else (None, None)
-    return Pool(
+    return PoolFiles(
         pool, arrays, names, labeled, classes, _candidate_rows(candidates, exclude, labeled or [], names, total)
     )
 
