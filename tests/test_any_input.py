@@ -4,12 +4,11 @@ The number of examples is ``--examples``, 10⁵ for example; the ordinary run ha
 """
 
 import io
-import os
 import sys
 import tempfile
 from copy import deepcopy
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import BuiltinFunctionType
 
 import hypothesis
@@ -229,15 +228,25 @@ def test_stores(request):
             store = attempt(lambda **given: tn.write_store(Path(folder) / "store", **given), arguments)
             if store is not None:
                 assert store.shape == (len(store), 2, 3)
-                ids = arguments.get("ids")
-                assert store.ids == (
-                    None if ids is None else [os.fspath(id_) if isinstance(id_, PurePath) else f"{id_}" for id_ in ids]
-                )
                 tn.Store.open(store.path)
             else:
                 assert not list(Path(folder).iterdir())
 
     holds(request, 0.3, stores(), check)
+
+
+def test_stored_ids_are_those_given(request):
+    taken = []
+
+    def check(ids):
+        with tempfile.TemporaryDirectory() as folder:
+            log_probs = torch.zeros(len(ids), 2, 2).log_softmax(-1)
+            store = attempt(lambda ids: tn.write_store(Path(folder) / "store", log_probs, ids=ids), {"ids": ids})
+            taken.append(store is not None)
+            assert store is None or store.ids == [str(name) for name in ids]
+
+    holds(request, 0.15, st.integers(1, 4).flatmap(inputs.ids), check)
+    assert sum(taken) > 0.4 * len(taken)
 
 
 def test_opening_stores(request, tmp_path):
