@@ -353,8 +353,9 @@ def test_a_command_that_is_interrupted_while_it_imports_says_so(tmp_path):
     (tmp_path / "tonsure").mkdir()
     (tmp_path / "tonsure" / "__init__.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nimport time")
     shutil.copy(tonsure_command.__file__, tmp_path)
+    run = "import tonsure_command; tonsure_command.main()"
     done = subprocess.run(
-        [sys.executable, "-S", "-c", "import tonsure_command; tonsure_command.main()"],
+        [sys.executable, "-S", "-c", f"import signal; signal.signal(2, signal.default_int_handler); {run}"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": ""},
         capture_output=True,

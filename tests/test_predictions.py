@@ -17,6 +17,9 @@ class Table(BayesianModel):
         self._samples = table.shape[1] if samples is None else samples
         self.calls: list[tuple[int | str, list[int]]] = []
 
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "calls": []}  # which change with use, and are no part of what the model is
+
     @property
     def samples(self) -> int:
         return self._samples
