@@ -18,7 +18,7 @@ import tonsure as tn
 from stress.attack import Attack, Case
 
 DRAWN = ("DIRECT", "drop-query", "stratified-power", "weighted-k-means")
-"""Methods whose rows depend on the seed even where three seeds give the same, as k-means that begins with rows drawn."""
+"""Methods whose rows depend on the seed even where three seeds give the same: k-means begins with rows drawn."""
 
 TIE = 1e-6
 """The difference of gains, relative to the largest, up to which rows are tied. Of objectives, relative to one nat if
