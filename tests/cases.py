@@ -59,6 +59,11 @@ REPRESENTATIVES = list({kind(objective): objective for objective in reversed(OBJ
 """The first objective of each kind."""
 
 
+def rest(*case):
+    """A case of a test that ``make product`` runs alone."""
+    return pytest.param(*case, marks=pytest.mark.product)
+
+
 def pairs(optimizers, every, full=None):
     """(objective, optimizer): all objectives with ``every``, and one of each kind with the other optimizers.
 

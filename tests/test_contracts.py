@@ -1,7 +1,7 @@
 import pytest
 
 import tonsure as tn
-from cases import OBJECTIVES, OPTIMIZERS, pairs
+from cases import OBJECTIVES, OPTIMIZERS, pairs, rest
 from tonsure.testing import check_objective, check_optimizer
 
 
@@ -12,9 +12,7 @@ def as_pools_are(request, monkeypatch):
         monkeypatch.setattr("tonsure.search.shard.ALONE", 0)
 
 
-LARGE = pytest.mark.parametrize(
-    "as_pools_are", [pytest.param("small", marks=pytest.mark.product), "large"], indirect=True
-)
+LARGE = pytest.mark.parametrize("as_pools_are", [rest("small"), "large"], indirect=True)
 
 
 @LARGE

@@ -49,6 +49,9 @@ RELATIONS = {
 def test_rows_of_all_methods_stay(relation, rows_of_all):
     log_probs, features = RELATIONS[relation]()
     for name, expected in rows_of_all.items():
+        method = tn.METHODS[name].method
+        if features is not FEATURES and not (isinstance(method, tn.Strategy) and method.needs_features):
+            continue
         assert selected(name, features, log_probs).rows.tolist() == expected, name
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import tonsure as tn
+from cases import rest
 from peak_memory import in_a_process, measured, of_this_process
 from tonsure.search.backend import Backend, LocalBackend, LocalShards
 from tonsure.search.plan import as_bytes
@@ -151,18 +152,18 @@ def select_within_the_least(name, N, m, D, K, C):
     [
         ("BADGE", (60_000, 50, 200, 3, 10)),
         ("CoreSet", (20_000, 2_000, 300, 2, 3)),
-        pytest.param("LCMD", (20_000, 2_000, 300, 2, 3), marks=pytest.mark.product),
-        pytest.param("Refine(rounds=1, batches=1)", (20_000, 50, 300, 3, 10), marks=pytest.mark.product),
+        rest("LCMD", (20_000, 2_000, 300, 2, 3)),
+        rest("Refine(rounds=1, batches=1)", (20_000, 50, 300, 3, 10)),
         ("prediction-coverage", (20_000, 50, 2, 3, 50)),
         ("novelty", (30_000, 50, 300, 3, 10)),
         ("binary-BAIT", (20_000, 50, 300, 3, 10)),
-        pytest.param("BAIT", (6_000, 50, 60, 2, 10), marks=pytest.mark.product),
-        pytest.param("drop-query", (30_000, 50, 100, 5, 10), marks=pytest.mark.product),
-        pytest.param("stratified-power", (60_000, 50, 2, 3, 50), marks=pytest.mark.product),
-        pytest.param("DIRECT", (60_000, 50, 2, 3, 50), marks=pytest.mark.product),
+        rest("BAIT", (6_000, 50, 60, 2, 10)),
+        rest("drop-query", (30_000, 50, 100, 5, 10)),
+        rest("stratified-power", (60_000, 50, 2, 3, 50)),
+        rest("DIRECT", (60_000, 50, 2, 3, 50)),
         ("TypiClust", (30_000, 50, 100, 2, 3)),
         ("ProbCover", (6_000, 50, 100, 2, 3)),
-        pytest.param("EPIG", (60_000, 50, 2, 10, 10), marks=pytest.mark.product),
+        rest("EPIG", (60_000, 50, 2, 10, 10)),
     ],
     ids=lambda case: case if isinstance(case, str) else "",
 )

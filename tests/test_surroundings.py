@@ -78,13 +78,20 @@ def switches():
     )
 
 
+FOR_ALL = ("autocast in bfloat16", "default type float64", "default device", "three threads")
+"""Surroundings in which all methods are tried; in the others, one of each kind."""
+
+FEW = ("margin", "PLBB", "BatchBALD", "EPIG", "facility-location", "BADGE", "BAIT", "TypiClust", "LCMD")
+
+
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
 @pytest.mark.parametrize("surroundings", SURROUNDINGS)
 @pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 def test_rows_and_gains_are_the_same_to_the_last_bit(surroundings, pool, undisturbed_rows):
     with SURROUNDINGS[surroundings]():
         before = switches()
-        for name, expected in undisturbed_rows.items():
+        for name in undisturbed_rows if surroundings in FOR_ALL else FEW:
+            expected = undisturbed_rows[name]
             found = tn.select(method=name, k=K, **pool)
             assert found.rows.tolist() == expected.rows.tolist(), name
             assert found.gains.tolist() == expected.gains.tolist(), name

@@ -8,6 +8,7 @@ import scipy.stats
 import torch
 
 import tonsure as tn
+from cases import rest
 
 pytestmark = pytest.mark.usefixtures("annotations_unchecked")
 
@@ -56,12 +57,12 @@ def without_replacement(weights, rows):
 @pytest.mark.parametrize(
     ("by", "weights"),
     [
-        (tn.PowerSample(), SCORES.tolist()),
+        rest(tn.PowerSample(), SCORES.tolist()),
         (tn.PowerSample(beta=2.0), SCORES.square().tolist()),
-        (tn.PowerSample(beta=0.0), [1] * 5),
-        (tn.StepwisePowerSample(beta=2.0), SCORES.square().tolist()),
+        rest(tn.PowerSample(beta=0.0), [1] * 5),
+        rest(tn.StepwisePowerSample(beta=2.0), SCORES.square().tolist()),
         (tn.SoftmaxSample(beta=3.0), (3 * SCORES).exp().tolist()),
-        (tn.SoftrankSample(), [1 / 4, 1, 1 / 2, 1 / 5, 1 / 3]),
+        rest(tn.SoftrankSample(), [1 / 4, 1, 1 / 2, 1 / 5, 1 / 3]),
         (tn.SoftrankSample(beta=2.0), [1 / 16, 1, 1 / 4, 1 / 25, 1 / 9]),
     ],
     ids=repr,
