@@ -15,7 +15,7 @@ demo: $(SETUP)  ## learn actively on real digits, and open nothing: the report i
 test: $(SETUP)  ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
-product: $(SETUP)  ## every objective with every optimizer, on small and large pools; `make test` takes one of each kind
+product: $(SETUP)  ## every objective with every optimizer, on small and large pools, and tests that repeat others at length
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m product
 
 check: style types test  ## everything that must pass before a commit; the layers are one of the tests

@@ -64,15 +64,16 @@ def rest(*case):
     return pytest.param(*case, marks=pytest.mark.product)
 
 
-def pairs(optimizers, every, full=None):
+def pairs(optimizers, every, full=None, once=()):
     """(objective, optimizer): all objectives with ``every``, and one of each kind with the other optimizers.
 
-    Where ``full`` is given, it is the one objective that all optimizers search. The rest of the product is marked
-    ``product``, which ``make product`` runs.
+    Where ``full`` is given, it is the one objective that all optimizers search; those of ``once`` search the first of
+    the kinds alone. The rest of the product is marked ``product``, which ``make product`` runs.
     """
     searched = REPRESENTATIVES if full is None else [objective for objective in OBJECTIVES if objective == full]
     for objective in OBJECTIVES:
         for optimizer in optimizers:
-            by_default = optimizer == every or any(objective is one for one in searched)
+            kinds = searched[:1] if optimizer in once else searched
+            by_default = optimizer == every or any(objective is one for one in kinds)
             marks = () if by_default else pytest.mark.product
             yield pytest.param(objective, optimizer, marks=marks, id=f"{objective}-{optimizer}")

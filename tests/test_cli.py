@@ -511,6 +511,7 @@ def test_a_network_of_ones_own(typed, scaled):
     assert "holds the records of another experiment: its text is" in done.stderr
 
 
+@pytest.mark.product
 def test_several_jobs_and_a_run_that_fails(typed, scaled):
     words = ["run", "scaled.py", "--only", "digits-10", "--scale", "small", "--seeds", 1, "--jobs", 2]
     done = typed(*words, "--network", "other_networks:seven", cwd=scaled)

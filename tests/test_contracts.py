@@ -22,8 +22,12 @@ def test_objective_keeps_the_contract(objective, impossible, make_log_probs):
     check_objective(objective, make_log_probs(16, impossible=impossible))
 
 
+ALIKE = [tn.PowerSample(beta=5.0), tn.SoftmaxSample(beta=4.0), tn.SoftrankSample(), OPTIMIZERS[-1]]
+"""Optimizers that take the path of another one through the search, with other keys."""
+
+
 @pytest.mark.usefixtures("annotations_unchecked")
 @LARGE
-@pytest.mark.parametrize(("objective", "optimizer"), list(pairs(OPTIMIZERS, every=tn.LazyGreedy())))
+@pytest.mark.parametrize(("objective", "optimizer"), list(pairs(OPTIMIZERS, every=tn.LazyGreedy(), once=ALIKE)))
 def test_optimizer_keeps_the_contract(objective, optimizer, make_log_probs):
     check_optimizer(optimizer, objective, make_log_probs(14).float())

@@ -103,6 +103,7 @@ def test_a_torn_file_is_completed_to_the_same_records(finished, tmp_path, lines)
 
 
 @pytest.mark.slow
+@pytest.mark.product  # the ordinary tests kill some processes of ``stress``
 def test_a_killed_process_is_completed_to_the_same_records(finished, tmp_path):
     """Killed twice, with no warning and at whatever it happens to be doing; ``stress`` does so hundreds of times."""
     command = [

@@ -237,6 +237,7 @@ def test_the_command(results, runs, tmp_path, monkeypatch, capsys):
         call("--records", tmp_path / "absent")
 
 
+@pytest.mark.product  # these records are not added to any more
 @pytest.mark.usefixtures("annotations_unchecked")
 def test_the_page_in_the_documentation_is_made_of_the_records_beside_it(results, tmp_path, monkeypatch):
     # The text is compared, and the pictures are not: other tests draw them, from fewer records.

@@ -16,6 +16,7 @@ import torch
 from filelock import FileLock
 from tqdm import tqdm
 
+from cases import rest
 from tonsure.errors import ExperimentError, InputError
 from tonsure.experiments.scheduler import Run, _interrupts_held, run_all
 
@@ -103,7 +104,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, rest(signal.SIGKILL)])
 def test_processes_end_with_their_parent(tmp_path, number):
     """Interrupted, which it can act upon, or killed, which it cannot: nobody keeps the files locked."""
     (tmp_path / "program.py").write_text(PROGRAM)
