@@ -939,3 +939,16 @@ def test_a_place_where_no_store_can_be_is_refused_before_the_work(tmp_path):
         with pytest.raises(InputError, match="expected a path"):
             call("a\ud800")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_damaged_table_of_items_is_not_parsed_even_without_verify(tmp_path):
+    """A library that parses it may end the whole process."""
+    store = write_store(tmp_path / "store", torch.full((4, 2, 2), 0.5).log(), ids=["a", "b", "c", "d"])
+    path = store.path / "items.parquet"
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 3] ^= 1
+    path.write_bytes(damaged)
+    opened = Store.open(store.path, verify=False)
+    for read in (lambda: opened.ids, opened.items):
+        with pytest.raises(StoreError, match=r"items.parquet is damaged: its checksum is"):
+            read()

@@ -121,10 +121,12 @@ class Store:
         items = self.manifest.items
         if items is None or ID not in items.columns:
             return None
+        self._check_items()
         return read_ids(self.path / items.file, len(self))
 
     def items(self) -> "pyarrow.Table | None":
         """The table of items, with one row each, if the store has one; raises as ``ids``."""
+        self._check_items()
         items = self.manifest.items
         return read_table(self.path / items.file, len(self)) if items else None
 
@@ -146,6 +148,10 @@ class Store:
                         raise StoreError(
                             f"{path} is damaged in rows {start} to {end}: their checksum is {crc}, expected {expected}"
                         )
+        self._check_items()
+
+    def _check_items(self) -> None:
+        """Raises StoreError if the table of items is damaged, before a library reads it that may end the process."""
         items = self.manifest.items
         if items:
             (crc,) = crc32s(self.path / items.file, 0, items.bytes, items.bytes)
