@@ -32,8 +32,8 @@ then 1, and the command says how to repeat it. All cases take {minutes:,.0f} min
 {rows}
 {failures}
 Flipped bits are detected by the checksums, which `Store.open` compares unless `verify=False`. Without it sizes, headers
-the manifest, and a table of items when it is read are still checked; numbers are not: {unseen} are then not seen. Checksums are no protection
-against intent: anybody can compute them.
+and the manifest are still checked, and a table of items when it is read; numbers are not: {unseen}
+are then not seen. Checksums are no protection against intent: anybody can compute them.
 """
 
 
