@@ -17,6 +17,9 @@ ROUNDING = 1e-12
 RELATIVE_TIE = 1e-9
 """Values that differ by less, relative to the largest, are a tie: the order of a sum changes them by as much."""
 
+NEAR_TIE = 1e-5
+"""The same for means of distances among near copies, which rounding changes by more."""
+
 HEADROOM = 2.0**470
 """Features of up to twice this size have squares, and sums of them, that neither overflow nor underflow."""
 

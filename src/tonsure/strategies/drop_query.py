@@ -15,9 +15,8 @@ from tonsure.selection import Selection
 from tonsure.shapes import Rows
 from tonsure.strategies.base import PoolState, Strategy, row_bytes_of_means, samples_and_classes, selected
 from tonsure.strategies.clusters import clusters_of
-from tonsure.strategies.distances import largest, largest_of_rows, normalized, on_the_sphere
+from tonsure.strategies.distances import NEAR_TIE, largest, largest_of_rows, normalized, on_the_sphere
 from tonsure.strategies.memory import DOUBLE, SINGLE, of_clusters, sizes
-from tonsure.strategies.typi_clust import TYPICALITY_TIE
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def _central(features_N_D: Float[Tensor, "N D"], rows: Rows, count: int, generat
         # In double precision, as items may be nearer than single precision can tell.
         exact_n_D = normalized(features_n_D[places].double())
         squared_n = (exact_n_D - exact_n_D.mean(0)).square().sum(1)
-        found.append(int(places[largest(-squared_n, TYPICALITY_TIE)]))
+        found.append(int(places[largest(-squared_n, NEAR_TIE)]))
     return found
 
 

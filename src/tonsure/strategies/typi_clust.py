@@ -12,14 +12,11 @@ from tonsure.arguments import setting, whole
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
 from tonsure.strategies.clusters import clusters_of
-from tonsure.strategies.distances import BLOCK, largest, normalized, on_the_sphere, squared_distances
+from tonsure.strategies.distances import BLOCK, NEAR_TIE, largest, normalized, on_the_sphere, squared_distances
 from tonsure.strategies.memory import DOUBLE, SINGLE, of_clusters, sizes
 
 AT_ONCE = 2**24
 """Distances within a cluster that are in memory at a time."""
-
-TYPICALITY_TIE = 1e-5
-"""Values that differ by less, relative to the largest, are a tie: what rounding does to the distance of near copies."""
 
 LEAST = 5
 """Clusters with fewer items come last."""
@@ -90,7 +87,7 @@ class TypiClust(Strategy):
         typicality_n = _typicality(normalized(features_N_D[rows].double()), self.neighbors).cpu()
         left_n = torch.isin(rows, choosable_rows)
         while left_n.any():
-            place = largest(typicality_n.where(left_n, -torch.inf), TYPICALITY_TIE)
+            place = largest(typicality_n.where(left_n, -torch.inf), NEAR_TIE)
             left_n[place] = False
             yield int(rows[place]), float(typicality_n[place])
 
