@@ -1,3 +1,4 @@
+import dataclasses
 from dataclasses import dataclass
 
 import pytest
@@ -46,6 +47,29 @@ def test_a_validation_set_is_balanced_and_leaves_the_pool():
     assert pool.description == "texts of ours; 6 of the training items set aside for validation (seed 0)"
     assert load_data(Given(whole)).dataset.train_inputs.data_ptr() == whole.train_inputs.data_ptr()
     assert load_data(Given(whole)).validation is None
+
+
+def test_features_are_those_of_the_items_that_are_left():
+    encoded = dataclasses.replace(texts(), description="encoded", train_inputs=torch.arange(12.0)[:, None] / 2)
+    data = Datasets()(Given(texts()), 6, Given(encoded))
+    assert torch.equal(data.features, data.dataset.train_inputs / 2)
+    assert Datasets()(Given(texts()), 6).features is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"train_labels": LABELS.flip(0)},
+            "features are of 12 items of texts with other labels, expected those of the 12",
+        ),
+        ({}, r"the inputs of texts are to be features: features are torch.int64 of shape \[12, 1\], expected floating"),
+        ({"train_inputs": torch.full((12, 2), torch.inf)}, "to be features: .*; row 0 holds nan or infinity"),
+    ],
+)
+def test_features_of_other_items_or_none(change, message):
+    with pytest.raises(tn.InputError, match=message):
+        Datasets()(Given(texts()), 0, Given(dataclasses.replace(texts(), description="others", **change)))
 
 
 @pytest.mark.parametrize("count", [12, 13, -1])

@@ -312,6 +312,39 @@ def test_validation_items_are_given_to_fit_and_not_to_the_pool(tmp_path):
     assert header["data"].endswith("; 30 of the training items set aside for validation (seed 0)")
 
 
+class Encoded:
+    """Two features of each digit."""
+
+    def __repr__(self):
+        return "Encoded()"
+
+    def load(self):
+        digits = Digits().load()
+        return dataclasses.replace(digits, train_inputs=digits.train_inputs.flatten(1)[:, 20:22])
+
+
+class Seen(tn.Strategy):
+    """Notes the features that it sees."""
+
+    needs_features = True
+
+    def __init__(self, notes):
+        self.notes = notes
+
+    def choose(self, state, k, generator):
+        self.notes.append(state.features())
+        return tn.Selection(state.unlabeled_rows[:k], torch.ones(k).double())
+
+
+def test_features_are_given_to_the_pool(tmp_path):
+    seen = []
+    own = dataclasses.replace(SMALL, features=Encoded(), methods={"seen": tn.Method(Seen(seen))})
+    tn.run(own, tmp_path, seeds=[0])
+    assert all(torch.equal(features, Encoded().load().train_inputs) for features in seen)
+    assert "features = Encoded(" in read_records(tmp_path / "seen-seed0.jsonl")[0]["text"]
+    assert "features" not in SMALL.text_of("random")
+
+
 def test_a_network_with_other_classes_is_refused_after_its_first_fit(tmp_path):
     wrong = dataclasses.replace(SMALL, model=lambda: Noting([], classes=12))
     message = r"small, random, seed 0, round 0 \(10 labels\): the network has 12 classes, digits has 10"

@@ -155,6 +155,7 @@ class Farthest(tn.Strategy):
     """Notes what it sees."""
 
     needs_features = needs_predictions = needs_labeled_predictions = needs_held_out_predictions = False
+    needs_last_layer = False
 
     def __init__(self, **needs):
         self.views = []
@@ -194,6 +195,34 @@ def test_a_strategy_sees_what_it_needs_and_no_more(pool):
             assert torch.equal(view.log_probs_n_K_C, tn.predict(model, pool.inputs, view.unlabeled_rows))
         if "needs_labeled_predictions" in needs:
             assert torch.equal(view.labeled_log_probs_m_K_C, tn.predict(model, pool.inputs, [2, 0]))
+
+
+@pytest.mark.parametrize(
+    ("needs", "asked"),
+    [
+        ({"needs_features": True}, []),
+        ({"needs_features": True, "needs_last_layer": True}, ["features"]),
+        ({}, []),
+    ],
+)
+def test_features_of_the_pool_come_before_those_of_the_model(pool, needs, asked):
+    model, strategy = Features(), Farthest(**needs)
+    encoded = np.arange(21, dtype=np.float32).reshape(7, 3)
+    own = tn.Pool(pool.inputs, {0: 1}, features=encoded)
+    next(tn.rounds(own, model, strategy, 2, oracle=lambda rows: rows % 2, max_labels=7))
+    assert model.asked == asked
+    [(view, _, _)] = strategy.views
+    assert (view.features_N_D is None) if not needs else np.array_equal(view.features_N_D, encoded)
+    assert torch.equal(view.last_layer_N_D, pool.inputs) if asked else view.last_layer_N_D is None
+
+
+def test_features_of_the_pool_make_the_default(pool):
+    """Favorite has no features of its own. The rows 1 and 2 are what its label does not cover."""
+    encoded = torch.tensor([[1.0, 0], [0, 1], [0, 1], [1, 0], [1, 0], [1, 0], [1, 0]])
+    turns = tn.rounds(
+        tn.Pool(pool.inputs, {0: 1}, features=encoded), Favorite(), None, 1, oracle=lambda rows: rows % 2, max_labels=2
+    )
+    assert next(turns).rows[0] in (1, 2)
 
 
 class Timed(Favorite):

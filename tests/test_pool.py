@@ -29,6 +29,30 @@ def test_nothing_labeled_and_everything_labeled():
     assert pool.unlabeled_rows.tolist() == []
 
 
+def test_features_of_many_kinds_and_of_none():
+    expected = torch.arange(6.0).reshape(3, 2)
+    for given in (expected, expected.numpy(), expected.numpy().astype(">f4"), expected.flip(0).numpy()[::-1]):
+        assert torch.equal(Pool(torch.zeros(3, 5), features=given).features, expected)
+    assert Pool(torch.zeros(3, 5)).features is None
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (torch.zeros(4, 2), r"features have the shape \[4, 2\], expected 3 rows, as the inputs"),
+        (torch.zeros(3), r"features are torch.float32 of shape \[3\], expected floating-point numbers \[N, D\]"),
+        (torch.zeros(3, 2, dtype=torch.int64), "features are torch.int64"),
+        (torch.tensor([[0.0], [0.0], [torch.nan]]), "row 2 holds nan or infinity"),
+        ([[0.0], [1.0], [2.0]], "features is .*, expected a tensor or an array"),
+        ("encoder", "features is 'encoder', expected a tensor or an array"),
+    ],
+)
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_what_is_no_features(features, message):
+    with pytest.raises(InputError, match=message):
+        Pool(torch.zeros(3, 5), features=features)
+
+
 @pytest.mark.parametrize(
     ("rows", "labels", "message"),
     [

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 
@@ -69,3 +71,14 @@ def test_draws_only_what_has_a_weight():
 def test_a_draw_at_the_very_ends(monkeypatch, point, expected):
     monkeypatch.setattr(torch, "rand", lambda *size, generator, dtype: torch.tensor(point, dtype=dtype))
     assert draw(torch.tensor([0.0, 2.0, 1.0, 0.0], dtype=torch.float64), torch.Generator()) == expected
+
+
+def test_gradients_are_of_the_last_layer():
+    """Where the pool has features of its own."""
+    view = random_state(30, 4, D=5)
+    own = dataclasses.replace(view, features_N_D=torch.zeros(30, 2), last_layer_N_D=view.features_N_D)
+    for strategy in (tn.BADGE(), tn.BAIT(), tn.Refine([tn.BADGE()], last=tn.BADGE())):
+        expected, found = choose(strategy, view, 5), choose(strategy, own, 5)
+        assert torch.equal(found.rows, expected.rows)
+        assert torch.equal(found.gains, expected.gains)
+        assert strategy.memory_needed(own, 5) == strategy.memory_needed(view, 5)

@@ -14,6 +14,7 @@ from tonsure.experiments.records import LABEL, is_label
 from tonsure.loop.labels import balanced_rows
 from tonsure.models.examples import classes
 from tonsure.predictions.arrays import as_inputs
+from tonsure.predictions.checks import check_features
 from tonsure.training import Examples
 
 KEPT = 2
@@ -27,10 +28,12 @@ class Data:
     Attributes:
         dataset: its training items are the pool.
         validation: inputs and labels that are not in the pool, or None.
+        features: [N, D] of the pool, or None.
     """
 
     dataset: Dataset
     validation: tuple[Tensor, Tensor] | None = None
+    features: Tensor | None = None
 
 
 class Datasets:
@@ -39,8 +42,24 @@ class Datasets:
     def __init__(self) -> None:
         self._loaded: OrderedDict[tuple[str, int], Data] = OrderedDict()
 
-    def __call__(self, loader: Loader, validation: int = 0) -> Data:
-        """Raises as ``load_data`` does."""
+    def __call__(self, loader: Loader, validation: int = 0, features: Loader | None = None) -> Data:
+        """Raises as ``load_data`` does, or if what ``features`` loads is no features of the same items."""
+        data = self._load(loader, validation)
+        if features is None:
+            return data
+        others = self._load(features, validation).dataset
+        if not torch.equal(others.train_labels, data.dataset.train_labels):
+            raise InputError(
+                f"features are of {len(others.train_labels):,} items of {others.name} with other labels, expected "
+                f"those of the {len(data.dataset.train_labels):,} items of {data.dataset.name}, in the same order"
+            )
+        try:
+            check_features(others.train_inputs)
+        except InputError as error:
+            raise InputError(f"the inputs of {others.name} are to be features: {error}") from error
+        return replace(data, features=others.train_inputs)
+
+    def _load(self, loader: Loader, validation: int) -> Data:
         key = (f"{type(loader).__module__}.{loader!r}", validation)
         if key not in self._loaded:
             while len(self._loaded) >= KEPT:

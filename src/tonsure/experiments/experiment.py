@@ -108,7 +108,7 @@ def _checked(experiments: Sequence[Experiment], methods: Sequence[str] | None) -
     datasets = Datasets()
     for experiment in experiments:
         usable_device(experiment.device)
-        total = len(datasets(experiment.dataset, experiment.validation).dataset.train_labels)
+        total = len(datasets(experiment.dataset, experiment.validation, experiment.features).dataset.train_labels)
         if experiment.initial_labels > total:
             raise InputError(
                 f"experiment {experiment.name} starts with {experiment.initial_labels:,} labels, but its pool has "
@@ -139,5 +139,5 @@ class _Start:
 
     def __call__(self, run: Run) -> Iterator[Record]:
         experiment = self._experiments[run.experiment]
-        data = self._datasets(experiment.dataset, experiment.validation)
+        data = self._datasets(experiment.dataset, experiment.validation, experiment.features)
         return run_one(experiment, data, self._folders[run.experiment], run.method, run.seed)

@@ -49,7 +49,7 @@ def run_one(experiment: Experiment, data: Data, folder: Path, name: str, seed: i
         if done and not done[-1]["rows"]:
             return
 
-        pool = Pool(dataset.train_inputs)
+        pool = Pool(dataset.train_inputs, features=data.features)
         first_rows = balanced_rows(dataset.train_labels, experiment.initial_labels, seed=seed)
         pool.label(first_rows, dataset.train_labels[first_rows])
         for record in done:

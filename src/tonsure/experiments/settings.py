@@ -96,6 +96,8 @@ class Experiment(Settings):
         max_labels: the number of labels at which to stop.
         device: of the selection; the model has its own.
         seeds: of the runs, in this order; None is 0, 1, ….
+        features: loads the same items with features as their inputs, by which methods compare them, for example those
+            of a pretrained encoder. None is the features of the model.
         validation: the number of training items set aside as a validation set, the same for every seed. They are not in
             the pool, and are passed to ``fit`` of the model, which must accept ``validation``.
 
@@ -113,6 +115,7 @@ class Experiment(Settings):
     device: str = setting(_device, "cpu")
     seeds: Sequence[int] | None = setting(optional(seeds_of_runs), None)
     validation: int = setting(whole(0), 0)
+    features: Loader | None = setting(optional(_loader), None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -145,6 +148,7 @@ class Experiment(Settings):
         settings = {field.name: getattr(self, field.name) for field in fields(self)}
         settings["methods"] = {name: self.methods[name]}
         del settings["seeds"]  # a run does not depend on which others there are
-        if not self.validation:
-            del settings["validation"]  # records are older than this setting
+        for name_, unset in (("validation", 0), ("features", None)):
+            if settings[name_] == unset:
+                del settings[name_]  # records are older than these settings
         return describe(settings)

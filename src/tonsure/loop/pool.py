@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Set
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from tonsure.arguments import refusal
 from tonsure.errors import InputError
 from tonsure.models.examples import Inputs, Labels, classes
-from tonsure.predictions.arrays import as_inputs
-from tonsure.predictions.open import Numbers, numbers
+from tonsure.predictions.arrays import Array, as_inputs
+from tonsure.predictions.open import Numbers, numbers, open_features
+from tonsure.predictions.store import Store
 from tonsure.shapes import Rows
 
 
@@ -20,15 +21,22 @@ class Pool:
     Args:
         inputs: [N, ...], one item per row.
         labels: the initial labels, from a row to its class.
+        features: [N, D], by which methods compare items, for example those of a pretrained encoder. Where a model is
+            trained on top of such features, they are its inputs too. None leaves it to the model, whose features are
+            computed anew in each round.
 
     Raises:
-        InputError: the inputs are no array or hold no item, or a label is invalid (see ``label``).
+        InputError: the inputs are no array or hold no item, the features are not finite numbers [N, D], or a label is
+            invalid (see ``label``).
     """
 
-    def __init__(self, inputs: Inputs, labels: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self, inputs: Inputs, labels: Mapping[int, int] | None = None, *, features: Array | Store | None = None
+    ) -> None:
         self.inputs = as_inputs(inputs)
         if len(self.inputs) == 0:
             raise InputError(f"the pool is empty: its inputs have the shape {list(self.inputs.shape)}")
+        self.features = None if features is None else _features(features, len(self.inputs))
         self._label_of: dict[int, int] = {}  # a dict remembers the order in which labels came
         if labels is not None:
             if not isinstance(labels, Mapping):
@@ -83,3 +91,11 @@ class Pool:
                 raise InputError(f"row {row} is named twice, as class {added[row]} and as class {label}")
             added[row] = label
         self._label_of.update(added)
+
+
+def _features(given: object, N: int) -> Float[Tensor, "N D"]:
+    reader = open_features(given, None, None)
+    features_N_D = reader.stored(torch.arange(len(reader))) if reader.whole is None else reader.whole
+    if len(features_N_D) != N:
+        raise InputError(f"features have the shape {list(features_N_D.shape)}, expected {N} rows, as the inputs")
+    return features_N_D

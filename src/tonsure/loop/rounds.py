@@ -91,10 +91,11 @@ def rounds(
     ``seed`` and on the number of labels alone, so a loop that is restarted on the same pool continues as it would have.
 
     Args:
-        pool: with some initial labels; labels are added in place.
+        pool: with some initial labels; labels are added in place. Methods that compare items look at the features of
+            the pool, if it has its own, else at those of the model.
         model: fitted anew in every round. For a strategy that looks at held-out predictions, a copy of it is fitted to
             70% of the labels, drawn at random; with fewer than three labels none is held out.
-        method: as for ``select``; None is the default, ``FacilityLocation()`` if the model has features.
+        method: as for ``select``; None is the default, ``FacilityLocation()`` if the pool or the model has features.
         k: the number of rows selected in a round; fewer in the last round if ``max_labels`` or the pool end there.
         oracle: called with rows, returns their labels: a person, a file, or ``KnownLabels`` to simulate. The answer is
             checked before any of it is added to the pool.
@@ -127,7 +128,7 @@ def rounds(
         whole_number("seed", seed, 0),
     )
     where, budget = usable_device(device), None if memory is None else as_bytes(memory)
-    chosen = _default(model) if method is None and optimizer is None else Method(method, optimizer)
+    chosen = _default(pool, model) if method is None and optimizer is None else Method(method, optimizer)
     stop_by = _checked_validation(model, validation)
     while True:
         labeled = len(pool.labels)
@@ -213,9 +214,9 @@ def _checked_answer(answer: object, rows: Tensor, log_probs_n_K_C: Tensor | None
     return labels
 
 
-def _default(model: BayesianModel) -> Method:
-    """The default of ``select``: with features if the model has them."""
-    return DEFAULT_WITH_FEATURES if model.has_features else DEFAULT
+def _default(pool: Pool, model: BayesianModel) -> Method:
+    """The default of ``select``: with features if the pool or the model has them."""
+    return DEFAULT_WITH_FEATURES if pool.features is not None or model.has_features else DEFAULT
 
 
 def _look(model: BayesianModel, pool: Pool, method: Method) -> dict[str, Tensor]:
@@ -225,7 +226,9 @@ def _look(model: BayesianModel, pool: Pool, method: Method) -> dict[str, Tensor]
         return {"log_probs_n_K_C": predict(model, pool.inputs, pool.unlabeled_rows)}
     seen = {}
     if needs.needs_features:
-        seen["features_N_D"] = features(model, pool.inputs)
+        seen["features_N_D"] = features(model, pool.inputs) if pool.features is None else pool.features
+    if needs.needs_last_layer and pool.features is not None:
+        seen["last_layer_N_D"] = features(model, pool.inputs)
     if needs.needs_predictions:
         seen["log_probs_n_K_C"] = predict(model, pool.inputs, pool.unlabeled_rows)
     if needs.needs_labeled_predictions:

@@ -30,13 +30,14 @@ class BADGE(Strategy):
     """
 
     needs_features: ClassVar[bool] = True
+    needs_last_layer: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
-        return selected(self, state, k, self._picks(state, k, generator))
+        return selected(self, state, k, self._picks(state.of_last_layer(), k, generator))
 
     def memory_needed(self, state: PoolState, k: int) -> int:
-        at = sizes(state)
+        at = sizes(state.of_last_layer())
         features = at.copied + at.c * at.D * (at.item + 2 * DOUBLE)
         return at.rows + features + at.means(at.n) + 2 * at.c * at.C * DOUBLE
 

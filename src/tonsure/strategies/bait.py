@@ -67,6 +67,7 @@ class BAIT(Strategy):
     binary: bool = setting(flag, False)
     likeliest: int | None = setting(optional(whole(1)), None)
     needs_features: ClassVar[bool] = True
+    needs_last_layer: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
     needs_labeled_predictions: ClassVar[bool] = True
 
@@ -83,10 +84,10 @@ class BAIT(Strategy):
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         """As ``Strategy.choose``; the generator is not used."""
-        return selected(self, state, k, self._picks(state, k))
+        return selected(self, state, k, self._picks(state.of_last_layer(), k))
 
     def memory_needed(self, state: PoolState, k: int) -> int:
-        at = sizes(state)
+        at = sizes(state.of_last_layer())
         C = 1 if self.binary else at.C
         features = at.copied + (at.N + 2 * at.n + 2 * at.m) * at.D * DOUBLE
         # Of n · C² numbers 14 are in use at once, each; the allocator was seen to hold up to 60, as every step frees

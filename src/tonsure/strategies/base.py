@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -42,6 +42,7 @@ ROWS = {"labels_m": "a list of classes, numbered from 0"} | dict.fromkeys(
 
 ARRAYS = {
     "features_N_D": "features",
+    "last_layer_N_D": "inputs of the last layer",
     "log_probs_n_K_C": "predictions",
     "labeled_log_probs_m_K_C": "predictions of labeled rows",
     "held_out_log_probs_n_K_C": "predictions of held-out rows",
@@ -58,7 +59,8 @@ class PoolState:
         labeled_rows: in the order in which the labels were given.
         labels_m: their classes; None if they are unknown.
         unlabeled_rows: all other rows, ascending.
-        features_N_D: features of all N rows, for example the penultimate activations of the fitted network.
+        features_N_D: features of all N rows, by which items are compared: those of a pretrained encoder, or the
+            penultimate activations of the fitted network.
         log_probs_n_K_C: log p(y = c | x_i, θ_k) in nats, for ``unlabeled_rows``.
         labeled_log_probs_m_K_C: the same for ``labeled_rows``, of the same posterior samples.
         scores_n: a score of each of ``unlabeled_rows``, given in place of predictions.
@@ -67,6 +69,7 @@ class PoolState:
         backend: where passes over the pool run; None is this process.
         held_out_rows: some of ``labeled_rows``, in any order: those that a model was fitted without.
         held_out_log_probs_n_K_C: the predictions of that model, for ``held_out_rows``.
+        last_layer_N_D: the inputs of the last layer of the fitted network; None if these are the features.
 
     Whatever the strategy does not need may be None. Tensors may be readers of arrays that are not in memory.
 
@@ -88,6 +91,7 @@ class PoolState:
     backend: Backend | None = None
     held_out_rows: Tensor | None = None
     held_out_log_probs_n_K_C: Tensor | PoolReader | None = None
+    last_layer_N_D: Tensor | PoolReader | None = None
 
     @selecting()
     def __post_init__(self) -> None:
@@ -104,6 +108,7 @@ class PoolState:
         for what, rows, expected in (
             ("labels_m", self.labels_m, m),
             ("features_N_D", self.features_N_D, N),
+            ("last_layer_N_D", self.last_layer_N_D, N),
             ("log_probs_n_K_C", self.log_probs_n_K_C, n),
             ("labeled_log_probs_m_K_C", self.labeled_log_probs_m_K_C, m),
             ("scores_n", self.scores_n, n),
@@ -113,8 +118,9 @@ class PoolState:
                 raise InputError(
                     f"{what} has {found}, expected {expected} rows: {m} rows of the pool are labeled and {n} are not"
                 )
-        if isinstance(self.features_N_D, Tensor):
-            check_features(self.features_N_D)
+        for features in (self.features_N_D, self.last_layer_N_D):
+            if isinstance(features, Tensor):
+                check_features(features)
         for log_probs in (self.log_probs_n_K_C, self.labeled_log_probs_m_K_C, self.held_out_log_probs_n_K_C):
             if isinstance(log_probs, Tensor) and len(log_probs):
                 check_log_probs([log_probs])
@@ -162,6 +168,12 @@ class PoolState:
     def feature_reader(self) -> PoolReader:
         """The features, not in memory; raises InputError if they are not there."""
         return as_reader(_given("features", self.features_N_D))
+
+    def of_last_layer(self) -> "PoolState":
+        """The same with the inputs of the last layer as features, for strategies that look at gradients."""
+        if self.last_layer_N_D is None:
+            return self
+        return replace(self, features_N_D=self.last_layer_N_D, last_layer_N_D=None)
 
     def predictions(self) -> Float[Tensor, "n K C"]:
         """Of ``unlabeled_rows``; raises InputError if they are not there."""
@@ -260,6 +272,11 @@ class Strategy(Settings, ABC):
     @property
     def needs_features(self) -> bool:
         """Whether it looks at ``features_N_D``."""
+        return False
+
+    @property
+    def needs_last_layer(self) -> bool:
+        """Whether it looks at ``last_layer_N_D``, where the pool has features of its own."""
         return False
 
     @property

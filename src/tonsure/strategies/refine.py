@@ -99,6 +99,10 @@ class Refine(Strategy):
         return any(each.needs_features for each in self._all if isinstance(each, Strategy))
 
     @property
+    def needs_last_layer(self) -> bool:
+        return any(each.needs_last_layer for each in self._all if isinstance(each, Strategy))
+
+    @property
     def needs_predictions(self) -> bool:
         return any(not isinstance(each, Strategy) or each.needs_predictions for each in self._all)
 
@@ -160,7 +164,7 @@ class Refine(Strategy):
         """The pool of the labeled rows, of ``rows``, which may be chosen, and of ``others``, which may not."""
         pool_rows = _rows_of(state, rows, others)
         unlabeled_rows = torch.cat([rows, others]).sort().values
-        features, log_probs = state.features_N_D, state.log_probs_n_K_C
+        features, last, log_probs = state.features_N_D, state.last_layer_N_D, state.log_probs_n_K_C
         return PoolState(
             torch.searchsorted(pool_rows, state.labeled_rows),
             state.labels_m,
@@ -172,6 +176,7 @@ class Refine(Strategy):
             state.labeled_log_probs_m_K_C,
             candidate_rows=torch.searchsorted(pool_rows, rows) if len(others) else None,
             memory=None if state.memory is None else state.memory - sizes(state).rows,
+            last_layer_N_D=None if last is None else as_reader(last).at(pool_rows),
         )
 
 
