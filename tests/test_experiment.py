@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,8 +22,9 @@ from tonsure.datasets import Digits
 from tonsure.errors import ExperimentError
 from tonsure.experiments.data import load_data
 from tonsure.experiments.experiment import run_several
-from tonsure.experiments.one_run import run_one
+from tonsure.experiments.one_run import _initial_rows, run_one
 from tonsure.experiments.records import read_records
+from tonsure.report.results import read_results
 
 SMALL = small_experiment.experiment
 
@@ -184,7 +186,10 @@ def test_a_method_that_is_not_there(tmp_path):
         *[("dataset", given) for given in ("mnist", 3, Digits)],
         *[("model", given) for given in (3, "x", torch.nn.Linear(2, 2), lambda width: None)],
         *[("methods", given) for given in (3, {}, [], "random", {3: tn.Method("random")}, {"random"})],
-        *[(name, given) for name in ("initial_labels", "k", "max_labels") for given in (0, "3", None, 1.5, True)],
+        *[(name, given) for name in ("k", "max_labels") for given in (0, "3", None, 1.5, True)],
+        *[("initial_labels", given) for given in (-1, "3", None, 1.5, True)],
+        *[("features", given) for given in ("mnist", 3, Digits, torch.zeros(3, 2))],
+        *[("balanced", given) for given in (1, None, "x")],
         ("device", 3),
         *[("seeds", given) for given in (3, "ab", (0.5,), [-1], [], {0}, [1, 1], range(10**12), [10**5000])],
         *[("validation", given) for given in (-1, "x", None)],
@@ -310,6 +315,39 @@ def test_validation_items_are_given_to_fit_and_not_to_the_pool(tmp_path):
     assert notes[-1][1].bincount().sum() == 45
     header = read_records(tmp_path / "random-seed0.jsonl")[0]
     assert header["data"].endswith("; 30 of the training items set aside for validation (seed 0)")
+
+
+def test_first_labels_that_are_drawn_or_chosen(tmp_path):
+    """Not balanced, the first rows are a uniform draw; without any, the first round is the method's own."""
+    labels = Digits().load().train_labels
+    drawn = dataclasses.replace(SMALL, balanced=False, max_labels=10)
+    tn.run(drawn, tmp_path / "drawn", seeds=[0, 1], methods=["random"])
+    found = [read_records(tmp_path / "drawn" / f"random-seed{seed}.jsonl")[1] for seed in (0, 1)]
+    assert [record["labeled"] for record in found] == [10, 10]
+    assert found[0]["metrics"] != found[1]["metrics"]
+    rows = [_initial_rows(drawn, labels, seed) for seed in (0, 1, 0)]
+    assert rows[0].tolist() == rows[2].tolist() != rows[1].tolist()
+    assert labels[_initial_rows(SMALL, labels, 0)].unique().tolist() == list(range(10))
+    assert len(labels[rows[0]].unique()) < 10
+    assert "balanced = False" in drawn.text_of("random")
+
+    none = dataclasses.replace(SMALL, initial_labels=0, features=Encoded(), methods=["LCMD", "LBB"], max_labels=25)
+    tn.run(none, tmp_path / "none", seeds=[0])
+    for method in ("LCMD", "LBB"):
+        records = read_records(tmp_path / "none" / f"{method}-seed0.jsonl")
+        assert [record["labeled"] for record in records[1:]] == [0, 10, 20, 25]
+        assert records[1]["metrics"] == {}
+    expected = tn.select(None, "LCMD", 10, features=Encoded().load().train_inputs).rows.tolist()
+    assert read_records(tmp_path / "none" / "LCMD-seed0.jsonl")[1]["rows"] == expected
+    results = read_results(tmp_path / "none")
+    assert results.labels.tolist() == [10, 20, 25]
+    assert not results.unfinished
+    again = tmp_path / "again"
+    shutil.copytree(tmp_path / "none", again)
+    path = again / "LBB-seed0.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    tn.run(none, again, seeds=[0])
+    assert without_measurements(path) == without_measurements(tmp_path / "none" / path.name)
 
 
 class Encoded:

@@ -25,9 +25,13 @@ def test_a_rare_class_gives_what_it_has():
     assert labels[tn.balanced_rows(labels, 10, seed=0)].bincount().tolist() == [8, 2]
 
 
-@pytest.mark.parametrize("count", [0, 6])
+def test_no_row_at_all():
+    assert tn.balanced_rows(torch.zeros(5, dtype=torch.int64), 0, seed=0).tolist() == []
+
+
+@pytest.mark.parametrize("count", [-1, 6])
 def test_a_count_that_the_pool_cannot_give(count):
     with pytest.raises(
-        tn.InputError, match=f"count is {count}, expected a whole number from 1 to 5, the size of the pool"
+        tn.InputError, match=f"count is {count}, expected a whole number from 0 to 5, the size of the pool"
     ):
         tn.balanced_rows(torch.zeros(5, dtype=torch.int64), count, seed=0)

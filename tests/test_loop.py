@@ -112,9 +112,53 @@ def test_a_refused_label_leaves_the_pool_as_it_was(pool):
     assert pool.labeled_rows.tolist() == [0]
 
 
-def test_a_pool_without_a_label_is_refused(pool):
-    with pytest.raises(tn.InputError, match="holds no label"):
-        next(tn.rounds(tn.Pool(pool.inputs), Favorite(), tn.Random(), 2, oracle=lambda rows: rows % 2, max_labels=6))
+CLOUDS = torch.tensor([[5.0, 0], [5, 1], [0, 5], [1, 5], [5, 0.5], [0.5, 5], [-5, -5]])
+"""Features of the pool: three, three and one."""
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        (tn.FacilityLocation(), tn.FacilityLocation(score=None)),
+        (tn.UncertaintyHerding(), tn.MaxHerding()),
+        (tn.LCMD(), tn.LCMD()),
+        (None, tn.FacilityLocation(score=None)),
+    ],
+)
+def test_without_a_label_the_method_covers_the_pool(pool, method, expected):
+    """Favorite would fail if it were asked before it was fitted, as ``fitted`` would then lack its first fit."""
+    model, own = Features(), tn.Pool(pool.inputs, features=CLOUDS)
+    turns = tn.rounds(own, model, method, 3, oracle=lambda rows: rows % 2, max_labels=5, metrics=lambda _: {"x": 1.0})
+    first = next(turns)
+    assert model.asked == model.fitted == []
+    assert first.rows == tn.select(None, expected, 3, features=CLOUDS, seed=derive_seed(0, 0, 1)).rows.tolist()
+    assert (first.labeled, first.metrics, first.seconds["fit"]) == (0, {}, 0.0)
+    second = next(turns)
+    assert (second.labeled, second.metrics, len(model.fitted)) == (3, {"x": 1.0}, 1)
+    assert pool.inputs[first.rows].flatten().tolist() == model.fitted[0][0]
+
+
+@pytest.mark.parametrize(
+    "method", ["LBB", tn.PredictionCoverage(), tn.BADGE(), tn.CoreSet(), tn.FacilityLocation(), "random"]
+)
+def test_without_a_label_rows_are_drawn_where_the_method_needs_a_model(pool, method):
+    """FacilityLocation, too, has nothing to look at where the pool has no features."""
+    own = CLOUDS if method != tn.FacilityLocation() else None
+
+    def first(seed):
+        empty, model = tn.Pool(pool.inputs, features=own), Features()
+        found = next(tn.rounds(empty, model, method, 3, oracle=lambda r: r % 2, max_labels=5, seed=seed, memory="1GB"))
+        assert model.asked == []
+        assert found.rows == empty.labeled_rows.tolist()
+        assert found.gains == [0, 0, 0]
+        return tuple(found.rows)
+
+    assert first(0) == first(0)
+    assert len({first(seed) for seed in range(8)}) > 4
+    assert set().union(*(first(seed) for seed in range(8))) == set(range(7))
+
+
+def test_no_rows_are_asked_for(pool):
     with pytest.raises(tn.InputError, match="k is 0"):
         next(tn.rounds(pool, Favorite(), tn.Random(), 0, oracle=lambda rows: rows % 2, max_labels=6))
 

@@ -107,19 +107,24 @@ def test_what_is_no_number_of_its_kind_is_refused(tmp_path, name, forged):
     [
         ({"metrics": {"accuracy": 1.01}}, "accuracy from 0 to 1"),
         ({"metrics": {}}, "accuracy from 0 to 1"),
+        ({"metrics": {"negative_log_likelihood": 1.0}}, "accuracy from 0 to 1"),
         ({"metrics": {"accuracy": 0.5, "loss": "0"}}, "numbers by name"),
         ({"gains": [None]}, "a list of numbers as gains"),
         ({"warnings": "none"}, "a list of texts as warnings"),
         ({"labels": [0]}, r"1 labels for the rows \[4, 2\]"),
         ({"rows": 2}, "2 labels for the rows 2"),
         ({"round": 1}, "expected round 0, found round 1"),
-        ({"labeled": 0}, "0 labels, after 0 before"),
         ({"kind": ["round"]}, r"expected a round, of kind 'round', found kind \['round'\]"),
     ],
 )
 def test_a_record_that_run_does_not_write_is_refused(tmp_path, changes, message):
     with pytest.raises(RecordError, match=rf"records\.jsonl, line 2: .*{message}"):
         read_records(write(tmp_path / "records.jsonl", HEADER, ROUND | changes))
+
+
+def test_a_round_before_the_first_labels_has_no_metrics(tmp_path):
+    unmeasured = ROUND | {"labeled": 0, "metrics": {}}
+    assert read_records(write(tmp_path / "records.jsonl", HEADER, unmeasured, NEXT))[1] == unmeasured
 
 
 def test_numbers_of_labels_grow(tmp_path):

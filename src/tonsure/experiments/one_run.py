@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from tonsure.errors import InputError, RecordError, SelectionWarning
 from tonsure.experiments.data import Data
@@ -24,6 +25,7 @@ from tonsure.loop.rounds import Round, rounds
 from tonsure.models import BayesianModel
 from tonsure.models.predict import predict
 from tonsure.seeding import seeded
+from tonsure.shapes import Rows
 
 PICTURED = 2
 """The number of first rounds whose batches are kept as pictures."""
@@ -50,7 +52,7 @@ def run_one(experiment: Experiment, data: Data, folder: Path, name: str, seed: i
             return
 
         pool = Pool(dataset.train_inputs, features=data.features)
-        first_rows = balanced_rows(dataset.train_labels, experiment.initial_labels, seed=seed)
+        first_rows = _initial_rows(experiment, dataset.train_labels, seed)
         pool.label(first_rows, dataset.train_labels[first_rows])
         for record in done:
             pool.label(record["rows"], record["labels"])
@@ -79,6 +81,12 @@ def run_one(experiment: Experiment, data: Data, folder: Path, name: str, seed: i
             record = _record(number, result)
             append_record(path, record)
             yield record
+
+
+def _initial_rows(experiment: Experiment, labels_N: Tensor, seed: int) -> Rows:
+    if experiment.balanced:
+        return balanced_rows(labels_N, experiment.initial_labels, seed=seed)
+    return torch.randperm(len(labels_N), generator=torch.Generator().manual_seed(seed))[: experiment.initial_labels]
 
 
 def recorded(folder: Path, name: str, seed: int) -> int:

@@ -97,8 +97,10 @@ def check_record(where: str, record: Record, before: Sequence[Record]) -> None:
     last = before[0]
     if record["round"] != (number := last.get("round", -1) + 1):
         raise RecordError(f"{where}: expected round {number}, found round {record['round']}")
-    if record["labeled"] <= last.get("labeled", 0):
-        raise RecordError(f"{where}: there are {record['labeled']} labels, after {last.get('labeled', 0)} before")
+    if record["labeled"] <= last.get("labeled", -1):
+        raise RecordError(f"{where}: there are {record['labeled']} labels, after {last['labeled']} before")
+    if record["labeled"] and "accuracy" not in record["metrics"]:
+        raise RecordError(f"{where}: expected {METRICS} as metrics, found {shown(record['metrics'])}")
     rows, labels = record["rows"], record.get("labels")
     if labels is not None and (isinstance(rows, int) or len(rows) != len(labels)):
         raise RecordError(f"{where}: there are {len(labels)} labels for the rows {shown(rows)}")
@@ -137,12 +139,15 @@ def _dict_of(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _metrics(value: Any) -> bool:
-    accurate = _dict_of(_or_none(_number))(value) and _number(accuracy := value.get("accuracy")) and 0 <= accuracy <= 1
-    return bool(accurate)
+    if not _dict_of(_or_none(_number))(value):
+        return False
+    accuracy = value.get("accuracy", 0)
+    return _number(accuracy) and 0 <= accuracy <= 1
 
 
 WHOLE, TEXT = "a whole number of at least 0", "a text"
 TEXTS, NUMBERS = "a list of texts", "numbers by name"
+METRICS = f"{NUMBERS}, with an accuracy from 0 to 1,"
 
 FIELDS = {
     "experiment": {
@@ -162,7 +167,7 @@ FIELDS = {
     "round": {
         "round": Field(WHOLE, _whole, required=True),
         "labeled": Field(WHOLE, _whole, required=True),
-        "metrics": Field("numbers by name, with an accuracy from 0 to 1,", _metrics, required=True),
+        "metrics": Field(METRICS, _metrics, required=True),
         "rows": Field(
             "row numbers, or how many there were,", lambda v: _whole(v) or _list_of(_whole)(v), required=True
         ),

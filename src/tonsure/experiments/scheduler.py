@@ -85,9 +85,9 @@ def _attempt(run: Run, start: Start, report: Callable[[str], None]) -> str | Non
     try:
         for number, record in enumerate(start(run)):
             if number >= run.recorded:
-                report(
-                    f"{run.method}, seed {run.seed}: {record['labeled']} labels, {record['metrics']['accuracy']:.3f}"
-                )
+                found = record["metrics"].get("accuracy")  # none before the first labels
+                measured = "" if found is None else f", {found:.3f}"
+                report(f"{run.method}, seed {run.seed}: {record['labeled']} labels{measured}")
     except TonsureError as error:
         return f"{', '.join([str(run), *getattr(error, '__notes__', ())])}: {error}"
     except Exception as error:

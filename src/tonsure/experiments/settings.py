@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tonsure.arguments import Settings, optional, refusal, setting, whole, whole_number
+from tonsure.arguments import Settings, flag, optional, refusal, setting, whole, whole_number
 from tonsure.datasets import Loader
 from tonsure.errors import InputError
 from tonsure.experiments.provenance import describe
@@ -83,7 +83,7 @@ def _device(name: str, given: object) -> str:
 class Experiment(Settings):
     """A comparison of methods on one dataset with one model.
 
-    For a given seed, all methods start with the same labels, balanced over classes, and the same initial weights, so
+    For a given seed, all methods start with the same labels and the same initial weights, so
     that their differences are paired over seeds.
 
     Args:
@@ -91,13 +91,15 @@ class Experiment(Settings):
         dataset: loads the pool and the test set.
         model: makes the model; called under the seed of the run, which determines the initial weights.
         methods: by name, in the order of the report: a dict, or a list of names as for ``compare``.
-        initial_labels: the number of labels before the first round.
+        initial_labels: the number of labels before the first round; 0 leaves the first batch to the method, as
+            ``rounds`` describes.
         k: the number of labels added in a round.
         max_labels: the number of labels at which to stop.
         device: of the selection; the model has its own.
         seeds: of the runs, in this order; None is 0, 1, ….
         features: loads the same items with features as their inputs, by which methods compare them, for example those
             of a pretrained encoder. None is the features of the model.
+        balanced: whether the initial labels are balanced over classes; if not, their rows are drawn uniformly.
         validation: the number of training items set aside as a validation set, the same for every seed. They are not in
             the pool, and are passed to ``fit`` of the model, which must accept ``validation``.
 
@@ -109,13 +111,14 @@ class Experiment(Settings):
     dataset: Loader = setting(_loader)
     model: Callable[[], BayesianModel] = setting(_maker)
     methods: Mapping[str, Method] = setting(_methods)
-    initial_labels: int = setting(whole(1))
+    initial_labels: int = setting(whole(0))
     k: int = setting(whole(1))
     max_labels: int = setting(whole(1))
     device: str = setting(_device, "cpu")
     seeds: Sequence[int] | None = setting(optional(seeds_of_runs), None)
     validation: int = setting(whole(0), 0)
     features: Loader | None = setting(optional(_loader), None)
+    balanced: bool = setting(flag, True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -148,7 +151,7 @@ class Experiment(Settings):
         settings = {field.name: getattr(self, field.name) for field in fields(self)}
         settings["methods"] = {name: self.methods[name]}
         del settings["seeds"]  # a run does not depend on which others there are
-        for name_, unset in (("validation", 0), ("features", None)):
+        for name_, unset in (("validation", 0), ("features", None), ("balanced", True)):
             if settings[name_] == unset:
                 del settings[name_]  # records are older than these settings
         return describe(settings)

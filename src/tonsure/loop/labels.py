@@ -44,7 +44,7 @@ def balanced_rows(labels_N: Labels, count: SupportsIndex, *, seed: SupportsIndex
         InputError: the labels are no classes, or the pool holds fewer than ``count`` rows.
     """
     labels_N = classes("labels", labels_N)
-    count = whole_number("count", count, 1, len(labels_N), ", the size of the pool")
+    count = whole_number("count", count, 0, len(labels_N), ", the size of the pool")
     generator = torch.Generator().manual_seed(whole_number("seed", seed, 0))
     order = torch.randperm(len(labels_N), generator=generator)
     # The j-th row of its class goes into the j-th helping, and every helping is in random order.

@@ -23,18 +23,23 @@ from tonsure.models.bayesian_model import a_model
 from tonsure.models.examples import Inputs, Labels, as_validation, classes
 from tonsure.models.features import features
 from tonsure.models.predict import predict
+from tonsure.objectives import Random
 from tonsure.objectives.base import Objective
 from tonsure.optimizers import Optimizer
 from tonsure.search.backend import Backend
 from tonsure.search.plan import as_bytes
 from tonsure.seeding import derive_seed
 from tonsure.select import choose_from
+from tonsure.selection import Selection
 from tonsure.strategies import PoolState, Strategy
 from tonsure.surroundings import modeling, usable_device
 from tonsure.training import Examples
 
 HELD_OUT = 0.3
 """The share of the labels that a model is fitted without, for strategies that look at held-out predictions."""
+
+DRAWN = Method(Random())
+"""For the first batch, where the method needs a model."""
 
 Measurement = Callable[[BayesianModel], Mapping[str, float]]
 """From a fitted model to metrics by name."""
@@ -87,11 +92,15 @@ def rounds(
 ) -> Iterator[Round]:
     """Active learning: fits the model to the labels so far, selects the next k rows, asks for their labels, repeats.
 
+    Where nothing is labeled, there is no model yet. The first batch is then chosen by the method, if it needs none:
+    ``FacilityLocation`` without its score, or ``TypiClust``, for example, by the features of the pool. Otherwise it is
+    drawn uniformly. Its round has no metrics.
+
     A round is yielded after its labels have been added to the pool. The seeds of fitting and selecting depend on
     ``seed`` and on the number of labels alone, so a loop that is restarted on the same pool continues as it would have.
 
     Args:
-        pool: with some initial labels; labels are added in place. Methods that compare items look at the features of
+        pool: with initial labels or none; labels are added in place. Methods that compare items look at the features of
             the pool, if it has its own, else at those of the model.
         model: fitted anew in every round. For a strategy that looks at held-out predictions, a copy of it is fitted to
             70% of the labels, drawn at random; with fewer than three labels none is held out.
@@ -109,9 +118,8 @@ def rounds(
         backend: as for ``select``.
 
     Raises:
-        InputError: an argument is of another type or out of range, no row of the pool is labeled, the model takes no
-            validation, its predictions or features cannot be used, or the answer of the oracle is not one class for
-            each row.
+        InputError: an argument is of another type or out of range, the model takes no validation, its predictions or
+            features cannot be used, or the answer of the oracle is not one class for each row.
 
     Warns:
         SelectionWarning: as ``select``; the round keeps the text too.
@@ -120,8 +128,6 @@ def rounds(
     a_model("model", model)
     function("oracle", oracle)
     optional(function)("metrics", metrics)
-    if len(pool.labels) == 0:
-        raise InputError(f"{pool!r} holds no label: it needs some initial labels, Pool(inputs, labels={{row: label}})")
     k, max_labels, seed = (
         whole_number("k", k, 1),
         whole_number("max_labels", max_labels, 1),
@@ -133,20 +139,25 @@ def rounds(
     while True:
         labeled = len(pool.labels)
         seconds = {"fit": 0.0, "predict": 0.0, "select": 0.0}
+        unlabeled_rows = pool.unlabeled_rows
+        count = min(k, max_labels - labeled, len(unlabeled_rows))
+        method, measured = chosen, dict[str, float]()
+        seen: dict[str, Tensor] = {}
         with modeling():
-            with _timed(seconds, "fit"):
-                _fit(model, *pool.labeled(), derive_seed(seed, labeled, 0), stop_by)
-            measured = _measured(metrics, model) if metrics else {}
-            unlabeled_rows = pool.unlabeled_rows
-            count = min(k, max_labels - labeled, len(unlabeled_rows))
-            if count >= 1:
-                with _timed(seconds, "predict"):
-                    seen = _look(model, pool, chosen)
+            if labeled == 0:
+                method, seen = _without_model(pool, chosen)
+            else:
+                with _timed(seconds, "fit"):
+                    _fit(model, *pool.labeled(), derive_seed(seed, labeled, 0), stop_by)
+                measured = _measured(metrics, model) if metrics else {}
+                if count >= 1:
+                    with _timed(seconds, "predict"):
+                        seen = _look(model, pool, chosen)
         if count < 1:
             yield Round(labeled, measured, seconds=seconds, peak_memory=peak_memory())
             return
         with _timed(seconds, "select"):
-            if isinstance(chosen.method, Strategy) and chosen.method.needs_held_out_predictions:
+            if isinstance(method.method, Strategy) and method.method.needs_held_out_predictions:
                 with modeling():
                     seen |= _held_out(model, pool, derive_seed(seed, labeled, 2), stop_by)
             there = {name: tensor.to(where) for name, tensor in seen.items()}
@@ -155,7 +166,11 @@ def rounds(
                 state = PoolState(
                     pool.labeled_rows, pool.labels, unlabeled_rows, **there, memory=budget, backend=backend
                 )
-                selection = choose_from(state, chosen, count, seed=derive_seed(seed, labeled, 1))
+                chosen_seed = derive_seed(seed, labeled, 1)
+                if method is DRAWN:
+                    selection = _drawn(unlabeled_rows, count, chosen_seed)
+                else:
+                    selection = choose_from(state, method, count, seed=chosen_seed)
         for warning in caught:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         rows = selection.rows
@@ -217,6 +232,20 @@ def _checked_answer(answer: object, rows: Tensor, log_probs_n_K_C: Tensor | None
 def _default(pool: Pool, model: BayesianModel) -> Method:
     """The default of ``select``: with features if the pool or the model has them."""
     return DEFAULT_WITH_FEATURES if pool.features is not None or model.has_features else DEFAULT
+
+
+def _without_model(pool: Pool, method: Method) -> tuple[Method, dict[str, Tensor]]:
+    """What chooses the first batch, and the features that it sees; ``DRAWN`` where that would take a model."""
+    first = method.method.before_labels if isinstance(method.method, Strategy) else None
+    if first is None or (first.needs_features and pool.features is None):
+        return DRAWN, {}
+    return Method(first), {} if pool.features is None else {"features_N_D": pool.features}
+
+
+def _drawn(rows: Tensor, k: int, seed: int) -> Selection:
+    """k of the rows, drawn uniformly."""
+    places = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:k]
+    return Selection(rows[places], torch.zeros(k, dtype=torch.float64))
 
 
 def _look(model: BayesianModel, pool: Pool, method: Method) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from tonsure.report.statistics import Array, Scores, mean_height
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """The records of one method with one seed, finished or not."""
+    """The records of one method with one seed, finished or not. A round before the first labels is left out."""
 
     path: Path
     header: Record
@@ -139,7 +139,7 @@ def read_results(place: Path) -> Results:
     for path, records in _recorded(place).items():
         if not records:
             continue
-        run = RecordedRun(path, up_to_date(records[0]), records[1:])
+        run = RecordedRun(path, up_to_date(records[0]), [record for record in records[1:] if record["labeled"]])
         # The first run of all, and the first of the same method, speak for the others.
         for other in (firsts.setdefault(None, run), firsts.setdefault(run.method, run)):
             _check_same_experiment(run, other)

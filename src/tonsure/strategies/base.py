@@ -298,6 +298,15 @@ class Strategy(Settings, ABC):
         """
         return False
 
+    @property
+    def before_labels(self) -> "Strategy | None":
+        """What chooses the first batch of ``rounds``, when nothing is labeled and no model is fitted.
+
+        By default the strategy itself, if it looks at no model; else None, for rows that are drawn uniformly.
+        """
+        looks = (self.needs_predictions, self.needs_last_layer, self.needs_held_out_predictions)
+        return None if any(looks) or self.needs_labeled_predictions else self
+
     takes_scores: ClassVar[bool] = False
     """Whether ``scores_n`` may stand in place of predictions."""
 

@@ -25,6 +25,10 @@ class CoreSet(Strategy):
 
     needs_features: ClassVar[bool] = True
 
+    @property
+    def before_labels(self) -> None:
+        return None
+
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         """As ``Strategy.choose``; the generator is not used.
 

@@ -65,6 +65,10 @@ class FacilityLocation(Strategy):
     def needs_predictions(self) -> bool:
         return self.score is not None
 
+    @property
+    def before_labels(self) -> Strategy | None:
+        return replace(self, score=None)
+
     def __repr__(self) -> str:
         score = getattr(self.score, "__name__", self.score)
         most = "" if self.most is None else f", most={self.most}"

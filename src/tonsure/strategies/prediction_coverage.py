@@ -52,6 +52,10 @@ class PredictionCoverage(FacilityLocation):
     def needs_predictions(self) -> bool:
         return True
 
+    @property
+    def before_labels(self) -> None:
+        return None
+
     def _plan(self, state: PoolState, k: int) -> CoveragePlan:
         searched = super()._plan(state, k)
         logits = 4 * len(state) * self._width(state)

@@ -15,6 +15,7 @@ from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, selected
 from tonsure.strategies.coverage import CoveragePlan, between_labeled, bytes_between_labeled, cover, plan_coverage
 from tonsure.strategies.distances import largest
+from tonsure.strategies.max_herding import MaxHerding
 from tonsure.strategies.memory import DOUBLE, sizes
 
 TEMPERATURES = tuple(tenth / 10 for tenth in range(10, 200))
@@ -70,6 +71,10 @@ class UncertaintyHerding(Strategy):
     @property
     def needs_held_out_predictions(self) -> bool:
         return self.temperature is None
+
+    @property
+    def before_labels(self) -> Strategy:
+        return MaxHerding()
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         return selected(self, state, k, self._picks(state, k, generator))

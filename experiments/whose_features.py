@@ -1,0 +1,35 @@
+"""Which features a strategy compares items by, for comparisons: those of the pool are the encoder's."""
+
+from dataclasses import dataclass
+
+import torch
+
+import tonsure as tn
+
+
+@dataclass(frozen=True)
+class OfLastLayer(tn.Strategy):
+    """A strategy that compares items by the inputs of the model's last layer, though the pool has features."""
+
+    strategy: tn.Strategy
+
+    needs_last_layer = True
+
+    @property
+    def needs_features(self) -> bool:
+        return self.strategy.needs_features
+
+    @property
+    def needs_predictions(self) -> bool:
+        return self.strategy.needs_predictions
+
+    @property
+    def needs_labeled_predictions(self) -> bool:
+        return self.strategy.needs_labeled_predictions
+
+    @property
+    def needs_held_out_predictions(self) -> bool:
+        return self.strategy.needs_held_out_predictions
+
+    def choose(self, state: tn.PoolState, k: int, generator: torch.Generator) -> tn.Selection:
+        return self.strategy.choose(state.of_last_layer(), k, generator)
