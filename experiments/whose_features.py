@@ -13,7 +13,7 @@ class OfLastLayer(tn.Strategy):
 
     strategy: tn.Strategy
 
-    needs_last_layer = True
+    uses_last_layer = True
 
     @property
     def needs_features(self) -> bool:

@@ -155,6 +155,22 @@ def test_labels_by_id(typed, log_probs, npy, features, tmp_path):
         assert message in done.stderr
 
 
+@pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
+def test_the_last_layer_beside_features(typed, log_probs, npy, features, tmp_path):
+    last = np.random.default_rng(3).normal(size=(30, 6))
+    np.save(tmp_path / "last.npy", last)
+    expected = tn.select(log_probs, k=5, features=features, last_layer=last).rows.tolist()
+    words = ("--features", "features.npy", "--last-layer", "last.npy")
+    assert rows_of(typed("select", npy, "-k", 5, *words, cwd=tmp_path)) == expected
+    done = typed("select", npy, "-k", 5, *words[2:], cwd=tmp_path)
+    assert done.returncode == 2
+    assert "last_layer comes beside features" in done.stderr
+    done = typed("compare", npy, "-k", 5, *words, "--methods", "BADGE", "--out", "compared.csv", cwd=tmp_path)
+    assert done.returncode == 0
+    rows = [int(row["row"]) for row in csv.DictReader((tmp_path / "compared.csv").read_text().splitlines())]
+    assert rows == tn.compare(log_probs, 5, ["BADGE"], features=last).batches["BADGE"].selection.rows.tolist()
+
+
 def test_features_without_predictions(typed, features, tmp_path):
     expected = tn.select(features=features, k=4).rows.tolist()
     assert rows_of(typed("select", "-k", 4, "--features", "features.npy", cwd=tmp_path)) == expected

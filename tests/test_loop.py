@@ -199,7 +199,7 @@ class Farthest(tn.Strategy):
     """Notes what it sees."""
 
     needs_features = needs_predictions = needs_labeled_predictions = needs_held_out_predictions = False
-    needs_last_layer = False
+    uses_last_layer = False
 
     def __init__(self, **needs):
         self.views = []
@@ -245,7 +245,7 @@ def test_a_strategy_sees_what_it_needs_and_no_more(pool):
     ("needs", "asked"),
     [
         ({"needs_features": True}, []),
-        ({"needs_features": True, "needs_last_layer": True}, ["features"]),
+        ({"needs_features": True, "uses_last_layer": True}, ["features"]),
         ({}, []),
     ],
 )

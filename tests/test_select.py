@@ -231,6 +231,47 @@ def test_with_features_it_is_facility_location(make_log_probs):
     assert len(tn.select([log_probs[:20], log_probs[20:].numpy()], k=9, features=features)) == 9
 
 
+def test_the_last_layer_beside_features_of_an_encoder(make_log_probs, tmp_path):
+    """Given, or those of the store; strategies that look at gradients look at it alone."""
+    log_probs, encoded, last = make_log_probs(60, K=5).cpu(), features_of(60), features_of(60, D=7, seed=2)
+    labeled, unlabeled = torch.arange(3, 60, 7), torch.arange(60)[torch.arange(60) % 7 != 3]
+    state = tn.PoolState(labeled, None, unlabeled, encoded, log_probs[unlabeled], last_layer_N_D=last)
+    expected = tn.FacilityLocation().choose(state, 9, torch.Generator().manual_seed(2)).rows.tolist()
+    tn.write_store(tmp_path / "store", log_probs, features=last)
+    store = tn.Store.open(tmp_path / "store")
+    for predictions, beside in ((log_probs, last), (log_probs, last.numpy()), (store, None), (store, store)):
+        given = {"features": encoded, "last_layer": beside, "labeled": labeled, "seed": 2}
+        assert tn.select(predictions, k=9, **given).rows.tolist() == expected
+    alone = tn.select(log_probs, k=9, features=last, labeled=labeled, seed=2).rows.tolist()
+    assert alone != expected
+    for given in (None, store):
+        assert tn.select(store, k=9, features=given, labeled=labeled, seed=2).rows.tolist() == alone
+    for method in ("BADGE", "binary-BAIT"):
+        by_gradients = tn.select(log_probs, method, 9, features=last, labeled=labeled)
+        found = tn.select(log_probs, method, 9, features=encoded, last_layer=last, labeled=labeled)
+        assert found.rows.tolist() == by_gradients.rows.tolist()
+    for method in ("max-herding", "CoreSet"):
+        by_encoder = tn.select(log_probs, method, 9, features=encoded, labeled=labeled)
+        found = tn.select(log_probs, method, 9, features=encoded, last_layer=last, labeled=labeled)
+        assert found.rows.tolist() == by_encoder.rows.tolist()
+
+
+@pytest.mark.usefixtures("annotations_unchecked")
+def test_a_last_layer_that_is_none(make_log_probs):
+    log_probs = make_log_probs(60, K=5)
+    for options, message in (
+        ({"last_layer": features_of(60)}, "last_layer comes beside features"),
+        (
+            {"features": features_of(60), "last_layer": features_of(59)},
+            r"last_layer has the shape \[59, 4\], expected 60",
+        ),
+        ({"features": features_of(60), "last_layer": [1.0]}, "last_layer is .*, expected a tensor or an array"),
+        ({"features": features_of(60), "last_layer": features_of(60) * torch.inf}, "row 0 holds nan or infinity"),
+    ):
+        with pytest.raises(tn.InputError, match=message):
+            tn.select(log_probs, k=3, **options)
+
+
 def test_without_predictions_it_is_coverage():
     features = features_of(60)
     expected = tn.select(None, tn.FacilityLocation(score=None), 6, features=features)

@@ -34,6 +34,7 @@ class PoolInputs:
         predictions: of all rows, [N, K, C]; None if there are none.
         scores: of all rows, [N, 1], in place of predictions.
         features: of all rows, [N, D].
+        last_layer: the inputs of the last layer of the model, [N, D]; None if these are the features.
         labeled_rows: in the order given.
         labels_m: their classes; None if they are unknown.
         unlabeled_rows: all other rows, ascending.
@@ -44,6 +45,7 @@ class PoolInputs:
     predictions: PoolReader | None
     scores: PoolReader | None
     features: PoolReader | None
+    last_layer: PoolReader | None
     labeled_rows: Tensor
     labels_m: Tensor | None
     unlabeled_rows: Tensor
@@ -56,6 +58,7 @@ def select(
     k: Whole | None = None,
     *,
     features: Array | Store | None = None,
+    last_layer: Array | Store | None = None,
     labeled: Numbers | None = None,
     labels: Numbers | None = None,
     candidates: Numbers | None = None,
@@ -82,8 +85,11 @@ def select(
             predictions alone ``Discounted(margin, strength=16)`` by ``PowerSample(beta=4)``, the best of their kind in
             docs/evidence.md; with features alone ``FacilityLocation(score=None)``; with scores alone the largest.
         k: the number of rows, from 1 to the number of candidates. Required.
-        features: [N, D], for example the penultimate activations of the model (``tonsure.features``); a memory-mapped
-            array is read block by block. None: those of the store, if ``predictions`` is a store that has them.
+        features: [N, D], by which items are compared: those of a pretrained encoder, or the penultimate activations of
+            the model (``tonsure.features``). A memory-mapped array is read block by block. None: those of the store, if
+            ``predictions`` is a store that has them.
+        last_layer: [N, D], the penultimate activations of the model, where ``features`` are those of an encoder: the
+            default compares items by both. None: those of the store, as above.
         labeled: the rows whose labels are known, as numbers or as a mask. They are not chosen, and methods that use
             features count what is near them as covered.
         labels: the classes of ``labeled``, numbered from 0, in the same order (of a mask: ascending), for methods that
@@ -115,7 +121,7 @@ def select(
     """
     with selecting():
         where = checked_device(device)
-        pool = open_pool(predictions, features, labeled, labels, candidates, samples, where)
+        pool = open_pool(predictions, features, last_layer, labeled, labels, candidates, samples, where)
         chosen = method_for(pool, method, optimizer)
         budget = None if memory is None else as_bytes(memory)
         return choose(pool, chosen, k, seed=seed, memory=budget, backend=backend)
@@ -124,6 +130,7 @@ def select(
 def open_pool(
     predictions: object,
     features: object,
+    last_layer: object,
     labeled: object,
     labels: object,
     candidates: object,
@@ -134,10 +141,15 @@ def open_pool(
     reader = None if predictions is None else open_predictions(predictions, samples, device)
     if predictions is None and samples is not None:
         raise InputError("samples selects posterior samples of the predictions, but there are no predictions")
-    if features is None and isinstance(predictions, Store):
-        feature_reader = predictions.feature_reader(device)
+    there = device or _device_of(reader)
+    of_store = predictions.feature_reader(device) if isinstance(predictions, Store) else None
+    feature_reader = of_store if features is None else open_features(features, reader, there)
+    if last_layer is None:
+        last_reader = None if features is None or features is predictions else of_store
+    elif features is None:
+        raise InputError("last_layer comes beside features: without those of an encoder, give it as features=")
     else:
-        feature_reader = None if features is None else open_features(features, reader, device or _device_of(reader))
+        last_reader = open_features(last_layer, reader or feature_reader, there, "last_layer")
     if reader is None and feature_reader is None:
         raise InputError(f"there is no pool to choose from: expected {WHERE['predictions']}, scores [N], or features=")
     N = len(reader) if reader is not None else len(feature_reader)  # type: ignore[arg-type]  # then it is there
@@ -162,6 +174,7 @@ def open_pool(
         None if is_scores else reader,
         reader if is_scores else None,
         feature_reader,
+        last_reader,
         labeled_rows,
         _checked_labels(labels, labeled is not None, len(labeled_rows)),
         unlabeled_rows,
@@ -237,7 +250,7 @@ def _session(state: PoolState) -> AbstractContextManager[None]:
     """The passes of a strategy over the pool share one connection to the backend."""
     if state.backend is None:
         return nullcontext()
-    seen = (state.features_N_D, state.log_probs_n_K_C)
+    seen = (state.features_N_D, state.last_layer_N_D, state.log_probs_n_K_C)
     return state.backend.session([as_reader(each) for each in seen if each is not None])
 
 
@@ -317,6 +330,7 @@ def _state(pool: PoolInputs, strategy: Strategy, memory: int | None, backend: Ba
         backend,
         pool.labeled_rows if stand_in else None,
         labeled if stand_in else None,
+        pool.last_layer if strategy.uses_last_layer else None,
     )
 
 

@@ -13,11 +13,18 @@ from tonsure.predictions.reader import PoolReader
 from tonsure.strategies import coverage, facility_location, similarities
 
 
-def worth_by_hand(state, radius, k):
+def whitened(features, exponent=0.5):
+    """Features on the sphere, by a singular value decomposition."""
+    features = np.asarray(features, dtype=np.float64)
+    centered = features - features.mean(axis=0)
+    _, values, directions = np.linalg.svd(centered, full_matrices=False)
+    mapped = centered @ directions.T * np.maximum(values / values[0], 1e-4) ** -exponent
+    return mapped / np.linalg.norm(mapped, axis=1, keepdims=True)
+
+
+def worth_by_hand(state, radius, k, exponent=0.5):
     """f as a function of the chosen rows, number by number; every unlabeled row says its distances."""
-    features = state.features_N_D.double()
-    features = features - features.mean(0)
-    features = [(row / row.norm()).tolist() for row in features]
+    features = whitened(state.features_N_D, exponent).tolist()
     squared = [[math.dist(one, other) ** 2 for other in features] for one in features]
     labeled, unlabeled = state.labeled_rows.tolist(), state.unlabeled_rows.tolist()
     neighbor = min(len(state) // (len(labeled) + k), len(state) - 1)
@@ -34,12 +41,11 @@ def worth_by_hand(state, radius, k):
     return worth
 
 
-def worth_in_arrays(state, k):
+def worth_in_arrays(state, k, cosines=None):
     """The gains of all rows that may be chosen after those that are, by arrays of float64."""
-    features = state.features_N_D.double().numpy()
-    features = features - features.mean(axis=0)
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
-    squared = ((features[:, None] - features[None]) ** 2).sum(axis=2)
+    if cosines is None:
+        cosines = whitened(state.features_N_D) @ whitened(state.features_N_D).T
+    squared = 2 - 2 * cosines
     labeled, unlabeled = state.labeled_rows.tolist(), state.unlabeled_rows.tolist()
     apart = np.sort(np.sort(squared[unlabeled], axis=1)[:, len(state) // (len(labeled) + k)])
     similarity = np.exp(-squared / apart[(len(apart) - 1) // 2])[:, unlabeled]
@@ -57,10 +63,13 @@ def worth_in_arrays(state, k):
 @pytest.mark.parametrize(
     ("N", "m", "k", "radius"), [(40, 6, 12, 0.7), (40, 6, 3, 2.0), (30, 0, 5, 0.7), (9, 0, 1, 1.0)]
 )
-def test_it_is_greedy_in_what_the_docstring_says(N, m, k, radius):
-    state = random_state(N, m, D=5)
-    found = choose(tn.FacilityLocation(radius=radius), state, k)
-    worth, rows = worth_by_hand(state, radius, k), []
+@pytest.mark.parametrize(("D", "whitening"), [(5, 0.5), (5, 0.0), (5, 1.0), (50, 0.5), (40, 1.0)])
+def test_it_is_greedy_in_what_the_docstring_says(N, m, k, radius, D, whitening):
+    state = random_state(N, m, D=D)
+    stretch = torch.arange(1.0, D + 1) ** 2
+    state = replace(state, features_N_D=state.features() * stretch + 3)
+    found = choose(tn.FacilityLocation(radius=radius, whitening=whitening), state, k)
+    worth, rows = worth_by_hand(state, radius, k, whitening), []
     for row, gain in zip(found.rows.tolist(), found.gains.tolist(), strict=True):
         gains = {z: worth([*rows, z]) - worth(rows) for z in state.unlabeled_rows.tolist() if z not in rows}
         assert gain == pytest.approx(gains[row], abs=1e-5)
@@ -133,7 +142,8 @@ def test_the_features_of_a_pool_are_read_some_at_a_time(m, read, monkeypatch):
     watched = replace(state, features_N_D=Watched([state.features()]))
     assert len(choose(tn.FacilityLocation(most=20), watched, 1)) == 1
     assert max(sizes) == read
-    assert sum(sizes) == 2 * 300 + m + min(20, 300 - m) + min(256, 300 - m)  # the mean, r², what is labeled, and so on
+    # The mean, the covariance, r², what is labeled, and so on.
+    assert sum(sizes) == 3 * 300 + m + min(20, 300 - m) + min(256, 300 - m)
 
 
 @pytest.mark.parametrize(("m", "looked_at"), [(0, 50), (15, 50), (16, 100), (40, 100)])
@@ -153,6 +163,24 @@ def test_it_avoids_outliers_and_copies():
     state = state_of(torch.cat(crowds) + noise, [38], log_probs_N_K_C=torch.zeros(39, 2, 3).log_softmax(-1))
     first, second, third = choose(tn.FacilityLocation(radius=50.0), state, 3).rows.tolist()
     assert (first < 10, 10 <= second < 18, third) == (True, True, 18)
+
+
+def test_the_last_layer_counts_as_much_as_the_features_of_the_pool():
+    """The distance is that of both, side by side, each on its own sphere."""
+    state = random_state(50, 4, D=5)
+    other = torch.randn(50, 70, generator=torch.Generator().manual_seed(7)) * torch.arange(1.0, 71)
+    both = np.concatenate([whitened(state.features()), whitened(other)], axis=1)
+    side_by_side = replace(state, features_N_D=torch.from_numpy(both))
+    found = choose(tn.FacilityLocation(), replace(state, last_layer_N_D=other), 12)
+    similarity = both @ both.T / 2
+    worth = worth_in_arrays(side_by_side, 12, similarity)
+    rows = []
+    for row, gain in zip(found.rows.tolist(), found.gains.tolist(), strict=True):
+        gain_n = worth(rows)
+        assert row == int(state.choosable_rows[int(gain_n.argmax())])
+        assert gain == pytest.approx(float(gain_n.max()), rel=1e-6)
+        rows.append(row)
+    assert rows != choose(tn.FacilityLocation(), state, 12).rows.tolist()
 
 
 def test_where_the_model_is_certain_nothing_needs_to_be_covered():
@@ -292,7 +320,7 @@ def test_scores_take_the_place_of_predictions():
 def test_neighbors_are_looked_for_among_a_sample_of_a_large_pool(monkeypatch):
     features, _, labeled = pool(6000, D=4)
     rest = (labeled, torch.arange(30, 6000), 10)
-    sphere = coverage._Sphere(PoolReader([features]), features.double().mean(0), 1.0)
+    sphere = coverage._Sphere([coverage._Features(PoolReader([features]), features.double().mean(0), 1.0)])
     exact = coverage._squared_distance(sphere, *rest, torch.Generator().manual_seed(0))
     monkeypatch.setattr(coverage, "SAMPLED", 2000)
     assert coverage._columns(6000, 40) == (2000, 50)
@@ -300,15 +328,18 @@ def test_neighbors_are_looked_for_among_a_sample_of_a_large_pool(monkeypatch):
     assert coverage._columns(6000, 3000) == (6000, 2)
 
 
-@pytest.mark.parametrize(("name", "number"), [("radius", 0.0), ("radius", math.inf), ("radius", math.nan), ("most", 0)])
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("radius", 0.0), ("radius", math.inf), ("radius", math.nan), ("whitening", -0.1), ("whitening", 1.1), ("most", 0)],
+)
 def test_numbers_out_of_range(name, number):
     with pytest.raises(tn.InputError, match=f"FacilityLocation: {name} is {number}"):
         tn.FacilityLocation(**{name: number})
 
 
 def test_it_prints_what_it_is():
-    assert repr(tn.FacilityLocation(tn.entropy)) == "FacilityLocation(entropy, radius=1.0)"
-    assert repr(tn.FacilityLocation(None, most=100)) == "FacilityLocation(None, radius=1.0, most=100)"
+    assert repr(tn.FacilityLocation(tn.entropy)) == "FacilityLocation(entropy, radius=1.0, whitening=0.5)"
+    assert repr(tn.FacilityLocation(whitening=0.0, most=100)) == "FacilityLocation(margin, radius=1.0, most=100)"
 
 
 def test_features_and_predictions_of_a_store(tmp_path):

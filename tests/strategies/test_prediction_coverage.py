@@ -4,28 +4,37 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.fft
 import torch
 
 import tonsure as tn
 from pool_states import random_state
+from tonsure.strategies import prediction_coverage
 
 pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 
 LABELED = [3, 17, 5]
 
 
-def logits_of(log_probs):
-    """The mean logits, in NumPy."""
-    clamped = np.maximum(log_probs.double().numpy(), -12.0).mean(axis=1)
-    return torch.from_numpy(clamped - clamped.mean(axis=1, keepdims=True)).float()
+def logits_of(log_probs, mixtures=None):
+    """The logits in NumPy; with mixtures, the slowest cosines over the samples by SciPy."""
+    logits = np.maximum(log_probs.double().numpy(), -12.0)
+    logits -= logits.mean(axis=2, keepdims=True)
+    if mixtures is not None:
+        logits = scipy.fft.dct(logits, axis=1, norm="ortho")[:, :mixtures]
+    return torch.from_numpy(logits.reshape(len(logits), -1)).float()
 
 
 @pytest.mark.parametrize("impossible", [False, True])
 @pytest.mark.parametrize("score", [tn.margin, tn.bald, None])
-def test_it_is_facility_location_by_the_mean_logits(make_log_probs, impossible, score):
+@pytest.mark.parametrize("mixtures", [1, 2, 4, None])
+def test_it_is_facility_location_by_logits(make_log_probs, impossible, score, mixtures, monkeypatch):
+    """Of all samples; where these would be too many numbers for a row, of their slowest cosines."""
     log_probs = make_log_probs(60, K=5, C=4, impossible=impossible, dtype=torch.float32).cpu()
-    by_features = tn.FacilityLocation(score, radius=1.5)
-    expected = tn.select(log_probs, by_features, 12, features=logits_of(log_probs), labeled=LABELED)
+    if mixtures is not None:
+        monkeypatch.setattr(prediction_coverage, "WIDTH", 4 * mixtures + 3 * (mixtures > 1))
+    by_features, features = tn.FacilityLocation(score, radius=1.5), logits_of(log_probs, mixtures)
+    expected = tn.select(log_probs, by_features, 12, features=features, labeled=LABELED)
     found = tn.select(log_probs, tn.PredictionCoverage(score, radius=1.5), 12, labeled=LABELED)
     assert found.rows.tolist() == expected.rows.tolist()
     torch.testing.assert_close(found.gains, expected.gains, atol=1e-5, rtol=1e-5)
@@ -39,10 +48,20 @@ def test_features_have_no_influence(make_log_probs):
 
 
 def test_one_sample_is_enough(make_log_probs):
-    """Only the mean is looked at: samples that agree are as good as one."""
+    """Samples that agree are as good as one."""
     one = make_log_probs(40, K=1)
     expected = tn.select(one, tn.PredictionCoverage(), 9).rows.tolist()
-    assert tn.select(one.repeat(1, 6, 1), tn.PredictionCoverage(), 9).rows.tolist() == expected
+    for K in (6, 60):
+        assert tn.select(one.repeat(1, K, 1), tn.PredictionCoverage(), 9).rows.tolist() == expected
+
+
+def test_samples_that_differ_have_an_influence():
+    """All means are alike; what the samples say tells two groups apart."""
+    signs = torch.tensor([[1.0, -1], [-1, 1]]).repeat_interleave(10, 0)[..., None] * torch.tensor([1.0, -1])
+    noise = 0.1 * torch.randn(20, 2, 2, generator=torch.Generator().manual_seed(0))
+    log_probs = (signs + noise).log_softmax(-1)
+    for labeled, others in ((0, range(10, 20)), (15, range(10))):
+        assert int(tn.select(log_probs, tn.PredictionCoverage(None), 1, labeled=[labeled]).rows[0]) in others
 
 
 def test_what_is_labeled_is_covered():
@@ -59,7 +78,7 @@ def test_the_logits_are_part_of_the_plan(make_log_probs):
     state = random_state(60, 5, log_probs_N_K_C=make_log_probs(60, K=5, C=40))
     method, k = tn.PredictionCoverage(), 4
     least, row = method.memory_needed(state, k), method._plan(state, k).row
-    by_features = replace(state, features_N_D=torch.zeros(60, 40))
-    assert least >= tn.FacilityLocation().memory_needed(by_features, k) + 4 * 60 * 40
+    by_features = replace(state, features_N_D=torch.zeros(60, 3 * 40))
+    assert least >= tn.FacilityLocation().memory_needed(by_features, k) + 4 * 60 * 3 * 40
     for kept in (0, 1, 7):
         assert method._plan(state, k).kept(least + kept * row) == kept

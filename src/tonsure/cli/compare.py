@@ -20,6 +20,7 @@ from tonsure.cli.options import (
     IdsColumn,
     Key,
     Labels,
+    LastLayer,
     Memory,
     PoolIds,
     Ray,
@@ -71,6 +72,7 @@ def compare(
         ),
     ] = ALL,
     features: Features = None,
+    last_layer: LastLayer = None,
     labels: Labels = None,
     candidates: Candidates = None,
     exclude: Exclude = None,
@@ -95,7 +97,7 @@ def compare(
 
     No labels are used, so the comparison does not show which method gives the best model (see tonsure run).
     """
-    inputs = (predictions, features, ids, *(labels or ()), *(candidates or ()), *(exclude or ()))
+    inputs = (predictions, features, last_layer, ids, *(labels or ()), *(candidates or ()), *(exclude or ()))
     row_files.check_out(out, *inputs)
     named = named_methods(methods, ALL)
     pool = read_pool(
@@ -103,6 +105,7 @@ def compare(
         values=values,
         key=key,
         features=features,
+        last_layer=last_layer,
         ids=ids,
         ids_column=ids_column,
         labels=labels,
@@ -117,6 +120,7 @@ def compare(
         None if ALL in named else named,
         more={name: method for name, method in named.items() if name != ALL} if ALL in named else None,
         features=pool.features,
+        last_layer=pool.last_layer,
         labeled=pool.labeled,
         labels=pool.labels,
         candidates=pool.candidates,

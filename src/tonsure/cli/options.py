@@ -79,6 +79,13 @@ Features = Annotated[
         help="Features [N, D], for example penultimate activations. By default those of the store, if it has any."
     ),
 ]
+LastLayer = Annotated[
+    Path | None,
+    typer.Option(
+        help="Penultimate activations [N, D] of the model, where --features are those of an encoder: the default "
+        "compares items by both. By default those of the store, if it has any."
+    ),
+]
 Labels = Annotated[
     list[Path] | None,
     typer.Option(
@@ -138,6 +145,7 @@ class PoolFiles(NamedTuple):
 
     predictions: Array | Store | None
     features: Array | None
+    last_layer: Array | None
     ids: list[str] | None
     labeled: list[int] | None
     labels: list[int] | None
@@ -150,6 +158,7 @@ def read_pool(
     values: Values,
     key: str | None,
     features: Path | None,
+    last_layer: Path | None,
     ids: Path | None,
     ids_column: str | None,
     labels: Sequence[Path] | None,
@@ -167,6 +176,7 @@ def read_pool(
         raise InputError("--values and --key are about PREDICTIONS, which are not given")
     pool = None if predictions is None else read_arrays.read_predictions(predictions, values.value, key, verify=verify)
     arrays = read_arrays.read_features(features) if features else None
+    last = read_arrays.read_features(last_layer) if last_layer else None
     if pool is None and arrays is None:
         raise InputError("expected a file of predictions, or --features, or both")
     total = len(pool) if pool is not None else len(arrays)  # type: ignore[arg-type]  # one of them is there
@@ -174,7 +184,7 @@ def read_pool(
     names = row_files.read_ids(ids, ids_column, total, shape) if ids else pool.ids if isinstance(pool, Store) else None
     labeled, classes = row_files.read_labels(labels, names, total) if labels else (None, None)
     return PoolFiles(
-        pool, arrays, names, labeled, classes, _candidate_rows(candidates, exclude, labeled or [], names, total)
+        pool, arrays, last, names, labeled, classes, _candidate_rows(candidates, exclude, labeled or [], names, total)
     )
 
 

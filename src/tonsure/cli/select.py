@@ -15,6 +15,7 @@ from tonsure.cli.options import (
     IdsColumn,
     Key,
     Labels,
+    LastLayer,
     Memory,
     PoolIds,
     PredictionsFile,
@@ -57,6 +58,7 @@ def select(
         ),
     ] = None,
     features: Features = None,
+    last_layer: LastLayer = None,
     labels: Labels = None,
     candidates: Candidates = None,
     exclude: Exclude = None,
@@ -83,12 +85,15 @@ def select(
 
     Writes rank, row, id (if the items have ids) and gain, in the order chosen.
     """
-    row_files.check_out(out, predictions, features, ids, *(labels or ()), *(candidates or ()), *(exclude or ()))
+    row_files.check_out(
+        out, predictions, features, last_layer, ids, *(labels or ()), *(candidates or ()), *(exclude or ())
+    )
     pool = read_pool(
         predictions,
         values=values,
         key=key,
         features=features,
+        last_layer=last_layer,
         ids=ids,
         ids_column=ids_column,
         labels=labels,
@@ -102,6 +107,7 @@ def select(
             method,
             k,
             features=pool.features,
+            last_layer=pool.last_layer,
             labeled=pool.labeled,
             labels=pool.labels,
             candidates=pool.candidates,

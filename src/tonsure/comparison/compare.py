@@ -115,6 +115,7 @@ def compare(
     *,
     more: Mapping[str, Any] | Sequence[str] | None = None,
     features: Array | Store | None = None,
+    last_layer: Array | Store | None = None,
     labeled: Numbers | None = None,
     labels: Numbers | None = None,
     candidates: Numbers | None = None,
@@ -135,7 +136,7 @@ def compare(
         methods: a list of names as for ``select``, or a dict of methods by names of your own. None is ``BY_DEFAULT``
             without methods that would be slow (``LIMITS``), and ``WITH_FEATURES`` if there are features.
         more: methods to compare in addition, in the same form.
-        features, labeled, labels, candidates: as for ``select``.
+        features, last_layer, labeled, labels, candidates: as for ``select``.
         seed: the seed of all random choices. Each method has its own seed, derived from this one and its name: with
             common random numbers the batches of two methods would overlap too much.
         samples, memory, device, backend: as for ``select``.
@@ -147,7 +148,7 @@ def compare(
         InputError: an input is invalid or missing, as for ``select``, or the memory is too small for a method, checked
             before anything is selected; or no method is left.
     """
-    pool = open_pool(predictions, features, labeled, labels, candidates, samples, checked_device(device))
+    pool = open_pool(predictions, features, last_layer, labeled, labels, candidates, samples, checked_device(device))
     if pool.predictions is None:
         found = "none" if predictions is None else "scores"
         raise InputError(

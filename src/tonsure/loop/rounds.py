@@ -256,7 +256,7 @@ def _look(model: BayesianModel, pool: Pool, method: Method) -> dict[str, Tensor]
     seen = {}
     if needs.needs_features:
         seen["features_N_D"] = features(model, pool.inputs) if pool.features is None else pool.features
-    if needs.needs_last_layer and pool.features is not None:
+    if needs.uses_last_layer and pool.features is not None and model.has_features:
         seen["last_layer_N_D"] = features(model, pool.inputs)
     if needs.needs_predictions:
         seen["log_probs_n_K_C"] = predict(model, pool.inputs, pool.unlabeled_rows)

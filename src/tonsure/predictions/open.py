@@ -60,12 +60,15 @@ def open_predictions(predictions: object, samples: Numbers | None, device: torch
     )
 
 
-def open_features(features: object, predictions: PoolReader | None, device: torch.device | None) -> PoolReader:
+def open_features(
+    features: object, others: PoolReader | None, device: torch.device | None, name: str = "features"
+) -> PoolReader:
     """A reader of features [N, D].
 
     Args:
         features: a tensor, an array (a memory-mapped one is read where it lies), or a store that holds features.
-        predictions: those of the same rows; None if there are none.
+        others: the predictions of the same rows, or their features; None if there are none.
+        name: of the argument.
 
     Raises:
         InputError: the features are of another type or shape, or one is nan or infinite; the message names its row.
@@ -76,16 +79,14 @@ def open_features(features: object, predictions: PoolReader | None, device: torc
             raise InputError(f"{features} holds no features: tonsure.predict keeps them for models that have them")
     else:
         if not is_array(features):
-            raise refusal("features", features, "a tensor or an array [N, D], or a store with features")
-        tensor, release = as_tensor(features, "features"), partial(release_mapped, [features])
+            raise refusal(name, features, "a tensor or an array [N, D], or a store with features")
+        tensor, release = as_tensor(features, name), partial(release_mapped, [features])
         check_features(tensor, release)
         reader = PoolReader([tensor], device=device, release=release)
-    if predictions is not None and len(reader) != len(predictions):
-        shape, of_pool = ([len(one), *one.pieces[0].shape[1:]] for one in (reader, predictions))
-        raise InputError(
-            f"features have the shape {shape}, expected {len(predictions)} rows, as the predictions"
-            f"{axes_of(of_pool, len(reader))}"
-        )
+    if others is not None and len(reader) != len(others):
+        shape, of_pool = ([len(one), *one.pieces[0].shape[1:]] for one in (reader, others))
+        found = f"features have the shape {shape}" if name == "features" else f"{name} has the shape {shape}"
+        raise InputError(f"{found}, expected {len(others)} rows, as the predictions{axes_of(of_pool, len(reader))}")
     return reader
 
 

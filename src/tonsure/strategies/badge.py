@@ -30,7 +30,7 @@ class BADGE(Strategy):
     """
 
     needs_features: ClassVar[bool] = True
-    needs_last_layer: ClassVar[bool] = True
+    uses_last_layer: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:

@@ -67,7 +67,7 @@ class BAIT(Strategy):
     binary: bool = setting(flag, False)
     likeliest: int | None = setting(optional(whole(1)), None)
     needs_features: ClassVar[bool] = True
-    needs_last_layer: ClassVar[bool] = True
+    uses_last_layer: ClassVar[bool] = True
     needs_predictions: ClassVar[bool] = True
     needs_labeled_predictions: ClassVar[bool] = True
 

@@ -275,8 +275,11 @@ class Strategy(Settings, ABC):
         return False
 
     @property
-    def needs_last_layer(self) -> bool:
-        """Whether it looks at ``last_layer_N_D``, where the pool has features of its own."""
+    def uses_last_layer(self) -> bool:
+        """Whether it looks at ``last_layer_N_D`` too, where the pool has features of its own.
+
+        ``rounds`` gives it where the model has features; otherwise those of the pool stand in for it.
+        """
         return False
 
     @property
@@ -304,7 +307,7 @@ class Strategy(Settings, ABC):
 
         By default the strategy itself, if it looks at no model; else None, for rows that are drawn uniformly.
         """
-        looks = (self.needs_predictions, self.needs_last_layer, self.needs_held_out_predictions)
+        looks = (self.needs_predictions, self.uses_last_layer, self.needs_held_out_predictions)
         return None if any(looks) or self.needs_labeled_predictions else self
 
     takes_scores: ClassVar[bool] = False

@@ -3,8 +3,8 @@
 import functools
 import logging
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -34,7 +34,7 @@ PER_PICK = 8
 BLOCK = 64
 """Rows that are compared with all others at once: what the caches of a processor hold."""
 
-COPIES = 24
+COPIES = 40
 """Bytes of working copies of a feature of rows that are read."""
 
 MERGED = 2048
@@ -47,6 +47,9 @@ SAMPLED = 32_768
 """Rows of a larger pool among which neighbors are looked for; more if fewer than ``RANK`` of them would be nearer."""
 
 RANK = 16
+
+FLAT = 1e-8
+"""Variances below this share of the largest count as equal: much smaller ones are rounding errors."""
 
 LEAST = 1e-5
 """The smallest r²: squared distances on the sphere in single precision are not more accurate."""
@@ -82,14 +85,17 @@ class CoveragePlan:
         logger.info("%s", text)
 
 
-def plan_coverage(state: PoolState, k: int, D: int, *, most: int | None) -> CoveragePlan:
+def plan_coverage(
+    state: PoolState, k: int, widths: Sequence[int], *, most: int | None, whitened: bool = False
+) -> CoveragePlan:
     """The plan of a search.
 
     Args:
-        D: features of a row.
+        widths: the number D of features of a row, of each kind.
+        whitened: whether they are multiplied by a matrix.
         most: the number of rows that are looked at; 8·k if that is more. None is all of them.
     """
-    N, unlabeled, labeled = len(state), len(state.unlabeled_rows), len(state.labeled_rows)
+    N, unlabeled, labeled, D = len(state), len(state.unlabeled_rows), len(state.labeled_rows), sum(widths)
     looked_at = unlabeled if most is None else max(most, PER_PICK * k)
     targets, candidates = min(unlabeled, looked_at), min(len(state.choosable_rows), looked_at)
     drawn = 0 if targets == unlabeled else 3 * 8 * N
@@ -98,32 +104,36 @@ def plan_coverage(state: PoolState, k: int, D: int, *, most: int | None) -> Cove
     merged = min(columns, max(MERGED, rank + 1))
     asked = 8 * ASKED * (D + rank + 1 + merged) + 8 * BLOCK * (4 * (rank + 1) + merged)
     reading = COPIES * D * min(N, rows_at_once(COPIES * D)) + min(unlabeled, ASKED) * asked // ASKED
+    mapping = sum(8 * each * min(N, each) for each in widths) if whitened else 0
+    whitening = mapping + max(_bytes_of_whitening(N, each) for each in widths) if whitened else 0
     working = targets * ((4 + (4 + 8) * 2) * MANY + 64) + 64 * candidates + (8 + COPIES) * D * min(N, MANY)
-    return CoveragePlan(targets, candidates, FIXED + 24 * N + drawn + features + max(reading, working), 4 * targets)
+    least = max(whitening, mapping + drawn + features + max(reading, working))
+    return CoveragePlan(targets, candidates, FIXED + 24 * N + least, 4 * targets)
 
 
 def cover(
     state: PoolState,
-    features: PoolReader,
+    features: Sequence[PoolReader],
     score_n: Float[Tensor, " n"],
     k: int,
     generator: torch.Generator,
     planned: CoveragePlan,
     radius: Radius,
     *,
-    centered: bool = True,
+    whitening: float | None,
 ) -> Iterator[tuple[int, float]]:
     """k of the rows that may be chosen, each with its gain, as ``FacilityLocation`` defines it.
 
     Args:
-        features: [N, D], read block by block; those of the rows that are looked at are held.
+        features: one or several kinds, each [N, D], read block by block; those of the rows that are looked at are held.
         score_n: of the unlabeled rows.
         planned: what ``plan_coverage`` gives.
         radius: the rule for r², which is ``LEAST`` if it gives less.
-        centered: whether the mean is subtracted from the features before they are divided by their lengths.
+        whitening: the exponent w of Σ^(−w/2), by which centered features are multiplied before they are divided by
+            their lengths; with None they are not centered either.
     """
     labeled_rows, unlabeled_rows = state.labeled_rows, state.unlabeled_rows
-    sphere = _Sphere(features, *(_mean(features, state.backend) if centered else _zero(features)))
+    sphere = _Sphere([_kind_of(reader, whitening, state.backend, generator) for reader in features])
     worth = unit_of(score_n)
     score_n = (score_n.double() / worth).float().cpu()
     target_places, candidate_places = _looked_at(score_n, state.choosable_n, planned, generator)
@@ -166,6 +176,12 @@ def _looked_at(
     key_n = power_key(score_n.double(), gumbel_noise(len(score_n), generator), 1.0)
     drawn = [those[key_n[those].topk(count).indices.sort().values] for those, count in zip(places, counts, strict=True)]
     return drawn[0], drawn[1]
+
+
+def _bytes_of_whitening(N: int, D: int) -> int:
+    """Of the products of features, their eigenvectors and the working copies of both; of the rows, if they are few."""
+    rows = min(N, SAMPLED)
+    return 8 * (6 * D * D if rows >= D else 6 * rows * rows + 3 * rows * D)
 
 
 def _columns(N: int, labels: int) -> tuple[int, int]:
@@ -218,7 +234,7 @@ def _squared_distance(
     factor: float = 1.0,
 ) -> float:
     """The median, over some rows, of the squared distance to the (N / (labeled + k))-th neighbor, times a factor."""
-    N = len(sphere.features)
+    N = len(sphere)
     columns, rank = _columns(N, len(labeled_rows) + k)
     asked = unlabeled_rows[torch.randperm(len(unlabeled_rows), generator=generator)[:ASKED]]
     if columns == N:
@@ -238,6 +254,13 @@ def _squared_distance(
             among = torch.cat([nearest[index], cosine], dim=1)
             nearest[index] = among.topk(min(rank, among.shape[1])).values
     return factor * float((2 - 2 * torch.cat(nearest)[:, -1]).median().clamp_min(0))
+
+
+def _kind_of(
+    reader: PoolReader, whitening: float | None, backend: Backend | None, generator: torch.Generator
+) -> "_Features":
+    features = _Features(reader, *(_zero(reader) if whitening is None else _mean(reader, backend)))
+    return features.whitened(whitening, generator) if whitening else features
 
 
 def _mean(features: PoolReader, backend: Backend | None) -> tuple[Float64[Tensor, " D"], float]:
@@ -272,26 +295,74 @@ def _added(
 
 
 @dataclass(frozen=True, eq=False)
-class _Sphere:
-    """Features in double precision, minus a mean, divided by their lengths, of some rows at a time, ascending."""
+class _Features:
+    """One kind of features in double precision: minus a mean, mapped, divided by their lengths."""
 
-    features: PoolReader
+    reader: PoolReader
     mean_D: Float64[Tensor, " D"]
     unit: float
+    map_D_d: Float64[Tensor, "D d"] | None = None
+
+    @property
+    def width(self) -> int:
+        return len(self.mean_D) if self.map_D_d is None else self.map_D_d.shape[1]
+
+    def whitened(self, exponent: float, generator: torch.Generator) -> "_Features":
+        """The same as h Σ^(−exponent/2), up to a rotation; Σ is the covariance of at most ``SAMPLED`` rows.
+
+        Where there are fewer rows than features, they become as many as there are rows: distances stay the same.
+        """
+        N, D = len(self.reader), len(self.mean_D)
+        rows = torch.arange(N) if N <= SAMPLED else torch.randperm(N, generator=generator)[:SAMPLED].sort().values
+        few = len(rows) < D
+        if few:
+            rows_n_D = self._centered(rows)
+            products = rows_n_D @ rows_n_D.T
+        else:
+            products = self.mean_D.new_zeros(D, D)
+            for some in rows.split(rows_at_once(COPIES * D)):
+                some_n_D = self._centered(some)
+                products.addmm_(some_n_D.T, some_n_D)
+        values, vectors = torch.linalg.eigh(products)
+        del products
+        if not values[-1] > 0:  # all rows are the same
+            return self
+        values = (values / values[-1]).clamp_min(FLAT)
+        if few:
+            return replace(self, map_D_d=rows_n_D.T @ vectors.mul_(values ** (-(1 + exponent) / 2)))
+        return replace(self, map_D_d=vectors.mul_(values ** (-exponent / 2)))
+
+    def on_the_sphere(self, rows: Rows) -> Float64[Tensor, "n d"]:
+        centered_n_D = self._centered(rows)
+        return normalized(centered_n_D if self.map_D_d is None else centered_n_D @ self.map_D_d)
+
+    def _centered(self, rows: Rows) -> Float64[Tensor, "n D"]:
+        return self.reader.stored(rows).double().div(self.unit).sub_(self.mean_D)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sphere:
+    """Features of some rows at a time, ascending, with the length 1. Of several kinds, each counts the same."""
+
+    kinds: Sequence[_Features]
+
+    def __len__(self) -> int:
+        return len(self.kinds[0].reader)
 
     def at(self, rows: Rows) -> Float64[Tensor, "n D"]:
-        found_n_D = self.mean_D.new_empty(len(rows), len(self.mean_D))
+        found_n_D = self.kinds[0].mean_D.new_empty(len(rows), sum(kind.width for kind in self.kinds))
         for place, features_n_D in self.blocks(rows.sort().values):
             found_n_D[place] = features_n_D
         return found_n_D
 
     def blocks(self, rows: Rows) -> Iterator[tuple[slice, Float64[Tensor, "n D"]]]:
         """The same for ascending rows, block by block, with where each of them is."""
-        step = rows_at_once(COPIES * len(self.mean_D))
+        step = rows_at_once(COPIES * sum(len(kind.mean_D) for kind in self.kinds))
         for start in range(0, len(rows), step):
-            features_n_D = self.features.stored(rows[start : start + step])
-            normalized_n_D = normalized(features_n_D.double().div(self.unit).sub_(self.mean_D))
-            yield slice(start, start + len(normalized_n_D)), normalized_n_D
+            some = rows[start : start + step]
+            features = [kind.on_the_sphere(some) for kind in self.kinds]
+            both_n_D = torch.cat(features, dim=1).div_(len(features) ** 0.5) if len(features) > 1 else features[0]
+            yield slice(start, start + len(some)), both_n_D
 
 
 class _Points(NamedTuple):

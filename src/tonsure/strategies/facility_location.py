@@ -11,7 +11,7 @@ from tonsure.arguments import optional, real, score_function, setting, whole
 from tonsure.predictions.reader import PoolReader
 from tonsure.scores import margin
 from tonsure.selection import Selection
-from tonsure.strategies.base import PoolState, Strategy, row_bytes_of_scores, samples_and_classes, selected
+from tonsure.strategies.base import PoolState, Strategy, as_reader, row_bytes_of_scores, samples_and_classes, selected
 from tonsure.strategies.coverage import CANDIDATES, LABELED, CoveragePlan, cover, plan_coverage, to_neighbors
 from tonsure.strategies.memory import block_bytes
 
@@ -56,8 +56,10 @@ class FacilityLocation(Strategy):
 
     score: Callable[[Tensor], Tensor] | None = setting(optional(score_function), margin)
     radius: float = setting(real(above=0), 1.0)
+    whitening: float = setting(real(least=0, most=1), 0.5)
     most: int | None = setting(optional(whole(1)), None)
     needs_features: ClassVar[bool] = True
+    uses_last_layer: ClassVar[bool] = True
     takes_scores: ClassVar[bool] = True
     uses_backend: ClassVar[bool] = True
 
@@ -72,7 +74,8 @@ class FacilityLocation(Strategy):
     def __repr__(self) -> str:
         score = getattr(self.score, "__name__", self.score)
         most = "" if self.most is None else f", most={self.most}"
-        return f"{type(self).__name__}({score}, radius={self.radius}{most})"
+        whitening = "" if self.whitening == 0 else f", whitening={self.whitening}"  # as in older records
+        return f"{type(self).__name__}({score}, radius={self.radius}{whitening}{most})"
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         return selected(self, state, k, self._picks(state, k, generator))
@@ -82,7 +85,7 @@ class FacilityLocation(Strategy):
 
     def _plan(self, state: PoolState, k: int) -> CoveragePlan:
         most = self.most or (CANDIDATES if len(state.labeled_rows) >= LABELED else CANDIDATES // 2)
-        planned = plan_coverage(state, k, self._width(state), most=most)
+        planned = plan_coverage(state, k, self._widths(state), most=most, whitened=self.whitening > 0)
         return replace(planned, least=planned.least + self._of_scores(state))
 
     def _of_scores(self, state: PoolState) -> int:
@@ -91,16 +94,18 @@ class FacilityLocation(Strategy):
             return 0
         return block_bytes(len(state), row_bytes_of_scores(*samples_and_classes(state.prediction_reader())))
 
-    def _width(self, state: PoolState) -> int:
-        """The number D of features."""
-        return state.feature_reader().pieces[0].shape[1]
+    def _widths(self, state: PoolState) -> list[int]:
+        """The number D of features, of each kind."""
+        return [reader.pieces[0].shape[1] for reader in self._features(state)]
 
-    def _features(self, state: PoolState) -> PoolReader:
-        """What rows are compared by, [N, D]."""
-        return state.feature_reader()
+    def _features(self, state: PoolState) -> list[PoolReader]:
+        """What rows are compared by, [N, D], of each kind."""
+        last = state.last_layer_N_D
+        return [state.feature_reader(), *([] if last is None else [as_reader(last)])]
 
     def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         planned = self._plan(state, k)
         planned.log(state)
         features, score_n = self._features(state), state.scores(self.score)
-        yield from cover(state, features, score_n, k, generator, planned, to_neighbors(self.radius))
+        radius = to_neighbors(self.radius)
+        yield from cover(state, features, score_n, k, generator, planned, radius, whitening=self.whitening)

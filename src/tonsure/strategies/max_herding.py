@@ -50,10 +50,10 @@ class MaxHerding(Strategy):
         return self._plan(state, k).least
 
     def _plan(self, state: PoolState, k: int) -> CoveragePlan:
-        return plan_coverage(state, k, state.feature_reader().pieces[0].shape[1], most=self.most)
+        return plan_coverage(state, k, [state.feature_reader().pieces[0].shape[1]], most=self.most)
 
     def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         planned = self._plan(state, k)
         planned.log(state)
-        features, score_n = state.feature_reader(), state.scores(None)
-        yield from cover(state, features, score_n, k, generator, planned, fixed(self.sigma), centered=False)
+        features, score_n = [state.feature_reader()], state.scores(None)
+        yield from cover(state, features, score_n, k, generator, planned, fixed(self.sigma), whitening=None)

@@ -99,8 +99,8 @@ class Refine(Strategy):
         return any(each.needs_features for each in self._all if isinstance(each, Strategy))
 
     @property
-    def needs_last_layer(self) -> bool:
-        return any(each.needs_last_layer for each in self._all if isinstance(each, Strategy))
+    def uses_last_layer(self) -> bool:
+        return any(each.uses_last_layer for each in self._all if isinstance(each, Strategy))
 
     @property
     def needs_predictions(self) -> bool:

@@ -84,7 +84,7 @@ class UncertaintyHerding(Strategy):
 
     def _plan(self, state: PoolState, k: int) -> CoveragePlan:
         at, D = sizes(state), state.feature_reader().pieces[0].shape[1]
-        searched = plan_coverage(state, k, D, most=self.most)
+        searched = plan_coverage(state, k, [D], most=self.most)
         held_out = 0 if state.held_out_rows is None else len(state.held_out_rows)
         of_scores = at.means(held_out) + 4 * held_out * at.C * DOUBLE + 2 * at.score  # in double precision
         return replace(searched, least=searched.least + of_scores + bytes_between_labeled(at.m, D))
@@ -92,8 +92,8 @@ class UncertaintyHerding(Strategy):
     def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         planned = self._plan(state, k)
         planned.log(state)
-        features, score_n = state.feature_reader(), state.scores(self._uncertainty(state))
-        yield from cover(state, features, score_n, k, generator, planned, between_labeled, centered=False)
+        features, score_n = [state.feature_reader()], state.scores(self._uncertainty(state))
+        yield from cover(state, features, score_n, k, generator, planned, between_labeled, whitening=None)
 
     def _uncertainty(self, state: PoolState) -> Callable[[Tensor], Tensor] | None:
         if len(state.labeled_rows) == 0:
