@@ -2,6 +2,7 @@
 
 tonsure run experiments/default.py --scale choose --seeds 10 --jobs 2        (then --scale confirm)
 tonsure run experiments/default.py --scale saved --jobs 2 --out runs/saved        (and pixels, and mends)
+tonsure run experiments/default.py --scale pretrained-choose --out runs/pretrained        (and pretrained-confirm)
 
 Methods are chosen on one half of the pools and confirmed on the other. All networks are dense ones, on features that
 were learned without labels: the last layers of a model, as they are trained on top of frozen features today. Methods of
@@ -10,13 +11,18 @@ one seed share the first labels, the initial weights, and for a number of labels
 Under the scale "saved" two methods go on until random has closed 90% of the gap to full supervision, for the count of
 the labels that are saved on the way. Under "pixels" small convolutional networks learn their features as they go.
 Under "mends" runs what might mend the candidate where BAIT is ahead of it, and where BAIT is far behind.
+
+Under "pretrained-choose" and "pretrained-confirm" features are those of pretrained encoders, which methods see beside
+those of the model's last layer. They were added after the other scales, with rivals that were published since.
 """
 
 from functools import partial
 
 import torch
+from ceiling import Ceiling
 from default_mends import LongFeatures, Mixture
 from released_lbb import ReleasedLBB
+from whose_features import OfEncoder, OfLastLayer
 
 import tonsure as tn
 from tonsure.datasets import (
@@ -27,11 +33,14 @@ from tonsure.datasets import (
     MNIST,
     AGNews,
     Banking77,
+    EfficientNetLite0,
+    Encoded,
     FashionMNIST,
     KMeansFeatures,
     LatentSemantics,
     Loader,
     LongTailed,
+    MiniLM,
     Repeated,
     Subset,
 )
@@ -57,11 +66,33 @@ RIVALS = {
     "BAIT": tn.Method(tn.BAIT(binary=True)),
 }
 
-FINALISTS = {
-    "facility-location": tn.Method(tn.FacilityLocation()),
+EARLIER = {
+    "facility-location": tn.Method(tn.FacilityLocation(whitening=0.0)),
     "discounted-margin": tn.Method(tn.Discounted(strength=16.0), tn.PowerSample(4.0)),
 }
-"""The candidates that were chosen on the choosing half: of those that see features, and of those that do not."""
+"""The defaults until 2026-11, chosen on the choosing half: with features, and without."""
+
+FINALISTS = {
+    "half-whitened": tn.Method(tn.FacilityLocation()),
+    "prediction-coverage": tn.Method(tn.PredictionCoverage()),
+}
+"""The defaults that were chosen later, on the choosing halves: with features, and without."""
+
+HERDING = {
+    "MaxHerding": tn.Method(tn.MaxHerding()),
+    "UHerding": tn.Method(tn.UncertaintyHerding()),
+}
+"""The rivals with features that came after the others."""
+
+RIVALS_WITH_ENCODER = {
+    "weighted-k-means": tn.Method(tn.WeightedKMeans()),
+    "LCMD": tn.Method(tn.LCMD()),
+    "DropQuery": tn.Method(tn.DropQuery()),
+    "Refine": tn.Method(tn.Refine()),
+    "facility-location": tn.Method(OfLastLayer(tn.FacilityLocation(whitening=0.0))),
+    "facility-location-encoder": tn.Method(OfEncoder(tn.FacilityLocation(whitening=0.0))),
+}
+"""Rivals where there are features of an encoder; and facility location by the one and by the other kind of features."""
 
 NOT_CHOSEN = {
     "bounded-power": tn.Method(tn.SecondOrderLBB(bounded=True, corrected=True), tn.PowerSample()),
@@ -78,7 +109,8 @@ BATCH_BALD = {"BatchBALD": tn.Method(tn.BatchBALD())}
 BATCHES = ((10, 40), (100, 500), (500, 1500))
 """The size of a batch, and how many labels are added by such batches."""
 
-CANDIDATE = "facility-location"
+CANDIDATE = "half-whitened"
+SAVERS = ("random", "facility-location", CANDIDATE, "prediction-coverage")
 SAVED = {
     "mnist": ((10, 600), (100, 1000), (500, 1000)),
     "emnist": ((100, 2000), (500, 2000)),
@@ -97,11 +129,11 @@ MENDED = ("emnist", "ag-news")
 """BAIT is far below the candidate on the one, and above it on the other."""
 
 MENDS = {
-    "radius-0.25": tn.Method(tn.FacilityLocation(radius=0.25)),
-    "radius-4": tn.Method(tn.FacilityLocation(radius=4.0)),
+    "radius-0.25": tn.Method(tn.FacilityLocation(radius=0.25, whitening=0.0)),
+    "radius-4": tn.Method(tn.FacilityLocation(radius=4.0, whitening=0.0)),
     "long-features": tn.Method(LongFeatures()),
-    "half-BAIT": tn.Method(Mixture(tn.FacilityLocation(), tn.BAIT(binary=True))),
-    "half-CoreSet": tn.Method(Mixture(tn.FacilityLocation(), tn.CoreSet())),
+    "half-BAIT": tn.Method(Mixture(tn.FacilityLocation(whitening=0.0), tn.BAIT(binary=True))),
+    "half-CoreSet": tn.Method(Mixture(tn.FacilityLocation(whitening=0.0), tn.CoreSet())),
 }
 """With the largest batches, beside the candidate and BAIT."""
 
@@ -130,6 +162,27 @@ CONFIRM = {
     "banking77": (Subset(texts(Banking77(words=2_000, length=32)), train=8000, test=2000), 77),
     "ag-news-repeated": (Repeated(Subset(AG_NEWS, train=2000, test=2000, seed=1), noise=0.1), 4),
 }
+
+EFFICIENT = Encoded(CIFAR10(), EfficientNetLite0())
+
+PRETRAINED_CHOOSE = {
+    "banking77-minilm": (Subset(Encoded(Banking77(), MiniLM()), train=8000, test=2000), 77),
+    "cifar10-efficientnet": (Subset(EFFICIENT, train=8000, test=2000), 10),
+    "cifar10-efficientnet-tailed": (LongTailed(EFFICIENT), 10),
+}
+PRETRAINED_CONFIRM = {
+    "clinc150-minilm": (Subset(Encoded(CLINC150(), MiniLM()), train=8000, test=2250), 150),
+    "cifar100-efficientnet": (Subset(Encoded(CIFAR100(), EfficientNetLite0(side=128)), train=8000, test=2000), 100),
+    "ag-news-minilm": (Encoded(Subset(AGNews(), train=8000, test=2000), MiniLM()), 4),
+    "ag-news-minilm-repeated": (
+        Repeated(Encoded(Subset(AGNews(), train=2000, test=2000, seed=1), MiniLM()), noise=0.1),
+        4,
+    ),
+}
+"""Not an image of CIFAR-100, and no text of AG News or CLINC150, was looked at while methods were chosen on these."""
+
+WIDTHS = {"minilm": 384, "efficientnet": 1280}
+"""The numbers of features by the encoder, of which the names of the pools have one as a part."""
 
 
 def training() -> tn.Training:
@@ -164,17 +217,17 @@ POSTERIORS = {"dropout": dropout, "ensemble": ensemble}
 
 
 def experiment(scale: str) -> list[tn.Experiment]:
-    everywhere = RIVALS | FINALISTS
+    everywhere = RIVALS | EARLIER | FINALISTS | HERDING
     if scale == "saved":
-        two = {method: everywhere[method] for method in ("random", CANDIDATE)}
+        savers = {method: everywhere[method] for method in SAVERS}
         return [
-            trial(name, posterior, k, added, two)
+            trial(name, posterior, k, added, savers)
             for name, batches in SAVED.items()
             for posterior in POSTERIORS
             for k, added in batches
         ]
     if scale == "mends":
-        compared = {method: everywhere[method] for method in ("random", CANDIDATE, "BAIT")} | MENDS
+        compared = {method: everywhere[method] for method in ("random", "facility-location", "BAIT")} | MENDS
         return [trial(name, posterior, *BATCHES[-1], compared) for name in MENDED for posterior in POSTERIORS]
     if scale == "pixels":
         return [
@@ -182,7 +235,7 @@ def experiment(scale: str) -> list[tn.Experiment]:
                 name=f"{name}-{posterior}-100",
                 dataset=dataset,
                 model=model,
-                methods={method: everywhere[method] for method in ("random", "discounted-margin", CANDIDATE)},
+                methods={method: everywhere[method] for method in (*SAVERS, "discounted-margin")},
                 initial_labels=20,
                 k=100,
                 max_labels=520,
@@ -191,6 +244,17 @@ def experiment(scale: str) -> list[tn.Experiment]:
             for name, dataset in PIXELS.items()
             for posterior, model in (("dropout", pixels_dropout), ("ensemble", pixels_ensemble))
         ]
+    if scale in ("pretrained-choose", "pretrained-confirm"):
+        left_out = [method for method in RIVALS if method.startswith("released")]
+        methods = {m: each for m, each in (everywhere | RIVALS_WITH_ENCODER).items() if m not in left_out}
+        return [
+            pretrained(name, posterior, k, added, methods)
+            for name in (PRETRAINED_CHOOSE if scale == "pretrained-choose" else PRETRAINED_CONFIRM)
+            for posterior in POSTERIORS
+            for k, added in BATCHES
+        ]
+    if scale == "ceiling":
+        return [with_ceiling(name) for name in CEILINGS]
     pools, methods = {"choose": (CHOOSE, everywhere | NOT_CHOSEN), "confirm": (CONFIRM, everywhere)}[scale]
     return [
         trial(name, posterior, k, added, methods | (BATCH_BALD if k == 10 and classes <= 10 else {}))
@@ -213,3 +277,35 @@ def trial(name: str, posterior: str, k: int, added: int, methods: dict[str, tn.M
         max_labels=initial_labels + added,
         seeds=tuple(range(10)),
     )
+
+
+def pretrained(name: str, posterior: str, k: int, added: int, methods: dict[str, tn.Method]) -> tn.Experiment:
+    dataset, classes = (PRETRAINED_CHOOSE | PRETRAINED_CONFIRM)[name]
+    width = next(width for encoder, width in WIDTHS.items() if encoder in name)
+    initial_labels = max(20, classes)
+    return tn.Experiment(
+        name=f"{name}-{posterior}-{k}",
+        dataset=dataset,
+        features=dataset,
+        model=partial(POSTERIORS[posterior], width, classes),
+        methods=methods,
+        initial_labels=initial_labels,
+        k=k,
+        max_labels=initial_labels + added,
+        seeds=tuple(range(10)),
+    )
+
+
+CEILINGS = ("mnist", "ag-news")
+"""Small pools of the choosing half, in batches of 100."""
+
+PROPOSING = ("random", "margin", "entropy", "BALD", "BADGE", "CoreSet", "TypiClust", "MaxHerding", *FINALISTS)
+
+
+def with_ceiling(name: str) -> tn.Experiment:
+    """An oracle among 10 batches of each of 10 methods, and some of these methods."""
+    everywhere = RIVALS | EARLIER | FINALISTS | HERDING
+    dataset, classes = CHOOSE[name]
+    proposing = tuple(everywhere[method] for method in PROPOSING)
+    ceiling = {"ceiling": tn.Method(Ceiling(dataset, partial(dropout, FEATURES, classes), proposing))}
+    return trial(name, "dropout", 100, 500, {method: everywhere[method] for method in SAVERS} | ceiling)

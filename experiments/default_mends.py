@@ -26,7 +26,7 @@ class LongFeatures(Strategy):
         features_N_D = state.features().float()
         length_N = (features_N_D - features_N_D.mean(0)).norm(dim=1)
         weight_n = margin(state.predictions()) * (length_N / length_N.mean())[state.unlabeled_rows] ** self.power
-        return FacilityLocation().choose(replace(state, scores_n=weight_n), k, generator)
+        return FacilityLocation(whitening=0.0).choose(replace(state, scores_n=weight_n), k, generator)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Which features a strategy compares items by, for comparisons: those of the pool are the encoder's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
@@ -8,12 +9,10 @@ import tonsure as tn
 
 
 @dataclass(frozen=True)
-class OfLastLayer(tn.Strategy):
-    """A strategy that compares items by the inputs of the model's last layer, though the pool has features."""
+class OfEncoder(tn.Strategy):
+    """A strategy that compares items by the features of the pool alone."""
 
     strategy: tn.Strategy
-
-    uses_last_layer = True
 
     @property
     def needs_features(self) -> bool:
@@ -30,6 +29,16 @@ class OfLastLayer(tn.Strategy):
     @property
     def needs_held_out_predictions(self) -> bool:
         return self.strategy.needs_held_out_predictions
+
+    def choose(self, state: tn.PoolState, k: int, generator: torch.Generator) -> tn.Selection:
+        return self.strategy.choose(replace(state, last_layer_N_D=None), k, generator)
+
+
+@dataclass(frozen=True)
+class OfLastLayer(OfEncoder):
+    """A strategy that compares items by the inputs of the model's last layer, though the pool has features."""
+
+    uses_last_layer: ClassVar[bool] = True
 
     def choose(self, state: tn.PoolState, k: int, generator: torch.Generator) -> tn.Selection:
         return self.strategy.choose(state.of_last_layer(), k, generator)

@@ -320,7 +320,7 @@ def test_scores_take_the_place_of_predictions():
 def test_neighbors_are_looked_for_among_a_sample_of_a_large_pool(monkeypatch):
     features, _, labeled = pool(6000, D=4)
     rest = (labeled, torch.arange(30, 6000), 10)
-    sphere = coverage._Sphere([coverage._Features(PoolReader([features]), features.double().mean(0), 1.0)])
+    sphere = coverage._Sphere([coverage._Features.of(PoolReader([features]), 0.5, torch.Generator())])
     exact = coverage._squared_distance(sphere, *rest, torch.Generator().manual_seed(0))
     monkeypatch.setattr(coverage, "SAMPLED", 2000)
     assert coverage._columns(6000, 40) == (2000, 50)

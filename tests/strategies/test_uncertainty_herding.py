@@ -114,7 +114,7 @@ def test_the_width_in_blocks_and_of_copies(monkeypatch):
     features = state.features().clone()
     features[state.labeled_rows[::2]] = features[state.labeled_rows[1::2]]
     state = replace(state, features_N_D=features)
-    sphere = coverage._Sphere([coverage._Features(state.feature_reader(), *coverage._zero(state.feature_reader()))])
+    sphere = coverage._Sphere([coverage._Features.of(state.feature_reader(), None, torch.Generator())])
     for block, read in ((64, 4096), (7, 11), (25, 25)):
         monkeypatch.setattr(coverage, "BLOCK", block)
         monkeypatch.setattr(reader, "ROWS", read)

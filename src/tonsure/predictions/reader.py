@@ -70,6 +70,11 @@ class PoolReader:
         return self.pieces[0].dtype
 
     @property
+    def width(self) -> int:
+        """The number D of features, or of scores."""
+        return int(self.pieces[0].shape[1])
+
+    @property
     def works_on(self) -> torch.device:
         return self.device or self.pieces[0].device
 

@@ -5,15 +5,14 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from tonsure.optimizers.optimizer import gumbel_noise, power_key
-from tonsure.predictions.reader import PoolReader, rows_at_once
-from tonsure.search.backend import Backend, LocalBackend
+from tonsure.predictions.reader import rows_at_once
 from tonsure.search.plan import FIXED, KEEP, as_text
 from tonsure.shapes import Rows
 from tonsure.strategies.base import PoolState
@@ -48,11 +47,31 @@ SAMPLED = 32_768
 
 RANK = 16
 
+HUGE = 1e150
+"""Features of this size are far beyond all others; sums of products of them are finite."""
+
 FLAT = 1e-8
 """Variances below this share of the largest count as equal: much smaller ones are rounding errors."""
 
 LEAST = 1e-5
 """The smallest r²: squared distances on the sphere in single precision are not more accurate."""
+
+
+@runtime_checkable
+class FeatureRows(Protocol):
+    """Features [N, D] that are read some rows at a time, such as a ``PoolReader``."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def width(self) -> int:
+        """The number D of features."""
+
+    @property
+    def works_on(self) -> torch.device: ...
+
+    def stored(self, rows: Rows) -> Float[Tensor, "n D"]: ...
+
 
 Radius = Callable[["_Sphere", Tensor, Tensor, int, torch.Generator], float]
 """A rule for r²: from the features, the labeled and the unlabeled rows, k and the generator of the selection."""
@@ -113,7 +132,7 @@ def plan_coverage(
 
 def cover(
     state: PoolState,
-    features: Sequence[PoolReader],
+    features: Sequence[FeatureRows],
     score_n: Float[Tensor, " n"],
     k: int,
     generator: torch.Generator,
@@ -133,7 +152,7 @@ def cover(
             their lengths; with None they are not centered either.
     """
     labeled_rows, unlabeled_rows = state.labeled_rows, state.unlabeled_rows
-    sphere = _Sphere([_kind_of(reader, whitening, state.backend, generator) for reader in features])
+    sphere = _Sphere([_Features.of(reader, whitening, generator) for reader in features])
     worth = unit_of(score_n)
     score_n = (score_n.double() / worth).float().cpu()
     target_places, candidate_places = _looked_at(score_n, state.choosable_n, planned, generator)
@@ -256,71 +275,54 @@ def _squared_distance(
     return factor * float((2 - 2 * torch.cat(nearest)[:, -1]).median().clamp_min(0))
 
 
-def _kind_of(
-    reader: PoolReader, whitening: float | None, backend: Backend | None, generator: torch.Generator
-) -> "_Features":
-    features = _Features(reader, *(_zero(reader) if whitening is None else _mean(reader, backend)))
-    return features.whitened(whitening, generator) if whitening else features
-
-
-def _mean(features: PoolReader, backend: Backend | None) -> tuple[Float64[Tensor, " D"], float]:
-    """The mean in a unit in which no sum overflows, and the unit."""
-    # Features in memory are not sent to other machines for a sum.
-    run = LocalBackend() if backend is None or features.path is None else backend
-    sum_D, unit = functools.reduce(_added, run.map(features, _sum))
-    return (sum_D / len(features)).to(features.works_on), unit
-
-
-def _zero(features: PoolReader) -> tuple[Float64[Tensor, " D"], float]:
-    """As ``_mean``, where it is not subtracted."""
-    return torch.zeros(features.pieces[0].shape[1], dtype=torch.float64, device=features.works_on), 1.0
-
-
-def _sum(features: PoolReader) -> tuple[Float64[Tensor, " D"], float]:
-    """The sum of the features of all rows, in a unit in which it does not overflow, and the unit."""
-    blocks = torch.arange(len(features)).split(rows_at_once(COPIES * features.pieces[0].shape[1]))
-    return functools.reduce(_added, (_sum_of(features.stored(rows)) for rows in blocks))
-
-
-def _sum_of(features_n_D: Float[Tensor, "n D"]) -> tuple[Float64[Tensor, " D"], float]:
-    unit = unit_of(features_n_D)
-    return (features_n_D.double() / unit).sum(0), unit
-
-
-def _added(
-    one: tuple[Float64[Tensor, " D"], float], other: tuple[Float64[Tensor, " D"], float]
-) -> tuple[Float64[Tensor, " D"], float]:
-    unit = max(one[1], other[1])
-    return one[0] * (one[1] / unit) + other[0] * (other[1] / unit), unit
-
-
 @dataclass(frozen=True, eq=False)
 class _Features:
-    """One kind of features in double precision: minus a mean, mapped, divided by their lengths."""
+    """One kind of features in double precision: minus a mean, mapped, divided by their lengths.
 
-    reader: PoolReader
+    Attributes:
+        rows: at most ``SAMPLED`` of all rows, of which the mean and the map are computed.
+        unit: that of ``unit_of`` these rows, in which nothing overflows.
+    """
+
+    reader: FeatureRows
+    rows: Rows
     mean_D: Float64[Tensor, " D"]
     unit: float
     map_D_d: Float64[Tensor, "D d"] | None = None
+
+    @classmethod
+    def of(cls, reader: FeatureRows, whitening: float | None, generator: torch.Generator) -> "_Features":
+        """As ``cover`` takes them."""
+        N, zero_D = len(reader), torch.zeros(reader.width, dtype=torch.float64, device=reader.works_on)
+        if whitening is None:
+            return cls(reader, torch.arange(0), zero_D, 1.0)
+        rows = torch.arange(N) if N <= SAMPLED else torch.randperm(N, generator=generator)[:SAMPLED].sort().values
+        sum_D, unit = zero_D, 0.0
+        for some in rows.split(rows_at_once(COPIES * reader.width)):
+            some_n_D = reader.stored(some).double()
+            larger = max(unit, unit_of(some_n_D))
+            sum_D = sum_D * (unit / larger) + (some_n_D / larger).sum(0)
+            unit = larger
+        features = cls(reader, rows, sum_D / len(rows), unit)
+        return features.whitened(whitening) if whitening else features
 
     @property
     def width(self) -> int:
         return len(self.mean_D) if self.map_D_d is None else self.map_D_d.shape[1]
 
-    def whitened(self, exponent: float, generator: torch.Generator) -> "_Features":
-        """The same as h Σ^(−exponent/2), up to a rotation; Σ is the covariance of at most ``SAMPLED`` rows.
+    def whitened(self, exponent: float) -> "_Features":
+        """The same as h Σ^(−exponent/2), up to a rotation, where Σ is the covariance.
 
         Where there are fewer rows than features, they become as many as there are rows: distances stay the same.
         """
-        N, D = len(self.reader), len(self.mean_D)
-        rows = torch.arange(N) if N <= SAMPLED else torch.randperm(N, generator=generator)[:SAMPLED].sort().values
-        few = len(rows) < D
+        D = len(self.mean_D)
+        few = len(self.rows) < D
         if few:
-            rows_n_D = self._centered(rows)
+            rows_n_D = self._centered(self.rows)
             products = rows_n_D @ rows_n_D.T
         else:
             products = self.mean_D.new_zeros(D, D)
-            for some in rows.split(rows_at_once(COPIES * D)):
+            for some in self.rows.split(rows_at_once(COPIES * D)):
                 some_n_D = self._centered(some)
                 products.addmm_(some_n_D.T, some_n_D)
         values, vectors = torch.linalg.eigh(products)
@@ -337,7 +339,9 @@ class _Features:
         return normalized(centered_n_D if self.map_D_d is None else centered_n_D @ self.map_D_d)
 
     def _centered(self, rows: Rows) -> Float64[Tensor, "n D"]:
-        return self.reader.stored(rows).double().div(self.unit).sub_(self.mean_D)
+        # A row beyond the sample may be so much larger than the unit that it would be infinite.
+        scaled_n_D = self.reader.stored(rows).double().div(self.unit).clamp_(-HUGE, HUGE)
+        return scaled_n_D.sub_(self.mean_D)
 
 
 @dataclass(frozen=True, eq=False)

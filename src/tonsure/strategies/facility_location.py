@@ -8,11 +8,18 @@ import torch
 from torch import Tensor
 
 from tonsure.arguments import optional, real, score_function, setting, whole
-from tonsure.predictions.reader import PoolReader
 from tonsure.scores import margin
 from tonsure.selection import Selection
 from tonsure.strategies.base import PoolState, Strategy, as_reader, row_bytes_of_scores, samples_and_classes, selected
-from tonsure.strategies.coverage import CANDIDATES, LABELED, CoveragePlan, cover, plan_coverage, to_neighbors
+from tonsure.strategies.coverage import (
+    CANDIDATES,
+    LABELED,
+    CoveragePlan,
+    FeatureRows,
+    cover,
+    plan_coverage,
+    to_neighbors,
+)
 from tonsure.strategies.memory import block_bytes
 
 
@@ -96,9 +103,9 @@ class FacilityLocation(Strategy):
 
     def _widths(self, state: PoolState) -> list[int]:
         """The number D of features, of each kind."""
-        return [reader.pieces[0].shape[1] for reader in self._features(state)]
+        return [reader.width for reader in self._features(state)]
 
-    def _features(self, state: PoolState) -> list[PoolReader]:
+    def _features(self, state: PoolState) -> list[FeatureRows]:
         """What rows are compared by, [N, D], of each kind."""
         last = state.last_layer_N_D
         return [state.feature_reader(), *([] if last is None else [as_reader(last)])]

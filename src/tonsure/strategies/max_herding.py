@@ -50,7 +50,7 @@ class MaxHerding(Strategy):
         return self._plan(state, k).least
 
     def _plan(self, state: PoolState, k: int) -> CoveragePlan:
-        return plan_coverage(state, k, [state.feature_reader().pieces[0].shape[1]], most=self.most)
+        return plan_coverage(state, k, [state.feature_reader().width], most=self.most)
 
     def _picks(self, state: PoolState, k: int, generator: torch.Generator) -> Iterator[tuple[int, float]]:
         planned = self._plan(state, k)

@@ -61,7 +61,7 @@ def sizes(state: PoolState) -> Sizes:
     D = copied = item = stored = K = C = 0
     if state.features_N_D is not None:
         reader = as_reader(state.features_N_D)
-        D, item = int(reader.pieces[0].shape[1]), reader.dtype.itemsize
+        D, item = reader.width, reader.dtype.itemsize
         copied = 0 if reader.whole is not None else 2 * len(reader) * D * item
     if state.log_probs_n_K_C is not None:
         predictions = as_reader(state.log_probs_n_K_C)

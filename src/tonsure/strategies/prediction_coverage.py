@@ -9,14 +9,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tonsure.predictions.reader import PoolReader, as_log_probs, rows_at_once
-from tonsure.search.backend import LocalBackend
-from tonsure.search.plan import FIXED
+from tonsure.shapes import Rows
 from tonsure.strategies.base import PoolState, row_bytes_of_scores, samples_and_classes
-from tonsure.strategies.coverage import CoveragePlan
+from tonsure.strategies.coverage import SAMPLED, CoveragePlan, FeatureRows
 from tonsure.strategies.facility_location import FacilityLocation
 
-WIDTH = 128
+WIDTH = 512
 """Logits of a row, unless those of one sample are more."""
+
+PLACE_BYTES = 16
+"""Where the predictions of a row are."""
 
 LEAST_LOG_PROB = -12.0
 """Log-probabilities below it count as equal: classes that a sample rules out."""
@@ -33,11 +35,12 @@ class PredictionCoverage(FacilityLocation):
     several samples carry a part of what features say. Like features, they are centered, multiplied by Σ^(−1/4), and
     divided by their lengths.
 
-    Of few samples and classes all logits are used: R = K, and b is the identity. Of many, the R = max(1, 128 // C)
+    Of few samples and classes all logits are used: R = K, and b is the identity. Of many, the R = max(1, 512 // C)
     slowest cosines over the samples, of which the first is their mean. One sample is enough.
 
-    Cost: a pass over the predictions, O(N·K·C·R), and the search of ``FacilityLocation`` with D = R·C. Memory: 4·N·R·C
-    bytes beyond that of the search.
+    Cost: a pass over the predictions for the score, O(K·C·R) for the logits of each row that is looked at, and the
+    search of ``FacilityLocation`` with D = R·C. Memory: that of the search, 16·N bytes, and the logits of a pool of at
+    most 32,768 rows.
 
     Source: f as in ``FacilityLocation``; of predictions in place of features, docs/methods/prediction-coverage.md.
 
@@ -65,29 +68,49 @@ class PredictionCoverage(FacilityLocation):
         return None
 
     def _plan(self, state: PoolState, k: int) -> CoveragePlan:
-        searched = super()._plan(state, k)
-        logits = 4 * len(state) * sum(self._widths(state))
-        # Those of unlabeled or of labeled rows are computed before they join the others.
-        share = max(len(state.unlabeled_rows), len(state.labeled_rows)) / len(state)
-        first = FIXED + math.ceil(share * logits) + self._of_scores(state)
-        return replace(searched, least=logits + max(searched.least, first))
+        planned = super()._plan(state, k)
+        held = 2 * 4 * len(state) * sum(self._widths(state)) if len(state) <= SAMPLED else 0  # and while they are made
+        return replace(planned, least=planned.least + PLACE_BYTES * len(state) + held)
 
     def _widths(self, state: PoolState) -> list[int]:
-        K, C = samples_and_classes(state.prediction_reader())
-        return [_mixtures(K, C) * C]
+        return [Logits(state).width]
 
-    def _features(self, state: PoolState) -> list[PoolReader]:
-        reader = state.prediction_reader()
-        logits_N_D = torch.empty(len(state), *self._widths(state), device=reader.works_on, dtype=torch.float32)
-        first = 0
-        for part_n_D in (state.backend or LocalBackend()).map(reader, _logits):
-            logits_N_D[state.unlabeled_rows[first : first + len(part_n_D)]] = part_n_D.to(logits_N_D.device)
-            first += len(part_n_D)
-        del part_n_D
-        if len(state.labeled_rows):
-            labeled = state.labeled_prediction_reader()
-            logits_N_D[state.labeled_rows] = _logits(labeled).to(logits_N_D.device)
-        return [PoolReader([logits_N_D])]
+    def _features(self, state: PoolState) -> list[FeatureRows]:
+        logits = Logits(state)
+        if len(state) > SAMPLED:
+            return [logits]
+        return [PoolReader([logits.stored(torch.arange(len(state)))])]  # they are looked at several times
+
+
+class Logits:
+    """The mixed logits of a pool, [N, R·C], computed of its predictions when they are read."""
+
+    def __init__(self, state: PoolState) -> None:
+        self._unlabeled, self._labeled = state.prediction_reader(), state.labeled_prediction_reader()
+        self._labeled_N = torch.zeros(len(state), dtype=torch.bool)
+        self._labeled_N[state.labeled_rows] = True
+        self._place_N = torch.empty(len(state), dtype=torch.int64)
+        for rows in (state.unlabeled_rows, state.labeled_rows):
+            self._place_N[rows] = torch.arange(len(rows))
+
+    def __len__(self) -> int:
+        return len(self._place_N)
+
+    @property
+    def width(self) -> int:
+        K, C = samples_and_classes(self._unlabeled)
+        return _mixtures(K, C) * C
+
+    @property
+    def works_on(self) -> torch.device:
+        return self._unlabeled.works_on
+
+    def stored(self, rows: Rows) -> Float[Tensor, "n D"]:
+        logits_n_D = torch.empty(len(rows), self.width, device=self.works_on)
+        for reader, there_n in ((self._unlabeled, ~self._labeled_N[rows]), (self._labeled, self._labeled_N[rows])):
+            if there_n.any():
+                logits_n_D[there_n] = _logits(reader, self._place_N[rows[there_n]]).to(self.works_on)
+        return logits_n_D
 
 
 def _mixtures(K: int, C: int) -> int:
@@ -103,16 +126,15 @@ def _mixing(K: int, R: int) -> Float[Tensor, "R K"]:
     return mixing_R_K.float()
 
 
-def _logits(reader: PoolReader) -> Float[Tensor, "n D"]:
-    """The mixed logits of the rows of a reader, block by block."""
+def _logits(reader: PoolReader, rows: Rows) -> Float[Tensor, "n D"]:
+    """The mixed logits of some rows of a reader, block by block."""
     K, C = samples_and_classes(reader)
     R = _mixtures(K, C)
     mixing_R_K = _mixing(K, R).to(reader.works_on)
-    logits_n_D = torch.empty(len(reader), R * C, device=reader.works_on, dtype=torch.float32)
-    for rows in torch.arange(len(reader)).split(rows_at_once(row_bytes_of_scores(K, C))):
-        log_probs_n_K_C = as_log_probs(reader.stored(rows), torch.float32).clamp_min(LEAST_LOG_PROB)
+    found = []
+    for some in rows.split(rows_at_once(row_bytes_of_scores(K, C))):
+        log_probs_n_K_C = as_log_probs(reader.stored(some), torch.float32).clamp_min(LEAST_LOG_PROB)
         if R < K:
             log_probs_n_K_C = mixing_R_K @ log_probs_n_K_C
-        centered_n_R_C = log_probs_n_K_C - log_probs_n_K_C.mean(2, keepdim=True)
-        logits_n_D[int(rows[0]) : int(rows[-1]) + 1] = centered_n_R_C.flatten(1)
-    return logits_n_D
+        found.append((log_probs_n_K_C - log_probs_n_K_C.mean(2, keepdim=True)).flatten(1))
+    return torch.cat(found)

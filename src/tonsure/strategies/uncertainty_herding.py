@@ -83,7 +83,7 @@ class UncertaintyHerding(Strategy):
         return self._plan(state, k).least
 
     def _plan(self, state: PoolState, k: int) -> CoveragePlan:
-        at, D = sizes(state), state.feature_reader().pieces[0].shape[1]
+        at, D = sizes(state), state.feature_reader().width
         searched = plan_coverage(state, k, [D], most=self.most)
         held_out = 0 if state.held_out_rows is None else len(state.held_out_rows)
         of_scores = at.means(held_out) + 4 * held_out * at.C * DOUBLE + 2 * at.score  # in double precision
