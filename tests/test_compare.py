@@ -197,7 +197,7 @@ def test_slow_methods_are_left_out_unless_they_are_asked_for(make_log_probs, mon
 def test_one_posterior_sample(make_log_probs):
     log_probs = make_log_probs(30, K=1)
     found = compare(log_probs, 5)
-    assert list(found.batches) == ["random", "margin", "entropy", "discounted-margin"]
+    assert list(found.batches) == ["random", "margin", "entropy", "discounted-margin", "prediction-coverage"]
     assert found.left_out["LBB"] == "it compares posterior samples with each other and needs at least 2, but K = 1"
     for batch in found.batches.values():
         assert (batch.information, batch.standard_error, batch.redundancy) == (0, 0, 0)
@@ -376,7 +376,7 @@ def test_every_row_of_one_sample(typed, make_log_probs, tmp_path):
     done = typed("compare", tmp_path / "one.npy", "--k", 30)
     assert (done.returncode, done.stderr) == (0, "")
     shown = cells(done.stdout)
-    assert shown["1 random"][2:] == ["100"] * 4
+    assert shown["1 random"][2:] == ["100"] * 5
     assert shown["random"][2:5] == ["–"] * 3
     assert "information:" not in done.stdout
     assert "Left out: LBB; it compares posterior samples with each other and needs at least 2" in done.stdout

@@ -53,12 +53,11 @@ def test_impossible_classes_are_exact(make_log_probs):
 
 def test_without_an_objective_it_is_the_default(make_log_probs):
     log_probs = make_log_probs(60, K=10)
-    default = tn.Discounted(tn.margin, strength=16.0)
-    for options in ({}, {"seed": 3}):
-        expected = tn.select(log_probs, default, 6, optimizer=tn.PowerSample(beta=4.0), **options).rows.tolist()
+    for options in ({}, {"seed": 3}, {"labeled": [3, 5]}):
+        expected = tn.select(log_probs, tn.PredictionCoverage(), 6, **options).rows.tolist()
         assert tn.select(log_probs, k=6, **options).rows.tolist() == expected
-    expected = tn.select(log_probs, default, 6, optimizer=tn.Greedy()).rows.tolist()
-    assert tn.select(log_probs, k=6, optimizer=tn.Greedy()).rows.tolist() == expected
+    with pytest.raises(tn.InputError, match=r"the default, PredictionCoverage\(.*\), takes no optimizer, found Greedy"):
+        tn.select(log_probs, k=6, optimizer=tn.Greedy())
     assert len(tn.select(log_probs[:, :1], k=6)) == 6  # of one sample, too
     with pytest.raises(
         tn.InputError, match="k is None, expected a whole number from 1 to 60, the number of rows that may be chosen"

@@ -101,7 +101,7 @@ class Method:
         object.__setattr__(self, "optimizer", optimizer)
 
 
-DEFAULT = Method(Discounted(strength=16.0), PowerSample(beta=4.0))
+DEFAULT = Method(PredictionCoverage())
 """The default for predictions without features: the best of such methods in docs/evidence.md."""
 
 DEFAULT_WITH_FEATURES = Method(FacilityLocation())
@@ -122,10 +122,10 @@ METHODS: Mapping[str, Method] = {
     "PLBB": Method(LargeBatchBALD(), PowerSample(beta=5.0)),
     "bounded-LBB": Method(SecondOrderLBB(bounded=True, corrected=True)),
     "log-det": Method(LogDet()),
-    "discounted-margin": DEFAULT,
+    "discounted-margin": Method(Discounted(strength=16.0), PowerSample(beta=4.0)),
     "facility-location": DEFAULT_WITH_FEATURES,
     "coverage": DEFAULT_FEATURES_ALONE,
-    "prediction-coverage": Method(PredictionCoverage()),
+    "prediction-coverage": DEFAULT,
     "novelty": Method(Novelty()),
     "EPIG": Method(Targeted(SecondOrderEPIG)),
     "CoreSet": Method(CoreSet()),

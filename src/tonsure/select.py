@@ -82,8 +82,8 @@ def select(
             Or scores [N], for methods that use predictions only through a score. None for methods that use neither.
         method: an objective such as ``LargeBatchBALD()``, a strategy such as ``BADGE()``, a score function such as
             ``bald``, or a name (see ``Method``). None is the default: with features ``FacilityLocation()``, with
-            predictions alone ``Discounted(margin, strength=16)`` by ``PowerSample(beta=4)``, the best of their kind in
-            docs/evidence.md; with features alone ``FacilityLocation(score=None)``; with scores alone the largest.
+            predictions alone ``PredictionCoverage()``, the best of their kind in docs/evidence.md; with features alone
+            ``FacilityLocation(score=None)``; with scores alone the largest.
         k: the number of rows, from 1 to the number of candidates. Required.
         features: [N, D], by which items are compared: those of a pretrained encoder, or the penultimate activations of
             the model (``tonsure.features``). A memory-mapped array is read block by block. None: those of the store, if
@@ -193,7 +193,7 @@ def method_for(pool: PoolInputs, method: object, optimizer: object = None) -> Me
     if optimizer is None:
         return found
     if isinstance(found.method, Strategy):
-        raise InputError(f"the default with features, {found.method}, takes no optimizer, found {shown(optimizer)}")
+        raise InputError(f"the default, {found.method}, takes no optimizer, found {shown(optimizer)}")
     return Method(found.method, optimizer)
 
 

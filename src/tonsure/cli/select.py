@@ -47,7 +47,7 @@ def select(
         typer.Option(
             help=f"The method: {', '.join(METHODS)}. Or a class with settings, 'BatchBALD(labelings=4096)'; a score, "
             "variation_ratio; your own, my_module:MyObjective. After @ an optimizer, 'bald@PowerSample(beta=3)'. By "
-            "default facility-location with features, discounted-margin without."
+            "default facility-location with features, prediction-coverage without."
         ),
     ] = None,
     optimizer: Annotated[

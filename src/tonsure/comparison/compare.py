@@ -41,6 +41,7 @@ BY_DEFAULT = (
     "bounded-LBB",
     "log-det",
     "discounted-margin",
+    "prediction-coverage",
 )
 """The methods compared by default; names from ``METHODS``."""
 

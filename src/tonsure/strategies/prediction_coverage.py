@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tonsure.arguments import real, setting
 from tonsure.predictions.reader import PoolReader, as_log_probs, rows_at_once
 from tonsure.shapes import Rows
 from tonsure.strategies.base import PoolState, row_bytes_of_scores, samples_and_classes
@@ -32,8 +33,8 @@ class PredictionCoverage(FacilityLocation):
 
     This is ``FacilityLocation`` for predictions without features: rows are similar if the model, and what is uncertain
     in it, say the same of them. The logits of a sample are a linear image of what its last layer sees, so those of
-    several samples carry a part of what features say. Like features, they are centered, multiplied by Σ^(−1/4), and
-    divided by their lengths.
+    several samples carry a part of what features say. They are centered, whitened and divided by their lengths: what
+    all samples share has the largest variance by far, and what they differ in tells rows apart too.
 
     Of few samples and classes all logits are used: R = K, and b is the identity. Of many, the R = max(1, 512 // C)
     slowest cosines over the samples, of which the first is their mean. One sample is enough.
@@ -47,13 +48,14 @@ class PredictionCoverage(FacilityLocation):
     Args:
         score: as for ``FacilityLocation``.
         radius: a factor of r².
-        whitening: as for ``FacilityLocation``.
+        whitening: from 0 to 1, as for ``FacilityLocation``.
         most: as for ``FacilityLocation``.
 
     Raises:
         InputError: as ``FacilityLocation``.
     """
 
+    whitening: float = setting(real(least=0, most=1), 1.0)
     needs_features: ClassVar[bool] = False
     uses_last_layer: ClassVar[bool] = False
     needs_labeled_predictions: ClassVar[bool] = True
