@@ -109,8 +109,8 @@ BATCH_BALD = {"BatchBALD": tn.Method(tn.BatchBALD())}
 BATCHES = ((10, 40), (100, 500), (500, 1500))
 """The size of a batch, and how many labels are added by such batches."""
 
-CANDIDATE = "half-whitened"
-SAVERS = ("random", "facility-location", CANDIDATE, "prediction-coverage")
+CANDIDATE, CANDIDATE_ALONE = "half-whitened", "prediction-coverage"
+SAVERS = ("random", "facility-location", CANDIDATE, CANDIDATE_ALONE)
 SAVED = {
     "mnist": ((10, 600), (100, 1000), (500, 1000)),
     "emnist": ((100, 2000), (500, 2000)),

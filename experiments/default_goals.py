@@ -30,6 +30,7 @@ def goals(
         pixels: experiments with networks that learn from pixels.
     """
     group = [trial for trial in trials if default in trial.curves]
+    saved, pixels = ([t for t in some if default in t.curves] for some in (saved, pixels))
     return [*_ranks(trials, group, default), *_labels(group, default, saved), *_cost(group, default, pixels)]
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from default import CANDIDATE
+from default import CANDIDATE, CANDIDATE_ALONE
 from default_choose import FEATURES, sees, situations
 from default_goals import goals
 from default_results_pictures import critical_difference_picture, differences, learning_curves
@@ -46,6 +46,7 @@ from default_results_tables import (
     saved_by_pool,
     selection_seconds,
     standing,
+    told_apart,
 )
 from results import markdown
 
@@ -55,6 +56,9 @@ from tonsure.report.statistics import RESAMPLES, Estimate, critical_difference
 DOCS = HERE.parent / "docs"
 FURTHER = ("saved", "pixels", "mends")
 """Folders inside that of the records: scales of default.py with questions of their own."""
+
+EARLIER = "facility-location"
+"""The candidate before, for the scales that the present one was not run in."""
 
 HIGHLIGHTED = 6
 """So many methods have a color in the pictures, besides the baseline."""
@@ -79,10 +83,13 @@ def write_page(
     half_of = halves() if half_of is None else half_of
     evidence = read_evidence(records, half_of, incomplete)
     trials = evidence.trials
-    saved_trials, pixel_trials, mend_trials = (read_further(records / name, half_of) for name in FURTHER)
+    further = {name: read_further(records / name, half_of) for name in FURTHER}
+    saved_trials, pixel_trials, mend_trials = further.values()
     ranked, methods = ranked_of(trials), in_order(trials)
     if default is not None and default not in methods:
         raise InputError(f"no run of the candidate {default} is finished: there are {', '.join(methods)}")
+    kinds = sees()
+    alone = [method for method in ranked if kinds.get(method) != FEATURES]
     pictures = out / "default"
     pictures.mkdir(parents=True, exist_ok=True)
     if len(ranked) > 1:
@@ -95,7 +102,19 @@ def write_page(
 
     page = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     tables = (overview, apart_from, standing, rank_table, against, labels_saved, saved_by_pool, likelihoods)
-    parts = (*tables, selection_seconds, only_above, pools_of, in_words, in_order, goals, said, counted, markdown)
+    parts = (
+        *tables,
+        told_apart,
+        selection_seconds,
+        only_above,
+        pools_of,
+        in_words,
+        in_order,
+        goals,
+        said,
+        counted,
+        markdown,
+    )
     page.globals |= {part.__name__: part for part in parts}
     told = {
         "trials": trials,
@@ -105,11 +124,14 @@ def write_page(
         "all_trials": [*trials, *saved_trials, *pixel_trials, *mend_trials],
         "ranked": ranked,
         "methods": methods,
+        "alone": alone,
+        "candidate_alone": CANDIDATE_ALONE if default and CANDIDATE_ALONE in alone and len(alone) > 1 else None,
         "left_out": evidence.left_out,
         "supervision": evidence.supervision,
         "baseline": BASELINE,
         "critical_rows": list(CRITICAL),
         "default": default,
+        "defaults": {name: _run_in(some, default) for name, some in further.items()},
         "incomplete": incomplete,
         "highlighted": highlighted,
         "resamples": RESAMPLES,
@@ -118,7 +140,6 @@ def write_page(
         "no_gap": [trial.name for trial in trials if not trial.level(1.0) > 0],
         "apart": max(trial.apart for trial in trials),
     }
-    kinds = sees()
     shown = [method for method in methods if method != BASELINE]
     of_batch = {batch: _differences(trials, batch, shown) for batch in sorted({trial.batch for trial in trials})}
     shown = [method for method in shown if any(method in found for found in of_batch.values())]
@@ -135,6 +156,11 @@ def write_page(
         text = re.sub(r"\n{3,}", "\n\n", page.get_template(template).render(told | choosing).strip())
         (out / name).write_text(f"{text}\n", encoding="utf-8")
     return out / "evidence.md"
+
+
+def _run_in(trials: Sequence[Trial], default: str | None) -> str | None:
+    """The candidate, or the earlier one where it was not run."""
+    return default if default and all(default in trial.curves for trial in trials) else EARLIER
 
 
 def _differences(trials: Sequence[Trial], batch: int, methods: Sequence[str]) -> dict[str, Estimate]:

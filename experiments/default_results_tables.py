@@ -22,6 +22,7 @@ from tonsure.report.statistics import (
 from tonsure.report.tables import Cell, Columns
 
 SHARES = (0.5, 0.75, 0.9)
+LEVEL = 0.05
 CRITICAL = ("*critical difference*", "*with pools as units*")
 
 
@@ -222,6 +223,39 @@ def against(trials: Sequence[Trial], other: str) -> Columns:
         texts = {method: " / ".join(map(str, found)) for method, found in counts.items() if any(found)}
         columns[f"{heading} ({len(group)})"] = {method: Cell(text) for method, text in texts.items()}
     return columns
+
+
+def told_apart(trials: Sequence[Trial], other: str, methods: Sequence[str]) -> Columns:
+    """Each method against another with pools as units: Wilcoxon's signed-rank test, and corrected by Holm 1979.
+
+    The difference of a pool is the mean over its experiments.
+    """
+    from scipy.stats import wilcoxon
+
+    compared = [method for method in methods if method != other]
+    differences = {
+        method: np.array(
+            [difference(of_pool, mean_accuracy, method, other).mean for of_pool in pools_of(trials).values()]
+        )
+        for method in compared
+    }
+    p = {method: float(wilcoxon(found).pvalue) if found.any() else 1.0 for method, found in differences.items()}
+    corrected = dict(zip(compared, holm([p[method] for method in compared]), strict=True))
+    return {
+        f"minus {other}": {m: Cell(_signed(100 * float(found.mean()), 2)) for m, found in differences.items()},
+        "above / below": {m: Cell(f"{(found > 0).sum()} / {(found < 0).sum()}") for m, found in differences.items()},
+        "p": {method: Cell(f"{value:.4f}") for method, value in p.items()},
+        "p, corrected": {method: Cell(f"{value:.4f}", best=value < LEVEL) for method, value in corrected.items()},
+    }
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """The values of p corrected for their number (Holm 1979): max_{j ≤ i} min(1, (n − j + 1) p_(j)), ascending."""
+    order = np.argsort(p)
+    corrected = np.minimum(1, np.array(p)[order] * np.arange(len(p), 0, -1))
+    found = np.empty(len(p))
+    found[order] = np.maximum.accumulate(corrected)
+    return found.tolist()
 
 
 def labels_saved(trials: Sequence[Trial]) -> Columns:

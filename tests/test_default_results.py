@@ -101,7 +101,7 @@ def test_names_and_halves(reading, trials):
 
 
 def test_what_is_planned(page):
-    """The rivals and the two that were chosen run everywhere, the other candidates on the choosing half alone."""
+    """The rivals and what was chosen run everywhere, the other candidates on the choosing half alone."""
     from tonsure.experiments import load
 
     planned = {scale: load.experiments(EXPERIMENTS / "default.py", scale) for scale in HALVES.values()}
@@ -109,11 +109,30 @@ def test_what_is_planned(page):
     assert methods["choose"] - methods["confirm"] == {"bounded-power", "log-det", "EPIG", "novelty"}
     assert methods["confirm"] - methods["choose"] == set()
     assert {"facility-location", "discounted-margin", "BAIT", "BatchBALD", "released-PLBB"} < methods["confirm"]
+    assert {page.CANDIDATE, page.CANDIDATE_ALONE, "UHerding", "MaxHerding"} < methods["confirm"]
     everywhere = [set(one.methods) for one in planned["confirm"]]
     assert set.intersection(*everywhere) == methods["confirm"] - {"BatchBALD"}
     for some in planned.values():
         assert len(some) == 30
         assert {len(one.seeds) for one in some} == {10}
+
+
+def test_values_of_p_are_corrected_as_holm_says(tables):
+    """By hand: 4 · 0.01, 3 · 0.02, then never less than before, and at most 1."""
+    assert tables.holm([0.02, 0.01, 0.4, 0.021]) == pytest.approx([0.06, 0.04, 0.4, 0.06])
+    assert tables.holm([0.9, 0.6]) == [1.0, 1.0]
+    assert tables.holm([]) == []
+
+
+def test_methods_are_told_apart_with_pools_as_units(reading, tables, runs):
+    """margin is 0.05 above random on one pool and as far below on the other; BALD 0.0033 above, and level."""
+    trials = reading.read_evidence(runs, HALVES).trials
+    found = tables.told_apart(trials, "random", ["random", "margin", "BALD"])
+    assert {method: cell.text for method, cell in found["minus random"].items()} == {"margin": "+0.00", "BALD": "+0.17"}
+    assert {m: cell.text for m, cell in found["above / below"].items()} == {"margin": "1 / 1", "BALD": "1 / 0"}
+    for method, gains in (("margin", [0.05, -0.05]), ("BALD", [0.0033, 0.0])):
+        assert float(found["p"][method].text) == pytest.approx(stats.wilcoxon(gains).pvalue, abs=1e-4)
+    assert not any(cell.best for cell in found["p, corrected"].values())
 
 
 def test_first_accuracies_that_are_not_equal_are_told(page, reading, runs, tmp_path):
@@ -536,8 +555,27 @@ def test_what_methods_see(page):
 
     kinds = default_choose.sees()
     for kind, methods in {
-        "features": ("facility-location", "novelty", "BADGE", "CoreSet", "TypiClust", "ProbCover", "BAIT"),
-        "predictions": ("random", "margin", "discounted-margin", "EPIG", "BALD", "BatchBALD", "released-LBB"),
+        "features": (
+            "facility-location",
+            "half-whitened",
+            "UHerding",
+            "novelty",
+            "BADGE",
+            "CoreSet",
+            "TypiClust",
+            "ProbCover",
+            "BAIT",
+        ),
+        "predictions": (
+            "random",
+            "margin",
+            "prediction-coverage",
+            "discounted-margin",
+            "EPIG",
+            "BALD",
+            "BatchBALD",
+            "released-LBB",
+        ),
     }.items():
         assert {kinds[method] for method in methods} == {kind}
 

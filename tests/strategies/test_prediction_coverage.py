@@ -40,6 +40,21 @@ def test_it_is_facility_location_by_logits(make_log_probs, impossible, score, mi
     torch.testing.assert_close(found.gains, expected.gains, atol=1e-4, rtol=1e-4)
 
 
+def test_of_many_logits_the_directions_of_the_largest_variance_count(make_log_probs, monkeypatch):
+    """By a singular value decomposition, after which every direction has the same variance."""
+    log_probs = make_log_probs(60, K=5, C=4, dtype=torch.float32).cpu()
+    monkeypatch.setattr(tn.PredictionCoverage, "directions", 3)
+    logits = logits_of(log_probs).double().numpy()
+    centered = logits - logits.mean(axis=0)
+    _, values, directions = np.linalg.svd(centered, full_matrices=False)
+    features = torch.from_numpy(centered @ directions[:3].T / values[:3])
+    expected = tn.select(log_probs, tn.FacilityLocation(whitening=0.0), 12, features=features, labeled=LABELED)
+    found = tn.select(log_probs, tn.PredictionCoverage(), 12, labeled=LABELED)
+    assert found.rows.tolist() == expected.rows.tolist()
+    monkeypatch.setattr(tn.PredictionCoverage, "directions", 60)
+    assert tn.select(log_probs, tn.PredictionCoverage(), 12, labeled=LABELED).rows.tolist() != expected.rows.tolist()
+
+
 def test_features_have_no_influence(make_log_probs):
     log_probs = make_log_probs(40)
     features = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))

@@ -140,6 +140,7 @@ def cover(
     radius: Radius,
     *,
     whitening: float | None,
+    directions: int | None = None,
 ) -> Iterator[tuple[int, float]]:
     """k of the rows that may be chosen, each with its gain, as ``FacilityLocation`` defines it.
 
@@ -150,9 +151,10 @@ def cover(
         radius: the rule for r², which is ``LEAST`` if it gives less.
         whitening: the exponent w of Σ^(−w/2), by which centered features are multiplied before they are divided by
             their lengths; with None they are not centered either.
+        directions: with whitening, those of the largest variance, to which features are projected; None is all.
     """
     labeled_rows, unlabeled_rows = state.labeled_rows, state.unlabeled_rows
-    sphere = _Sphere([_Features.of(reader, whitening, generator) for reader in features])
+    sphere = _Sphere([_Features.of(reader, whitening, generator, directions) for reader in features])
     worth = unit_of(score_n)
     score_n = (score_n.double() / worth).float().cpu()
     target_places, candidate_places = _looked_at(score_n, state.choosable_n, planned, generator)
@@ -291,7 +293,9 @@ class _Features:
     map_D_d: Float64[Tensor, "D d"] | None = None
 
     @classmethod
-    def of(cls, reader: FeatureRows, whitening: float | None, generator: torch.Generator) -> "_Features":
+    def of(
+        cls, reader: FeatureRows, whitening: float | None, generator: torch.Generator, directions: int | None = None
+    ) -> "_Features":
         """As ``cover`` takes them."""
         N, zero_D = len(reader), torch.zeros(reader.width, dtype=torch.float64, device=reader.works_on)
         if whitening is None:
@@ -304,14 +308,14 @@ class _Features:
             sum_D = sum_D * (unit / larger) + (some_n_D / larger).sum(0)
             unit = larger
         features = cls(reader, rows, sum_D / len(rows), unit)
-        return features.whitened(whitening) if whitening else features
+        return features.whitened(whitening, directions) if whitening else features
 
     @property
     def width(self) -> int:
         return len(self.mean_D) if self.map_D_d is None else self.map_D_d.shape[1]
 
-    def whitened(self, exponent: float) -> "_Features":
-        """The same as h Σ^(−exponent/2), up to a rotation, where Σ is the covariance.
+    def whitened(self, exponent: float, directions: int | None = None) -> "_Features":
+        """The same as h Σ^(−exponent/2), up to a rotation, where Σ is the covariance; of its largest directions.
 
         Where there are fewer rows than features, they become as many as there are rows: distances stay the same.
         """
@@ -330,9 +334,11 @@ class _Features:
         if not values[-1] > 0:  # all rows are the same
             return self
         values = (values / values[-1]).clamp_min(FLAT)
+        if directions is not None:
+            values, vectors = values[-directions:], vectors[:, -directions:]
         if few:
-            return replace(self, map_D_d=rows_n_D.T @ vectors.mul_(values ** (-(1 + exponent) / 2)))
-        return replace(self, map_D_d=vectors.mul_(values ** (-exponent / 2)))
+            return replace(self, map_D_d=rows_n_D.T @ (vectors * values ** (-(1 + exponent) / 2)))
+        return replace(self, map_D_d=vectors * values ** (-exponent / 2))
 
     def on_the_sphere(self, rows: Rows) -> Float64[Tensor, "n d"]:
         centered_n_D = self._centered(rows)

@@ -77,6 +77,7 @@ class FacilityLocation(Strategy):
     radius: float = setting(real(above=0), 1.0)
     whitening: float = setting(real(least=0, most=1), 0.5)
     most: int | None = setting(optional(whole(1)), None)
+    directions: ClassVar[int | None] = None
     needs_features: ClassVar[bool] = True
     uses_last_layer: ClassVar[bool] = True
     takes_scores: ClassVar[bool] = True
@@ -127,4 +128,14 @@ class FacilityLocation(Strategy):
         planned.log(state)
         features, score_n = self._features(state), state.scores(self.score)
         radius = to_neighbors(self.radius)
-        yield from cover(state, features, score_n, k, generator, planned, radius, whitening=self.whitening)
+        yield from cover(
+            state,
+            features,
+            score_n,
+            k,
+            generator,
+            planned,
+            radius,
+            whitening=self.whitening,
+            directions=self.directions,
+        )

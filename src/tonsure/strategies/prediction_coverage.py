@@ -18,6 +18,9 @@ from tonsure.strategies.facility_location import FacilityLocation
 WIDTH = 512
 """Logits of a row, unless those of one sample are more."""
 
+DIRECTIONS = 128
+"""Directions of the logits that are compared: fully whitened, those of the smallest variance would be noise alone."""
+
 PLACE_BYTES = 16
 """Where the predictions of a row are."""
 
@@ -34,13 +37,14 @@ class PredictionCoverage(FacilityLocation):
     This is ``FacilityLocation`` for predictions without features: rows are similar if the model, and what is uncertain
     in it, say the same of them. The logits of a sample are a linear image of what its last layer sees, so those of
     several samples carry a part of what features say. They are centered, whitened and divided by their lengths: what
-    all samples share has the largest variance by far, and what they differ in tells rows apart too.
+    all samples share has the largest variance by far, and what they differ in tells rows apart too. The 128 directions
+    of the largest variance count.
 
     Of few samples and classes all logits are used: R = K, and b is the identity. Of many, the R = max(1, 512 // C)
     slowest cosines over the samples, of which the first is their mean. One sample is enough.
 
     Cost: a pass over the predictions for the score, O(K·C·R) for the logits of each row that is looked at, and the
-    search of ``FacilityLocation`` with D = R·C. Memory: that of the search, 16·N bytes, and the logits of a pool of at
+    search of ``FacilityLocation`` with at most 128 features. Memory: that of the search, 16·N bytes, and the logits of a pool of at
     most 32,768 rows.
 
     Source: f as in ``FacilityLocation``; of predictions in place of features, docs/methods/prediction-coverage.md.
@@ -56,6 +60,7 @@ class PredictionCoverage(FacilityLocation):
     """
 
     whitening: float = setting(real(least=0, most=1), 1.0)
+    directions: ClassVar[int | None] = DIRECTIONS
     needs_features: ClassVar[bool] = False
     uses_last_layer: ClassVar[bool] = False
     needs_labeled_predictions: ClassVar[bool] = True
