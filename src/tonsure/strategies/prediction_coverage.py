@@ -44,8 +44,8 @@ class PredictionCoverage(FacilityLocation):
     slowest cosines over the samples, of which the first is their mean. One sample is enough.
 
     Cost: a pass over the predictions for the score, O(K·C·R) for the logits of each row that is looked at, and the
-    search of ``FacilityLocation`` with at most 128 features. Memory: that of the search, 16·N bytes, and the logits of a pool of at
-    most 32,768 rows.
+    search of ``FacilityLocation`` with at most 128 features. Memory: that of the search, 16·N bytes, and the logits of
+    a pool of at most 32,768 rows.
 
     Source: f as in ``FacilityLocation``; of predictions in place of features, docs/methods/prediction-coverage.md.
 
