@@ -31,7 +31,7 @@ experiment = tn.Experiment(
     model=model,
     methods={
         "random": tn.Method(tn.Random()),
-        "facility-location": tn.Method(tn.FacilityLocation()),
+        "facility-location": tn.Method(tn.FacilityLocation(whitening=0.0)),
         "discounted-margin": tn.Method(tn.Discounted(strength=16.0), tn.PowerSample(beta=4.0)),
         "BALD": tn.Method(tn.Pointwise(tn.bald)),
         "PowerBALD": tn.Method(tn.Pointwise(tn.bald), tn.PowerSample()),

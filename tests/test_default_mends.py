@@ -36,7 +36,7 @@ def test_lengths_to_the_power_of_none_are_facility_location(mends):
     view = random_state(60, 8, D=4)
     plain, none, fourth = (
         choose(strategy, view, 12)
-        for strategy in (tn.FacilityLocation(), mends.LongFeatures(0.0), mends.LongFeatures())
+        for strategy in (tn.FacilityLocation(whitening=0.0), mends.LongFeatures(0.0), mends.LongFeatures())
     )
     assert none.rows.tolist() == plain.rows.tolist()
     assert none.gains.tolist() == plain.gains.tolist()

@@ -388,7 +388,7 @@ def test_the_page_holds_every_experiment(page, runs, tmp_path):
     assert "Left out" not in text
     assert "should be equal" not in text
     rows = re.findall(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE)
-    assert len(rows) == 1 + 2 + 2 + 2 + 3
+    assert len(rows) == 1 + 2 + 2 + 4 + 3
     assert all(len({row.count(" | ") for row in table.splitlines()}) == 1 for table in rows)
     found = re.findall(r"\]\((default/[^)]*)\)", text)
     assert found == ["default/critical_difference.png", "default/toy.png", "default/far-away.png"]

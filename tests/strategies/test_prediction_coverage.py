@@ -33,6 +33,7 @@ def test_it_is_facility_location_by_logits(make_log_probs, impossible, score, mi
     log_probs = make_log_probs(60, K=5, C=4, impossible=impossible, dtype=torch.float32).cpu()
     if mixtures is not None:
         monkeypatch.setattr(prediction_coverage, "WIDTH", 4 * mixtures + 3 * (mixtures > 1))
+    monkeypatch.setattr(prediction_coverage, "ROWS_PER_DIRECTION", 1)
     by_features, features = tn.FacilityLocation(score, radius=1.5, whitening=1.0), logits_of(log_probs, mixtures)
     expected = tn.select(log_probs, by_features, 12, features=features, labeled=LABELED)
     found = tn.select(log_probs, tn.PredictionCoverage(score, radius=1.5), 12, labeled=LABELED)
@@ -43,7 +44,8 @@ def test_it_is_facility_location_by_logits(make_log_probs, impossible, score, mi
 def test_of_many_logits_the_directions_of_the_largest_variance_count(make_log_probs, monkeypatch):
     """By a singular value decomposition, after which every direction has the same variance."""
     log_probs = make_log_probs(60, K=5, C=4, dtype=torch.float32).cpu()
-    monkeypatch.setattr(tn.PredictionCoverage, "directions", 3)
+    monkeypatch.setattr(prediction_coverage, "FEW", 3)
+    assert 60 // prediction_coverage.ROWS_PER_DIRECTION == 3
     logits = logits_of(log_probs).double().numpy()
     centered = logits - logits.mean(axis=0)
     _, values, directions = np.linalg.svd(centered, full_matrices=False)
@@ -51,8 +53,11 @@ def test_of_many_logits_the_directions_of_the_largest_variance_count(make_log_pr
     expected = tn.select(log_probs, tn.FacilityLocation(whitening=0.0), 12, features=features, labeled=LABELED)
     found = tn.select(log_probs, tn.PredictionCoverage(), 12, labeled=LABELED)
     assert found.rows.tolist() == expected.rows.tolist()
-    monkeypatch.setattr(tn.PredictionCoverage, "directions", 60)
-    assert tn.select(log_probs, tn.PredictionCoverage(), 12, labeled=LABELED).rows.tolist() != expected.rows.tolist()
+    monkeypatch.setattr(prediction_coverage, "ROWS_PER_DIRECTION", 1)
+    for most, same in ((3, True), (4, False)):
+        monkeypatch.setattr(prediction_coverage, "DIRECTIONS", most)
+        found = tn.select(log_probs, tn.PredictionCoverage(), 12, labeled=LABELED)
+        assert (found.rows.tolist() == expected.rows.tolist()) is same
 
 
 def test_features_have_no_influence(make_log_probs):

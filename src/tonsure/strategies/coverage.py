@@ -282,7 +282,7 @@ class _Features:
     """One kind of features in double precision: minus a mean, mapped, divided by their lengths.
 
     Attributes:
-        rows: at most ``SAMPLED`` of all rows, of which the mean and the map are computed.
+        rows: at most ``SAMPLED`` of all rows, of which the mean and the map are computed; none without a mean.
         unit: that of ``unit_of`` these rows, in which nothing overflows.
     """
 
@@ -345,6 +345,8 @@ class _Features:
         return normalized(centered_n_D if self.map_D_d is None else centered_n_D @ self.map_D_d)
 
     def _centered(self, rows: Rows) -> Float64[Tensor, "n D"]:
+        if len(self.rows) == 0:
+            return self.reader.stored(rows).double()
         # A row beyond the sample may be so much larger than the unit that it would be infinite.
         scaled_n_D = self.reader.stored(rows).double().div(self.unit).clamp_(-HUGE, HUGE)
         return scaled_n_D.sub_(self.mean_D)

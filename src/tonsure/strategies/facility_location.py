@@ -77,7 +77,6 @@ class FacilityLocation(Strategy):
     radius: float = setting(real(above=0), 1.0)
     whitening: float = setting(real(least=0, most=1), 0.5)
     most: int | None = setting(optional(whole(1)), None)
-    directions: ClassVar[int | None] = None
     needs_features: ClassVar[bool] = True
     uses_last_layer: ClassVar[bool] = True
     takes_scores: ClassVar[bool] = True
@@ -114,6 +113,10 @@ class FacilityLocation(Strategy):
             return 0
         return block_bytes(len(state), row_bytes_of_scores(*samples_and_classes(state.prediction_reader())))
 
+    def _directions(self, state: PoolState) -> int | None:
+        """How many directions of the features count; None is all."""
+        return None
+
     def _widths(self, state: PoolState) -> list[int]:
         """The number D of features, of each kind."""
         return [reader.width for reader in self._features(state)]
@@ -137,5 +140,5 @@ class FacilityLocation(Strategy):
             planned,
             radius,
             whitening=self.whitening,
-            directions=self.directions,
+            directions=self._directions(state),
         )

@@ -21,8 +21,14 @@ WIDTH = 512
 DIRECTIONS = 128
 """Directions of the logits that are compared: fully whitened, those of the smallest variance would be noise alone."""
 
+ROWS_PER_DIRECTION = 16
+"""So many rows at least for each of them: whitened by as many directions as rows, all rows are equally far apart."""
+
 PLACE_BYTES = 16
 """Where the predictions of a row are."""
+
+FEW = 8
+"""Directions of the smallest pools."""
 
 LEAST_LOG_PROB = -12.0
 """Log-probabilities below it count as equal: classes that a sample rules out."""
@@ -38,7 +44,7 @@ class PredictionCoverage(FacilityLocation):
     in it, say the same of them. The logits of a sample are a linear image of what its last layer sees, so those of
     several samples carry a part of what features say. They are centered, whitened and divided by their lengths: what
     all samples share has the largest variance by far, and what they differ in tells rows apart too. The 128 directions
-    of the largest variance count.
+    of the largest variance count; in pools of less than 2,048 rows, one for 16 rows, and at least 8.
 
     Of few samples and classes all logits are used: R = K, and b is the identity. Of many, the R = max(1, 512 // C)
     slowest cosines over the samples, of which the first is their mean. One sample is enough.
@@ -60,7 +66,6 @@ class PredictionCoverage(FacilityLocation):
     """
 
     whitening: float = setting(real(least=0, most=1), 1.0)
-    directions: ClassVar[int | None] = DIRECTIONS
     needs_features: ClassVar[bool] = False
     uses_last_layer: ClassVar[bool] = False
     needs_labeled_predictions: ClassVar[bool] = True
@@ -78,6 +83,9 @@ class PredictionCoverage(FacilityLocation):
         planned = super()._plan(state, k)
         held = 2 * 4 * len(state) * sum(self._widths(state)) if len(state) <= SAMPLED else 0  # and while they are made
         return replace(planned, least=planned.least + PLACE_BYTES * len(state) + held)
+
+    def _directions(self, state: PoolState) -> int:
+        return min(DIRECTIONS, max(FEW, len(state) // ROWS_PER_DIRECTION))
 
     def _widths(self, state: PoolState) -> list[int]:
         return [Logits(state).width]
@@ -113,7 +121,7 @@ class Logits:
         return self._unlabeled.works_on
 
     def stored(self, rows: Rows) -> Float[Tensor, "n D"]:
-        logits_n_D = torch.empty(len(rows), self.width, device=self.works_on)
+        logits_n_D = torch.empty(len(rows), self.width, dtype=torch.float32, device=self.works_on)
         for reader, there_n in ((self._unlabeled, ~self._labeled_N[rows]), (self._labeled, self._labeled_N[rows])):
             if there_n.any():
                 logits_n_D[there_n] = _logits(reader, self._place_N[rows[there_n]]).to(self.works_on)
