@@ -117,6 +117,20 @@ def test_what_is_planned(page):
         assert {len(one.seeds) for one in some} == {10}
 
 
+def test_what_is_planned_with_pretrained_encoders(page):
+    """On other pools in each half; methods see the features that are the inputs."""
+    from tonsure.experiments import load
+
+    planned = {half: load.experiments(EXPERIMENTS / "default.py", f"pretrained-{half}") for half in HALVES.values()}
+    data = {half: {repr(one.dataset) for one in some} for half, some in planned.items()}
+    assert not data["choose"] & data["confirm"]
+    for one in [*planned["choose"], *planned["confirm"]]:
+        assert one.features == one.dataset
+        assert {page.CANDIDATE, page.CANDIDATE_ALONE, "random", "UHerding", "MaxHerding", "Refine"} < set(one.methods)
+        inputs = one.model.args[0]
+        assert inputs == (384 if "minilm" in one.name else 1280)
+
+
 def test_values_of_p_are_corrected_as_holm_says(tables):
     """By hand: 4 · 0.01, 3 · 0.02, then never less than before, and at most 1."""
     assert tables.holm([0.02, 0.01, 0.4, 0.021]) == pytest.approx([0.06, 0.04, 0.4, 0.06])
