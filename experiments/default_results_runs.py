@@ -194,7 +194,7 @@ def read_evidence(
 
 
 def _measured(place: Path) -> bool:
-    return place.is_file() or any(len(read_records(path)) > 1 for path in place.glob(RUNS))
+    return place.is_file() or any(record.get("labeled") for path in place.glob(RUNS) for record in read_records(path))
 
 
 def _finished(results: Results) -> dict[str, Any]:

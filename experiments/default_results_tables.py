@@ -228,7 +228,7 @@ def against(trials: Sequence[Trial], other: str) -> Columns:
 def told_apart(trials: Sequence[Trial], other: str, methods: Sequence[str]) -> Columns:
     """Each method against another with pools as units: Wilcoxon's signed-rank test, and corrected by Holm 1979.
 
-    The difference of a pool is the mean over its experiments.
+    The difference of a pool is the mean over its experiments, which all have all of these methods.
     """
     from scipy.stats import wilcoxon
 

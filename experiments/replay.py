@@ -97,7 +97,7 @@ def replay(experiment: Experiment, data: Data, records: Sequence[Record]) -> Ite
 
 def compare(method: str, seed: int, recorded: Record, replayed: Record) -> Comparison:
     metrics = recorded["metrics"]
-    metrics_apart = max(abs(value - replayed["metrics"][name]) for name, value in metrics.items())
+    metrics_apart = max((abs(value - replayed["metrics"][name]) for name, value in metrics.items()), default=0.0)
     rows = recorded["rows"]
     if isinstance(rows, int):
         return Comparison(method, seed, recorded["round"], rows, None, np.nan, metrics_apart)
@@ -144,7 +144,7 @@ def main() -> None:
                 if name not in experiments:
                     raise InputError(f"{words.file} makes no experiment {name} at the scale {words.scale}")
                 experiment = experiments[name]
-                data = datasets(experiment.dataset, experiment.validation)
+                data = datasets(experiment.dataset, experiment.validation, experiment.features)
                 found = list(replay(experiment, data, records))
                 differing = [one for one in found if not one.same]
                 different, total = different + len(differing), total + len(found)

@@ -30,6 +30,11 @@ class OfEncoder(tn.Strategy):
     def needs_held_out_predictions(self) -> bool:
         return self.strategy.needs_held_out_predictions
 
+    @property
+    def before_labels(self) -> tn.Strategy | None:
+        first = self.strategy.before_labels
+        return None if first is None else type(self)(first)
+
     def choose(self, state: tn.PoolState, k: int, generator: torch.Generator) -> tn.Selection:
         return self.strategy.choose(replace(state, last_layer_N_D=None), k, generator)
 

@@ -122,6 +122,7 @@ CLOUDS = torch.tensor([[5.0, 0], [5, 1], [0, 5], [1, 5], [5, 0.5], [0.5, 5], [-5
         (tn.FacilityLocation(), tn.FacilityLocation(score=None)),
         (tn.UncertaintyHerding(), tn.MaxHerding()),
         (tn.LCMD(), tn.LCMD()),
+        (tn.UncertaintyHerding(most=4), tn.MaxHerding(most=4)),
         (None, tn.FacilityLocation(score=None)),
     ],
 )
@@ -139,7 +140,8 @@ def test_without_a_label_the_method_covers_the_pool(pool, method, expected):
 
 
 @pytest.mark.parametrize(
-    "method", ["LBB", tn.PredictionCoverage(), tn.BADGE(), tn.CoreSet(), tn.FacilityLocation(), "random"]
+    "method",
+    ["LBB", tn.PredictionCoverage(), tn.BADGE(), tn.CoreSet(), tn.ProbCover(), tn.FacilityLocation(), "random"],
 )
 def test_without_a_label_rows_are_drawn_where_the_method_needs_a_model(pool, method):
     """FacilityLocation, too, has nothing to look at where the pool has no features."""

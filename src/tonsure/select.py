@@ -147,8 +147,9 @@ def open_pool(
     if last_layer is None:
         last_reader = None if features is None or features is predictions else of_store
     elif features is None:
-        raise InputError("last_layer comes beside features: without those of an encoder, give it as features=")
+        raise InputError("last_layer comes beside features: without those of an encoder, give it as the features")
     else:
+        there = there or _device_of(feature_reader)
         last_reader = open_features(last_layer, reader or feature_reader, there, "last_layer")
     if reader is None and feature_reader is None:
         raise InputError(f"there is no pool to choose from: expected {WHERE['predictions']}, scores [N], or features=")

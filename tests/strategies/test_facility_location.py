@@ -183,6 +183,29 @@ def test_the_last_layer_counts_as_much_as_the_features_of_the_pool():
     assert rows != choose(tn.FacilityLocation(), state, 12).rows.tolist()
 
 
+def test_rows_of_zeros_have_no_unit(monkeypatch):
+    """A block of them came first: tiny features after it have the rows of large ones."""
+    monkeypatch.setattr(reader, "ROWS", 10)
+    features = torch.randn(60, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    features[:20] = 0
+    given = {"k": 9, "labeled": range(20)}
+    expected = tn.select(features=features, **given).rows.tolist()
+    assert tn.select(features=features * 2.0**-600, **given).rows.tolist() == expected
+
+
+@pytest.mark.parametrize("whitening", [0.5, 1.0])
+def test_features_that_are_always_zero_change_nothing(whitening):
+    """With them there are fewer rows than features; variances down to 1e-10 of the largest."""
+    generator = torch.Generator().manual_seed(0)
+    one, _, other = torch.linalg.svd(torch.randn(40, 40, generator=generator, dtype=torch.float64))
+    features = one @ torch.diag(torch.logspace(0, -5, 40, dtype=torch.float64)) @ other
+    wide = torch.cat([features, torch.zeros(40, 60, dtype=torch.float64)], 1)
+    method = tn.FacilityLocation(score=None, whitening=whitening)
+    expected, found = (tn.select(None, method, 10, features=each) for each in (features, wide))
+    assert found.rows.tolist() == expected.rows.tolist()
+    torch.testing.assert_close(found.gains, expected.gains, rtol=1e-6, atol=0)
+
+
 def test_where_the_model_is_certain_nothing_needs_to_be_covered():
     """Undecided are only the rows from 30 on."""
     probs = torch.tensor([[1.0, 0.0]] * 30 + [[0.5, 0.5]] * 10)
@@ -339,7 +362,10 @@ def test_numbers_out_of_range(name, number):
 
 def test_it_prints_what_it_is():
     assert repr(tn.FacilityLocation(tn.entropy)) == "FacilityLocation(entropy, radius=1.0, whitening=0.5)"
-    assert repr(tn.FacilityLocation(whitening=0.0, most=100)) == "FacilityLocation(margin, radius=1.0, most=100)"
+    assert (
+        repr(tn.FacilityLocation(whitening=0.0, most=100))
+        == "FacilityLocation(margin, radius=1.0, whitening=0.0, most=100)"
+    )
 
 
 def test_features_and_predictions_of_a_store(tmp_path):

@@ -44,17 +44,17 @@ def test_it_is_facility_location_by_logits(make_log_probs, impossible, score, mi
 def test_of_many_logits_the_directions_of_the_largest_variance_count(make_log_probs, monkeypatch):
     """By a singular value decomposition, after which every direction has the same variance."""
     log_probs = make_log_probs(60, K=5, C=4, dtype=torch.float32).cpu()
-    monkeypatch.setattr(prediction_coverage, "FEW", 3)
-    assert 60 // prediction_coverage.ROWS_PER_DIRECTION == 3
+    monkeypatch.setattr(prediction_coverage, "FEW", 5)
+    assert 60 // prediction_coverage.ROWS_PER_DIRECTION < 5
     logits = logits_of(log_probs).double().numpy()
     centered = logits - logits.mean(axis=0)
     _, values, directions = np.linalg.svd(centered, full_matrices=False)
-    features = torch.from_numpy(centered @ directions[:3].T / values[:3])
+    features = torch.from_numpy(centered @ directions[:5].T / values[:5])
     expected = tn.select(log_probs, tn.FacilityLocation(whitening=0.0), 12, features=features, labeled=LABELED)
     found = tn.select(log_probs, tn.PredictionCoverage(), 12, labeled=LABELED)
     assert found.rows.tolist() == expected.rows.tolist()
     monkeypatch.setattr(prediction_coverage, "ROWS_PER_DIRECTION", 1)
-    for most, same in ((3, True), (4, False)):
+    for most, same in ((5, True), (6, False)):
         monkeypatch.setattr(prediction_coverage, "DIRECTIONS", most)
         found = tn.select(log_probs, tn.PredictionCoverage(), 12, labeled=LABELED)
         assert (found.rows.tolist() == expected.rows.tolist()) is same
@@ -82,6 +82,39 @@ def test_samples_that_differ_have_an_influence():
     log_probs = (signs + noise).log_softmax(-1)
     for labeled, others in ((0, range(10, 20)), (15, range(10))):
         assert int(tn.select(log_probs, tn.PredictionCoverage(None), 1, labeled=[labeled]).rows[0]) in others
+
+
+@pytest.mark.parametrize("spread", [0.1, 1e-3])
+def test_the_order_of_the_classes_does_not_matter_to_a_model_that_knows_little(spread):
+    """The mean over classes leaves a direction without variance, which rounding must not fill."""
+    logits = spread * torch.randn(250, 1, 10, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    log_probs, order = logits.log_softmax(-1).float(), torch.randperm(10, generator=torch.Generator().manual_seed(2))
+    expected = tn.select(log_probs, tn.PredictionCoverage(), 20).rows.tolist()
+    assert tn.select(log_probs[:, :, order].contiguous(), tn.PredictionCoverage(), 20).rows.tolist() == expected
+
+
+def test_of_two_classes_and_one_sample_more_than_the_sign_counts():
+    logits = 3 * torch.randn(400, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    log_probs = torch.cat([logits, -logits], 2).log_softmax(-1)
+    found = tn.select(log_probs, tn.PredictionCoverage(), 8)
+    assert found.gains[7] > 0.02 * found.gains[0]
+    assert tn.select(log_probs * (1 + 1e-9), tn.PredictionCoverage(), 8).rows.tolist() == found.rows.tolist()
+
+
+def test_samples_of_labeled_rows_that_are_fewer_are_refused():
+    log_probs = torch.randn(30, 3, 4, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+    for labeled in (log_probs[:4, :2], log_probs[:4, :, :3].log_softmax(-1)):
+        state = tn.PoolState(
+            torch.arange(4),
+            None,
+            torch.arange(4, 30),
+            log_probs_n_K_C=log_probs[4:],
+            labeled_log_probs_m_K_C=labeled,
+        )
+        with pytest.raises(
+            tn.InputError, match=r"predictions of labeled rows have \d samples and \d classes, those of the"
+        ):
+            tn.PredictionCoverage().choose(state, 3, torch.Generator())
 
 
 def test_what_is_labeled_is_covered():

@@ -24,6 +24,7 @@ OBJECTIVES = (
     (r"\bBoundedLBB\(corrected=(\w+)\)", r"LargeBatchBALD(weight=1.0, corrected=\1, bounded=True)"),
     # Of the pools that records are of, all have fewer rows: then every row is looked at, as today.
     (r"(FacilityLocation\([^()]*), most=16384\)", r"\1)"),
+    (r"(FacilityLocation\([^(),]*, radius=[^(),]*)\)", r"\1, whitening=0.0)"),
     (r"\b(LargeBatchBALD|SecondOrderLBB)\(weight=([^,)]+)\)", r"\1(weight=\2, corrected=False, bounded=False)"),
 )
 """Objectives by their earlier representations, and by those of today."""

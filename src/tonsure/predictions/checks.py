@@ -55,16 +55,17 @@ def check_log_probs(shards: Sequence[Tensor], *, one_of_several: bool = False) -
         raise InputError(f"the pool is empty: the predictions have shape {tuple(shards[0].shape)}, N is 0")
 
 
-def check_features(features_N_D: Tensor, release: Callable[[], None] = lambda: None) -> None:
+def check_features(features_N_D: Tensor, release: Callable[[], None] = lambda: None, name: str = "features") -> None:
     """Checks that features are finite floating-point numbers [N, D].
 
     Args:
         release: called after every block of rows, to release the pages of a mapped file.
+        name: of the argument.
 
     Raises:
         InputError: they are not; the message states the first row with nan or infinity.
     """
-    found = f"features are {features_N_D.dtype} of shape {list(features_N_D.shape)}"
+    found = f"{name} {'are' if name == 'features' else 'is'} {features_N_D.dtype} of shape {list(features_N_D.shape)}"
     if features_N_D.ndim != 2 or features_N_D.shape[1] == 0 or not features_N_D.is_floating_point():
         raise InputError(f"{found}, expected floating-point numbers [N, D]")
     step = rows_at_once(features_N_D.shape[1] * (features_N_D.dtype.itemsize + 2))  # absolute values, and two masks

@@ -81,12 +81,13 @@ def open_features(
         if not is_array(features):
             raise refusal(name, features, "a tensor or an array [N, D], or a store with features")
         tensor, release = as_tensor(features, name), partial(release_mapped, [features])
-        check_features(tensor, release)
+        check_features(tensor, release, name)
         reader = PoolReader([tensor], device=device, release=release)
     if others is not None and len(reader) != len(others):
         shape, of_pool = ([len(one), *one.pieces[0].shape[1:]] for one in (reader, others))
         found = f"features have the shape {shape}" if name == "features" else f"{name} has the shape {shape}"
-        raise InputError(f"{found}, expected {len(others)} rows, as the predictions{axes_of(of_pool, len(reader))}")
+        what = "pool" if name == "last_layer" else "predictions"
+        raise InputError(f"{found}, expected {len(others)} rows, as the {what}{axes_of(of_pool, len(reader))}")
     return reader
 
 

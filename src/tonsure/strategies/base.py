@@ -118,9 +118,9 @@ class PoolState:
                 raise InputError(
                     f"{what} has {found}, expected {expected} rows: {m} rows of the pool are labeled and {n} are not"
                 )
-        for features in (self.features_N_D, self.last_layer_N_D):
+        for name, features in (("features", self.features_N_D), ("last_layer_N_D", self.last_layer_N_D)):
             if isinstance(features, Tensor):
-                check_features(features)
+                check_features(features, name=name)
         for log_probs in (self.log_probs_n_K_C, self.labeled_log_probs_m_K_C, self.held_out_log_probs_n_K_C):
             if isinstance(log_probs, Tensor) and len(log_probs):
                 check_log_probs([log_probs])

@@ -50,6 +50,12 @@ RANK = 16
 HUGE = 1e150
 """Features of this size are far beyond all others; sums of products of them are finite."""
 
+NOTHING = 1e-13
+"""Variances below this share of the largest are rounding errors of zero."""
+
+FEW = 4
+"""With fewer directions, the length of the features would be most of what they say."""
+
 FLAT = 1e-8
 """Variances below this share of the largest count as equal: much smaller ones are rounding errors."""
 
@@ -284,6 +290,7 @@ class _Features:
     Attributes:
         rows: at most ``SAMPLED`` of all rows, of which the mean and the map are computed; none without a mean.
         unit: that of ``unit_of`` these rows, in which nothing overflows.
+        constant: a further feature, the same for all rows, so that of a single direction not the sign alone is left.
     """
 
     reader: FeatureRows
@@ -291,6 +298,7 @@ class _Features:
     mean_D: Float64[Tensor, " D"]
     unit: float
     map_D_d: Float64[Tensor, "D d"] | None = None
+    constant: float = 0.0
 
     @classmethod
     def of(
@@ -304,15 +312,17 @@ class _Features:
         sum_D, unit = zero_D, 0.0
         for some in rows.split(rows_at_once(COPIES * reader.width)):
             some_n_D = reader.stored(some).double()
+            if not some_n_D.any():  # it has no unit of its own
+                continue
             larger = max(unit, unit_of(some_n_D))
             sum_D = sum_D * (unit / larger) + (some_n_D / larger).sum(0)
             unit = larger
-        features = cls(reader, rows, sum_D / len(rows), unit)
-        return features.whitened(whitening, directions) if whitening else features
+        features = cls(reader, rows, sum_D / len(rows), unit or 1.0)
+        return features.whitened(whitening, directions) if whitening or directions else features
 
     @property
     def width(self) -> int:
-        return len(self.mean_D) if self.map_D_d is None else self.map_D_d.shape[1]
+        return (len(self.mean_D) if self.map_D_d is None else self.map_D_d.shape[1]) + (self.constant > 0)
 
     def whitened(self, exponent: float, directions: int | None = None) -> "_Features":
         """The same as h Σ^(−exponent/2), up to a rotation, where Σ is the covariance; of its largest directions.
@@ -333,16 +343,23 @@ class _Features:
         del products
         if not values[-1] > 0:  # all rows are the same
             return self
-        values = (values / values[-1]).clamp_min(FLAT)
+        spread, values = float(values[-1]), values / values[-1]
+        there = values > NOTHING  # the others are rounding errors of zero
+        values, vectors = values[there], vectors[:, there]
         if directions is not None:
             values, vectors = values[-directions:], vectors[:, -directions:]
         if few:
-            return replace(self, map_D_d=rows_n_D.T @ (vectors * values ** (-(1 + exponent) / 2)))
-        return replace(self, map_D_d=vectors * values ** (-exponent / 2))
+            vectors = rows_n_D.T @ (vectors * values**-0.5) / spread**0.5
+        map_D_d = vectors * values.clamp_min(FLAT) ** (-exponent / 2)
+        constant = (spread / len(self.rows)) ** 0.5 if len(values) < FEW else 0.0
+        return replace(self, map_D_d=map_D_d, constant=constant)
 
     def on_the_sphere(self, rows: Rows) -> Float64[Tensor, "n d"]:
         centered_n_D = self._centered(rows)
-        return normalized(centered_n_D if self.map_D_d is None else centered_n_D @ self.map_D_d)
+        mapped_n_d = centered_n_D if self.map_D_d is None else centered_n_D @ self.map_D_d
+        if self.constant:
+            mapped_n_d = torch.cat([mapped_n_d, mapped_n_d.new_full((len(rows), 1), self.constant)], dim=1)
+        return normalized(mapped_n_d)
 
     def _centered(self, rows: Rows) -> Float64[Tensor, "n D"]:
         if len(self.rows) == 0:

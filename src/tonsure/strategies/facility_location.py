@@ -49,7 +49,7 @@ class FacilityLocation(Strategy):
     them, and rows are chosen among them.
 
     Cost: O(n²·D) for the n rows that are looked at, and for Σ O(min(N, 32,768)·D² + D³). Memory: 12·n·D bytes for their
-    features, 48·D² for Σ and what is made of it, and their similarities: 12 bytes for each that is above what the
+    features, 56·D² for Σ and what is made of it, and their similarities: 12 bytes for each that is above what the
     labeled rows cover, if these fit into the budget; otherwise 4·n bytes for each row, of all n rows or of those that
     were used last. The result does not depend on it. Features are read some rows at a time.
 
@@ -93,8 +93,7 @@ class FacilityLocation(Strategy):
     def __repr__(self) -> str:
         score = getattr(self.score, "__name__", self.score)
         most = "" if self.most is None else f", most={self.most}"
-        whitening = "" if self.whitening == 0 else f", whitening={self.whitening}"  # as in older records
-        return f"{type(self).__name__}({score}, radius={self.radius}{whitening}{most})"
+        return f"{type(self).__name__}({score}, radius={self.radius}, whitening={self.whitening}{most})"
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         return selected(self, state, k, self._picks(state, k, generator))

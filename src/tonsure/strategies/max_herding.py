@@ -42,6 +42,7 @@ class MaxHerding(Strategy):
     sigma: float = setting(real(above=0), 1.0)
     most: int | None = setting(optional(whole(1)), None)
     needs_features: ClassVar[bool] = True
+    uses_backend: ClassVar[bool] = True
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         return selected(self, state, k, self._picks(state, k, generator))

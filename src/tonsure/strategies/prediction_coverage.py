@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tonsure.arguments import real, setting
+from tonsure.errors import InputError
 from tonsure.predictions.reader import PoolReader, as_log_probs, rows_at_once
 from tonsure.shapes import Rows
 from tonsure.strategies.base import PoolState, row_bytes_of_scores, samples_and_classes
@@ -81,7 +82,7 @@ class PredictionCoverage(FacilityLocation):
 
     def _plan(self, state: PoolState, k: int) -> CoveragePlan:
         planned = super()._plan(state, k)
-        held = 2 * 4 * len(state) * sum(self._widths(state)) if len(state) <= SAMPLED else 0  # and while they are made
+        held = 2 * 8 * len(state) * sum(self._widths(state)) if len(state) <= SAMPLED else 0  # and while they are made
         return replace(planned, least=planned.least + PLACE_BYTES * len(state) + held)
 
     def _directions(self, state: PoolState) -> int:
@@ -102,6 +103,11 @@ class Logits:
 
     def __init__(self, state: PoolState) -> None:
         self._unlabeled, self._labeled = state.prediction_reader(), state.labeled_prediction_reader()
+        if len(state.labeled_rows) and samples_and_classes(self._labeled) != samples_and_classes(self._unlabeled):
+            shapes = (
+                f"{K} samples and {C} classes" for K, C in map(samples_and_classes, (self._labeled, self._unlabeled))
+            )
+            raise InputError("predictions of labeled rows have {}, those of the others {}".format(*shapes))
         self._labeled_N = torch.zeros(len(state), dtype=torch.bool)
         self._labeled_N[state.labeled_rows] = True
         self._place_N = torch.empty(len(state), dtype=torch.int64)
@@ -121,7 +127,7 @@ class Logits:
         return self._unlabeled.works_on
 
     def stored(self, rows: Rows) -> Float[Tensor, "n D"]:
-        logits_n_D = torch.empty(len(rows), self.width, dtype=torch.float32, device=self.works_on)
+        logits_n_D = torch.empty(len(rows), self.width, dtype=torch.float64, device=self.works_on)
         for reader, there_n in ((self._unlabeled, ~self._labeled_N[rows]), (self._labeled, self._labeled_N[rows])):
             if there_n.any():
                 logits_n_D[there_n] = _logits(reader, self._place_N[rows[there_n]]).to(self.works_on)
@@ -138,17 +144,20 @@ def _mixing(K: int, R: int) -> Float[Tensor, "R K"]:
     samples, waves_R_1 = torch.arange(K, dtype=torch.float64) + 0.5, torch.arange(R, dtype=torch.float64)[:, None]
     mixing_R_K = (math.pi / K * samples * waves_R_1).cos() * math.sqrt(2 / K)
     mixing_R_K[0] = 1 / math.sqrt(K)
-    return mixing_R_K.float()
+    return mixing_R_K
 
 
 def _logits(reader: PoolReader, rows: Rows) -> Float[Tensor, "n D"]:
-    """The mixed logits of some rows of a reader, block by block."""
+    """The mixed logits of some rows of a reader, block by block.
+
+    In double precision: whitened, a direction in which all rows are alike must not be what rounding leaves of it.
+    """
     K, C = samples_and_classes(reader)
     R = _mixtures(K, C)
     mixing_R_K = _mixing(K, R).to(reader.works_on)
     found = []
     for some in rows.split(rows_at_once(row_bytes_of_scores(K, C))):
-        log_probs_n_K_C = as_log_probs(reader.stored(some), torch.float32).clamp_min(LEAST_LOG_PROB)
+        log_probs_n_K_C = as_log_probs(reader.stored(some), torch.float32).clamp_min(LEAST_LOG_PROB).double()
         if R < K:
             log_probs_n_K_C = mixing_R_K @ log_probs_n_K_C
         found.append((log_probs_n_K_C - log_probs_n_K_C.mean(2, keepdim=True)).flatten(1))

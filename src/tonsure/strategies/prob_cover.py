@@ -53,6 +53,10 @@ class ProbCover(Strategy):
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         return selected(self, state, k, self._picks(state, k, generator))
 
+    @property
+    def before_labels(self) -> Strategy | None:
+        return self if self.delta is not None or self.classes is not None else None
+
     def memory_needed(self, state: PoolState, k: int) -> int:
         at = sizes(state)
         distances = min(BLOCK, at.N) * at.N * 7 * SINGLE  # a block of them, the one before, masks, and sums

@@ -74,7 +74,7 @@ class UncertaintyHerding(Strategy):
 
     @property
     def before_labels(self) -> Strategy:
-        return MaxHerding()
+        return MaxHerding(most=self.most)
 
     def choose(self, state: PoolState, k: int, generator: torch.Generator) -> Selection:
         return selected(self, state, k, self._picks(state, k, generator))
