@@ -540,6 +540,19 @@ def test_what_might_mend_it_runs_beside_what_it_is_compared_with(page):
         assert all(one.text_of(method) == everywhere[one.name].text_of(method) for method in compared)
 
 
+def test_an_experiment_without_a_measured_round_is_left_out(reading, runs):
+    """Its runs have begun: a header, and the batch before the first labels."""
+    run = runs / "toy-dropout-20" / "BALD-seed0.jsonl"
+    header, first = run.read_text().splitlines()[:2]
+    begun = re.sub(r'"labeled":\d+', '"labeled":0', re.sub(r'"metrics":{[^}]*}', '"metrics":{}', first))
+    folder = runs / "toy-ensemble-20"
+    folder.mkdir()
+    (folder / run.name).write_text(f"{header.replace('toy-dropout-20', folder.name)}\n{begun}\n")
+    evidence = reading.read_evidence(runs, HALVES)
+    assert evidence.left_out == ["toy-ensemble-20, as not one round is measured"]
+    assert len(evidence.trials) == 2
+
+
 def test_methods_without_a_run_are_named_once(reading, runs):
     for path in runs.glob("*/*.jsonl"):
         path.write_text(path.read_text().replace('"BALD"]', '"BALD","LBB"]'))

@@ -24,6 +24,7 @@ from tonsure.experiments.data import load_data
 from tonsure.experiments.experiment import run_several
 from tonsure.experiments.one_run import _initial_rows, run_one
 from tonsure.experiments.records import read_records
+from tonsure.report.html import _strips
 from tonsure.report.results import read_results
 
 SMALL = small_experiment.experiment
@@ -340,6 +341,10 @@ def test_first_labels_that_are_drawn_or_chosen(tmp_path):
     expected = tn.select(None, "LCMD", 10, features=Encoded().load().train_inputs).rows.tolist()
     assert read_records(tmp_path / "none" / "LCMD-seed0.jsonl")[1]["rows"] == expected
     results = read_results(tmp_path / "none")
+    for number in (0, 1):  # the pictures of a batch are counted by the labels of its round
+        for strip in _strips(results, tmp_path / "none", number):
+            chosen = read_records(tmp_path / "none" / f"{strip.name}-seed0.jsonl")[1 + number]["labels"]
+            assert strip.counts.tolist() == np.bincount(chosen, minlength=10).tolist()
     assert results.labels.tolist() == [10, 20, 25]
     assert not results.unfinished
     again = tmp_path / "again"

@@ -1,5 +1,6 @@
 """experiments/replay.py, and the recorded digits."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def test_a_run_of_the_same_code_is_equal(replaying, small, run):
     assert all(one.same for one in found)
     assert all(one.equal_rows == one.rows and one.metrics_apart == 0 for one in found)
     assert [one.gains_apart for one in found[:4]] == [0, 0, 0, 0]
+
+
+def test_a_run_that_begins_without_labels_is_equal(replaying, small, tmp_path):
+    """Its first round has no metrics."""
+    none = dataclasses.replace(small_experiment.experiment, initial_labels=0, max_labels=20)
+    tn.run(none, tmp_path, seeds=[0], methods=["PLBB"])
+    found = list(replaying.replay(none, small, read_records(tmp_path / "PLBB-seed0.jsonl")))
+    assert [one.round for one in found] == [0, 1, 2]
+    assert all(one.same and one.metrics_apart == 0 for one in found)
 
 
 def test_a_difference_is_found_in_its_round_alone(replaying, small, run):
