@@ -105,7 +105,7 @@ DEFAULT = Method(PredictionCoverage())
 """The default for predictions without features: the best of such methods in docs/evidence.md."""
 
 DEFAULT_WITH_FEATURES = Method(FacilityLocation())
-"""The default for predictions with features: the best of all methods in docs/evidence.md."""
+"""The default for predictions with features: the method with the best mean rank in docs/evidence.md."""
 
 DEFAULT_FEATURES_ALONE = Method(FacilityLocation(score=None))
 """The default for features without predictions: coverage, each row with the same weight."""
