@@ -11,6 +11,7 @@ from pool_states import choose, random_state, state_of
 from tonsure.predictions import reader
 from tonsure.predictions.reader import PoolReader
 from tonsure.strategies import coverage, facility_location, similarities
+from tonsure.strategies.sphere import Features, Sphere
 
 
 def whitened(features, exponent=0.5):
@@ -343,7 +344,7 @@ def test_scores_take_the_place_of_predictions():
 def test_neighbors_are_looked_for_among_a_sample_of_a_large_pool(monkeypatch):
     features, _, labeled = pool(6000, D=4)
     rest = (labeled, torch.arange(30, 6000), 10)
-    sphere = coverage._Sphere([coverage._Features.of(PoolReader([features]), 0.5, torch.Generator())])
+    sphere = Sphere([Features.of(PoolReader([features]), 0.5, torch.Generator())])
     exact = coverage._squared_distance(sphere, *rest, torch.Generator().manual_seed(0))
     monkeypatch.setattr(coverage, "SAMPLED", 2000)
     assert coverage._columns(6000, 40) == (2000, 50)

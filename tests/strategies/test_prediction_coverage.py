@@ -44,7 +44,7 @@ def test_it_is_facility_location_by_logits(make_log_probs, impossible, score, mi
 def test_of_many_logits_the_directions_of_the_largest_variance_count(make_log_probs, monkeypatch):
     """By a singular value decomposition, after which every direction has the same variance."""
     log_probs = make_log_probs(60, K=5, C=4, dtype=torch.float32).cpu()
-    monkeypatch.setattr(prediction_coverage, "FEW", 5)
+    monkeypatch.setattr(prediction_coverage, "LEAST_DIRECTIONS", 5)
     assert 60 // prediction_coverage.ROWS_PER_DIRECTION < 5
     logits = logits_of(log_probs).double().numpy()
     centered = logits - logits.mean(axis=0)

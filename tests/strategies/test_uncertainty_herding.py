@@ -12,6 +12,7 @@ import tonsure as tn
 from pool_states import choose, greedy_cover, random_state, state_of
 from tonsure.predictions import reader
 from tonsure.strategies import coverage, uncertainty_herding
+from tonsure.strategies.sphere import Features, Sphere
 
 pytestmark = pytest.mark.filterwarnings("ignore::tonsure.SelectionWarning")
 
@@ -114,7 +115,7 @@ def test_the_width_in_blocks_and_of_copies(monkeypatch):
     features = state.features().clone()
     features[state.labeled_rows[::2]] = features[state.labeled_rows[1::2]]
     state = replace(state, features_N_D=features)
-    sphere = coverage._Sphere([coverage._Features.of(state.feature_reader(), None, torch.Generator())])
+    sphere = Sphere([Features.of(state.feature_reader(), None, torch.Generator())])
     for block, read in ((64, 4096), (7, 11), (25, 25)):
         monkeypatch.setattr(coverage, "BLOCK", block)
         monkeypatch.setattr(reader, "ROWS", read)

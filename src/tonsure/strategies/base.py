@@ -163,7 +163,7 @@ class PoolState:
 
     def features(self) -> Float[Tensor, "N D"]:
         """Of every row of the pool; raises InputError if they are not there."""
-        return _in_memory(self.feature_reader())
+        return self.feature_reader().in_memory()
 
     def feature_reader(self) -> PoolReader:
         """The features, not in memory; raises InputError if they are not there."""
@@ -177,7 +177,7 @@ class PoolState:
 
     def predictions(self) -> Float[Tensor, "n K C"]:
         """Of ``unlabeled_rows``; raises InputError if they are not there."""
-        return _in_memory(self.prediction_reader())
+        return self.prediction_reader().in_memory()
 
     def prediction_reader(self) -> PoolReader:
         """The predictions of ``unlabeled_rows``, not in memory; raises InputError if they are not there."""
@@ -383,12 +383,6 @@ def _given(name: str, value: Any) -> Any:
 def as_reader(given: Tensor | PoolReader) -> PoolReader:
     """A reader as it is; a tensor as a reader of it."""
     return PoolReader([given]) if isinstance(given, Tensor) else given
-
-
-def _in_memory(reader: PoolReader) -> Tensor:
-    if reader.whole is not None:
-        return reader.whole
-    return reader.stored(torch.arange(len(reader)))
 
 
 def _mean_probs(log_probs_n_K_C: Tensor | PoolReader) -> Float64[Tensor, "n C"]:

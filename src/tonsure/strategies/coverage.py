@@ -4,8 +4,8 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
@@ -14,10 +14,10 @@ from torch import Tensor
 from tonsure.optimizers.optimizer import gumbel_noise, power_key
 from tonsure.predictions.reader import rows_at_once
 from tonsure.search.plan import FIXED, KEEP, as_text
-from tonsure.shapes import Rows
 from tonsure.strategies.base import PoolState
-from tonsure.strategies.distances import normalized, squared_distances, unit_of
+from tonsure.strategies.distances import squared_distances, unit_of
 from tonsure.strategies.similarities import MANY, ExactGains, Similarities, lazy_greedy, similarity
+from tonsure.strategies.sphere import COPIES, SAMPLED, FeatureRows, Features, Sphere, bytes_of_whitening
 
 logger = logging.getLogger("tonsure")
 
@@ -33,53 +33,19 @@ PER_PICK = 8
 BLOCK = 64
 """Rows that are compared with all others at once: what the caches of a processor hold."""
 
-COPIES = 40
-"""Bytes of working copies of a feature of rows that are read."""
-
 MERGED = 2048
 """Rows at least among which neighbors are looked for at a time."""
 
 ASKED = 256
 """Rows whose distance to their neighbors is measured."""
 
-SAMPLED = 32_768
-"""Rows of a larger pool among which neighbors are looked for; more if fewer than ``RANK`` of them would be nearer."""
-
 RANK = 16
-
-HUGE = 1e150
-"""Features of this size are far beyond all others; sums of products of them are finite."""
-
-NOTHING = 1e-13
-"""Variances below this share of the largest are rounding errors of zero."""
-
-FEW = 4
-"""With fewer directions, the length of the features would be most of what they say."""
-
-FLAT = 1e-8
-"""Variances below this share of the largest count as equal: much smaller ones are rounding errors."""
+"""Neighbors are looked for among more than ``SAMPLED`` rows if fewer of them would be nearer than the one asked for."""
 
 LEAST = 1e-5
 """The smallest r²: squared distances on the sphere in single precision are not more accurate."""
 
-
-@runtime_checkable
-class FeatureRows(Protocol):
-    """Features [N, D] that are read some rows at a time, such as a ``PoolReader``."""
-
-    def __len__(self) -> int: ...
-
-    @property
-    def width(self) -> int:
-        """The number D of features."""
-
-    @property
-    def works_on(self) -> torch.device: ...
-
-    def stored(self, rows: Rows) -> Float[Tensor, "n D"]: ...
-
-
-Radius = Callable[["_Sphere", Tensor, Tensor, int, torch.Generator], float]
+Radius = Callable[[Sphere, Tensor, Tensor, int, torch.Generator], float]
 """A rule for r²: from the features, the labeled and the unlabeled rows, k and the generator of the selection."""
 
 
@@ -130,7 +96,7 @@ def plan_coverage(
     asked = 8 * ASKED * (D + rank + 1 + merged) + 8 * BLOCK * (4 * (rank + 1) + merged)
     reading = COPIES * D * min(N, rows_at_once(COPIES * D)) + min(unlabeled, ASKED) * asked // ASKED
     mapping = sum(8 * each * min(N, each) for each in widths) if whitened else 0
-    whitening = mapping + max(_bytes_of_whitening(N, each) for each in widths) if whitened else 0
+    whitening = mapping + max(bytes_of_whitening(N, each) for each in widths) if whitened else 0
     working = targets * ((4 + (4 + 8) * 2) * MANY + 64) + 64 * candidates + (8 + COPIES) * D * min(N, MANY)
     least = max(whitening, mapping + drawn + features + max(reading, working))
     return CoveragePlan(targets, candidates, FIXED + 24 * N + least, 4 * targets)
@@ -160,7 +126,7 @@ def cover(
         directions: with whitening, those of the largest variance, to which features are projected; None is all.
     """
     labeled_rows, unlabeled_rows = state.labeled_rows, state.unlabeled_rows
-    sphere = _Sphere([_Features.of(reader, whitening, generator, directions) for reader in features])
+    sphere = Sphere([Features.of(reader, whitening, generator, directions) for reader in features])
     worth = unit_of(score_n)
     score_n = (score_n.double() / worth).float().cpu()
     target_places, candidate_places = _looked_at(score_n, state.choosable_n, planned, generator)
@@ -205,12 +171,6 @@ def _looked_at(
     return drawn[0], drawn[1]
 
 
-def _bytes_of_whitening(N: int, D: int) -> int:
-    """Of the products of features, their eigenvectors and the working copies of both; of the rows, if they are few."""
-    rows = min(N, SAMPLED)
-    return 8 * (6 * D * D if rows >= D else 6 * rows * rows + 3 * rows * D)
-
-
 def _columns(N: int, labels: int) -> tuple[int, int]:
     """Among how many rows neighbors are looked for, and the rank of the neighbor that r² is the distance of."""
     neighbors = N // labels
@@ -229,7 +189,7 @@ def to_neighbors(factor: float) -> Radius:
 
 
 def between_labeled(
-    sphere: "_Sphere",
+    sphere: Sphere,
     labeled_rows: Int[Tensor, " m"],
     unlabeled_rows: Int[Tensor, " n"],
     k: int,
@@ -253,7 +213,7 @@ def bytes_between_labeled(labeled: int, D: int) -> int:
 
 
 def _squared_distance(
-    sphere: "_Sphere",
+    sphere: Sphere,
     labeled_rows: Int[Tensor, " m"],
     unlabeled_rows: Int[Tensor, " n"],
     k: int,
@@ -281,117 +241,6 @@ def _squared_distance(
             among = torch.cat([nearest[index], cosine], dim=1)
             nearest[index] = among.topk(min(rank, among.shape[1])).values
     return factor * float((2 - 2 * torch.cat(nearest)[:, -1]).median().clamp_min(0))
-
-
-@dataclass(frozen=True, eq=False)
-class _Features:
-    """One kind of features in double precision: minus a mean, mapped, divided by their lengths.
-
-    Attributes:
-        rows: at most ``SAMPLED`` of all rows, of which the mean and the map are computed; none without a mean.
-        unit: that of ``unit_of`` these rows, in which nothing overflows.
-        constant: a further feature, the same for all rows, so that of a single direction not the sign alone is left.
-    """
-
-    reader: FeatureRows
-    rows: Rows
-    mean_D: Float64[Tensor, " D"]
-    unit: float
-    map_D_d: Float64[Tensor, "D d"] | None = None
-    constant: float = 0.0
-
-    @classmethod
-    def of(
-        cls, reader: FeatureRows, whitening: float | None, generator: torch.Generator, directions: int | None = None
-    ) -> "_Features":
-        """As ``cover`` takes them."""
-        N, zero_D = len(reader), torch.zeros(reader.width, dtype=torch.float64, device=reader.works_on)
-        if whitening is None:
-            return cls(reader, torch.arange(0), zero_D, 1.0)
-        rows = torch.arange(N) if N <= SAMPLED else torch.randperm(N, generator=generator)[:SAMPLED].sort().values
-        sum_D, unit = zero_D, 0.0
-        for some in rows.split(rows_at_once(COPIES * reader.width)):
-            some_n_D = reader.stored(some).double()
-            if not some_n_D.any():  # it has no unit of its own
-                continue
-            larger = max(unit, unit_of(some_n_D))
-            sum_D = sum_D * (unit / larger) + (some_n_D / larger).sum(0)
-            unit = larger
-        features = cls(reader, rows, sum_D / len(rows), unit or 1.0)
-        return features.whitened(whitening, directions) if whitening or directions else features
-
-    @property
-    def width(self) -> int:
-        return (len(self.mean_D) if self.map_D_d is None else self.map_D_d.shape[1]) + (self.constant > 0)
-
-    def whitened(self, exponent: float, directions: int | None = None) -> "_Features":
-        """The same as h Σ^(−exponent/2), up to a rotation, where Σ is the covariance; of its largest directions.
-
-        Where there are fewer rows than features, they become as many as there are rows: distances stay the same.
-        """
-        D = len(self.mean_D)
-        few = len(self.rows) < D
-        if few:
-            rows_n_D = self._centered(self.rows)
-            products = rows_n_D @ rows_n_D.T
-        else:
-            products = self.mean_D.new_zeros(D, D)
-            for some in self.rows.split(rows_at_once(COPIES * D)):
-                some_n_D = self._centered(some)
-                products.addmm_(some_n_D.T, some_n_D)
-        values, vectors = torch.linalg.eigh(products)
-        del products
-        if not values[-1] > 0:  # all rows are the same
-            return self
-        spread, values = float(values[-1]), values / values[-1]
-        there = values > NOTHING  # the others are rounding errors of zero
-        values, vectors = values[there], vectors[:, there]
-        if directions is not None:
-            values, vectors = values[-directions:], vectors[:, -directions:]
-        if few:
-            vectors = rows_n_D.T @ (vectors * values**-0.5) / spread**0.5
-        map_D_d = vectors * values.clamp_min(FLAT) ** (-exponent / 2)
-        constant = (spread / len(self.rows)) ** 0.5 if len(values) < FEW else 0.0
-        return replace(self, map_D_d=map_D_d, constant=constant)
-
-    def on_the_sphere(self, rows: Rows) -> Float64[Tensor, "n d"]:
-        centered_n_D = self._centered(rows)
-        mapped_n_d = centered_n_D if self.map_D_d is None else centered_n_D @ self.map_D_d
-        if self.constant:
-            mapped_n_d = torch.cat([mapped_n_d, mapped_n_d.new_full((len(rows), 1), self.constant)], dim=1)
-        return normalized(mapped_n_d)
-
-    def _centered(self, rows: Rows) -> Float64[Tensor, "n D"]:
-        if len(self.rows) == 0:
-            return self.reader.stored(rows).double()
-        # A row beyond the sample may be so much larger than the unit that it would be infinite.
-        scaled_n_D = self.reader.stored(rows).double().div(self.unit).clamp_(-HUGE, HUGE)
-        return scaled_n_D.sub_(self.mean_D)
-
-
-@dataclass(frozen=True, eq=False)
-class _Sphere:
-    """Features of some rows at a time, ascending, with the length 1. Of several kinds, each counts the same."""
-
-    kinds: Sequence[_Features]
-
-    def __len__(self) -> int:
-        return len(self.kinds[0].reader)
-
-    def at(self, rows: Rows) -> Float64[Tensor, "n D"]:
-        found_n_D = self.kinds[0].mean_D.new_empty(len(rows), sum(kind.width for kind in self.kinds))
-        for place, features_n_D in self.blocks(rows.sort().values):
-            found_n_D[place] = features_n_D
-        return found_n_D
-
-    def blocks(self, rows: Rows) -> Iterator[tuple[slice, Float64[Tensor, "n D"]]]:
-        """The same for ascending rows, block by block, with where each of them is."""
-        step = rows_at_once(COPIES * sum(len(kind.mean_D) for kind in self.kinds))
-        for start in range(0, len(rows), step):
-            some = rows[start : start + step]
-            features = [kind.on_the_sphere(some) for kind in self.kinds]
-            both_n_D = torch.cat(features, dim=1).div_(len(features) ** 0.5) if len(features) > 1 else features[0]
-            yield slice(start, start + len(some)), both_n_D
 
 
 class _Points(NamedTuple):

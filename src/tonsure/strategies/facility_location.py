@@ -15,12 +15,12 @@ from tonsure.strategies.coverage import (
     CANDIDATES,
     LABELED,
     CoveragePlan,
-    FeatureRows,
     cover,
     plan_coverage,
     to_neighbors,
 )
 from tonsure.strategies.memory import block_bytes
+from tonsure.strategies.sphere import FeatureRows
 
 
 @dataclass(frozen=True, repr=False)

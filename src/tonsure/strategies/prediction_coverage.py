@@ -13,8 +13,9 @@ from tonsure.errors import InputError
 from tonsure.predictions.reader import PoolReader, as_log_probs, rows_at_once
 from tonsure.shapes import Rows
 from tonsure.strategies.base import PoolState, row_bytes_of_scores, samples_and_classes
-from tonsure.strategies.coverage import SAMPLED, CoveragePlan, FeatureRows
+from tonsure.strategies.coverage import CoveragePlan
 from tonsure.strategies.facility_location import FacilityLocation
+from tonsure.strategies.sphere import SAMPLED, FeatureRows
 
 WIDTH = 512
 """Logits of a row, unless those of one sample are more."""
@@ -28,7 +29,7 @@ ROWS_PER_DIRECTION = 16
 PLACE_BYTES = 16
 """Where the predictions of a row are."""
 
-FEW = 8
+LEAST_DIRECTIONS = 8
 """Directions of the smallest pools."""
 
 LEAST_LOG_PROB = -12.0
@@ -86,7 +87,7 @@ class PredictionCoverage(FacilityLocation):
         return replace(planned, least=planned.least + PLACE_BYTES * len(state) + held)
 
     def _directions(self, state: PoolState) -> int:
-        return min(DIRECTIONS, max(FEW, len(state) // ROWS_PER_DIRECTION))
+        return min(DIRECTIONS, max(LEAST_DIRECTIONS, len(state) // ROWS_PER_DIRECTION))
 
     def _widths(self, state: PoolState) -> list[int]:
         return [Logits(state).width]
