@@ -89,10 +89,12 @@ RIVALS_WITH_ENCODER = {
     "LCMD": tn.Method(tn.LCMD()),
     "DropQuery": tn.Method(tn.DropQuery()),
     "Refine": tn.Method(tn.Refine()),
-    "facility-location": tn.Method(OfLastLayer(tn.FacilityLocation(whitening=0.0))),
-    "facility-location-encoder": tn.Method(OfEncoder(tn.FacilityLocation(whitening=0.0))),
+    "facility-location": tn.Method(OfLastLayer(whitening=0.0)),
+    "facility-location-encoder": tn.Method(OfEncoder(whitening=0.0)),
 }
 """Rivals where there are features of an encoder; and facility location by the one and by the other kind of features."""
+
+EVERYWHERE = RIVALS | EARLIER | FINALISTS | HERDING
 
 NOT_CHOSEN = {
     "bounded-power": tn.Method(tn.SecondOrderLBB(bounded=True, corrected=True), tn.PowerSample()),
@@ -182,8 +184,8 @@ PRETRAINED_CONFIRM = {
 """Not looked at with these features while methods are chosen. AG News and CLINC150 are not new to the choice: with
 features of another kind they are pools of ``CHOOSE``."""
 
-WIDTHS = {"minilm": 384, "efficientnet": 1280}
-"""The numbers of features by the encoder, of which the names of the pools have one as a part."""
+WIDTHS = {"minilm": 384, "efficientnet": 1280, "cifar100": 512}
+"""The numbers of features of pools with one of these in their names; of others they are ``FEATURES``."""
 
 
 def training() -> tn.Training:
@@ -218,9 +220,8 @@ POSTERIORS = {"dropout": dropout, "ensemble": ensemble}
 
 
 def experiment(scale: str) -> list[tn.Experiment]:
-    everywhere = RIVALS | EARLIER | FINALISTS | HERDING
+    savers = {method: EVERYWHERE[method] for method in SAVERS}
     if scale == "saved":
-        savers = {method: everywhere[method] for method in SAVERS}
         return [
             trial(name, posterior, k, added, savers)
             for name, batches in SAVED.items()
@@ -228,7 +229,7 @@ def experiment(scale: str) -> list[tn.Experiment]:
             for k, added in batches
         ]
     if scale == "mends":
-        compared = {method: everywhere[method] for method in ("random", "facility-location", "BAIT")} | MENDS
+        compared = {method: EVERYWHERE[method] for method in ("random", "facility-location", "BAIT")} | MENDS
         return [trial(name, posterior, *BATCHES[-1], compared) for name in MENDED for posterior in POSTERIORS]
     if scale == "pixels":
         return [
@@ -236,7 +237,7 @@ def experiment(scale: str) -> list[tn.Experiment]:
                 name=f"{name}-{posterior}-100",
                 dataset=dataset,
                 model=model,
-                methods={method: everywhere[method] for method in (*SAVERS, "discounted-margin")},
+                methods=savers | {"discounted-margin": EVERYWHERE["discounted-margin"]},
                 initial_labels=20,
                 k=100,
                 max_labels=520,
@@ -245,18 +246,15 @@ def experiment(scale: str) -> list[tn.Experiment]:
             for name, dataset in PIXELS.items()
             for posterior, model in (("dropout", pixels_dropout), ("ensemble", pixels_ensemble))
         ]
-    if scale in ("pretrained-choose", "pretrained-confirm"):
-        left_out = [method for method in RIVALS if method.startswith("released")]
-        methods = {m: each for m, each in (everywhere | RIVALS_WITH_ENCODER).items() if m not in left_out}
-        return [
-            pretrained(name, posterior, k, added, methods)
-            for name in (PRETRAINED_CHOOSE if scale == "pretrained-choose" else PRETRAINED_CONFIRM)
-            for posterior in POSTERIORS
-            for k, added in BATCHES
-        ]
     if scale == "ceiling":
-        return [with_ceiling(name) for name in CEILINGS]
-    pools, methods = {"choose": (CHOOSE, everywhere | NOT_CHOSEN), "confirm": (CONFIRM, everywhere)}[scale]
+        return [with_ceiling(name, savers) for name in CEILINGS]
+    encoded = {name: method for name, method in EVERYWHERE.items() if not name.startswith("released")}
+    pools, methods = {
+        "choose": (CHOOSE, EVERYWHERE | NOT_CHOSEN),
+        "confirm": (CONFIRM, EVERYWHERE),
+        "pretrained-choose": (PRETRAINED_CHOOSE, encoded | RIVALS_WITH_ENCODER),
+        "pretrained-confirm": (PRETRAINED_CONFIRM, encoded | RIVALS_WITH_ENCODER),
+    }[scale]
     return [
         trial(name, posterior, k, added, methods | (BATCH_BALD if k == 10 and classes <= 10 else {}))
         for name, (_, classes) in pools.items()
@@ -266,12 +264,13 @@ def experiment(scale: str) -> list[tn.Experiment]:
 
 
 def trial(name: str, posterior: str, k: int, added: int, methods: dict[str, tn.Method]) -> tn.Experiment:
-    dataset, classes = (CHOOSE | CONFIRM)[name]
+    dataset, classes = (CHOOSE | CONFIRM | PRETRAINED_CHOOSE | PRETRAINED_CONFIRM)[name]
     initial_labels = max(20, classes)
     return tn.Experiment(
         name=f"{name}-{posterior}-{k}",
         dataset=dataset,
-        model=partial(POSTERIORS[posterior], 512 if name == "cifar100" else FEATURES, classes),
+        features=dataset if name in PRETRAINED_CHOOSE | PRETRAINED_CONFIRM else None,
+        model=partial(POSTERIORS[posterior], width(name), classes),
         methods=methods,
         initial_labels=initial_labels,
         k=k,
@@ -280,21 +279,9 @@ def trial(name: str, posterior: str, k: int, added: int, methods: dict[str, tn.M
     )
 
 
-def pretrained(name: str, posterior: str, k: int, added: int, methods: dict[str, tn.Method]) -> tn.Experiment:
-    dataset, classes = (PRETRAINED_CHOOSE | PRETRAINED_CONFIRM)[name]
-    width = next(width for encoder, width in WIDTHS.items() if encoder in name)
-    initial_labels = max(20, classes)
-    return tn.Experiment(
-        name=f"{name}-{posterior}-{k}",
-        dataset=dataset,
-        features=dataset,
-        model=partial(POSTERIORS[posterior], width, classes),
-        methods=methods,
-        initial_labels=initial_labels,
-        k=k,
-        max_labels=initial_labels + added,
-        seeds=tuple(range(10)),
-    )
+def width(name: str) -> int:
+    """The number of features of a pool."""
+    return next((width for part, width in WIDTHS.items() if part in name), FEATURES)
 
 
 CEILINGS = ("mnist", "ag-news")
@@ -303,10 +290,9 @@ CEILINGS = ("mnist", "ag-news")
 PROPOSING = ("random", "margin", "entropy", "BALD", "BADGE", "CoreSet", "TypiClust", "MaxHerding", *FINALISTS)
 
 
-def with_ceiling(name: str) -> tn.Experiment:
-    """An oracle among 10 batches of each of 10 methods, and some of these methods."""
-    everywhere = RIVALS | EARLIER | FINALISTS | HERDING
+def with_ceiling(name: str, others: dict[str, tn.Method]) -> tn.Experiment:
+    """An oracle among 10 batches of each of 10 methods, beside methods that do not see labels."""
     dataset, classes = CHOOSE[name]
-    proposing = tuple(everywhere[method] for method in PROPOSING)
-    ceiling = {"ceiling": tn.Method(Ceiling(dataset, partial(dropout, FEATURES, classes), proposing))}
-    return trial(name, "dropout", 100, 500, {method: everywhere[method] for method in SAVERS} | ceiling)
+    proposing = tuple(EVERYWHERE[method] for method in PROPOSING)
+    ceiling = Ceiling(dataset, partial(dropout, FEATURES, classes), proposing)
+    return trial(name, "dropout", 100, 500, others | {"ceiling": tn.Method(ceiling)})

@@ -164,7 +164,7 @@ def test_the_last_layer_beside_features(typed, log_probs, npy, features, tmp_pat
     assert rows_of(typed("select", npy, "-k", 5, *words, cwd=tmp_path)) == expected
     done = typed("select", npy, "-k", 5, *words[2:], cwd=tmp_path)
     assert done.returncode == 2
-    assert "last_layer comes beside features" in done.stderr
+    assert "but there are no features beside it" in done.stderr
     done = typed("compare", npy, "-k", 5, *words, "--methods", "BADGE", "--out", "compared.csv", cwd=tmp_path)
     assert done.returncode == 0
     rows = [int(row["row"]) for row in csv.DictReader((tmp_path / "compared.csv").read_text().splitlines())]

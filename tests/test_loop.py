@@ -265,10 +265,15 @@ def test_features_of_the_pool_come_before_those_of_the_model(pool, needs, asked)
 def test_features_of_the_pool_make_the_default(pool):
     """Favorite has no features of its own. The rows 1 and 2 are what its label does not cover."""
     encoded = torch.tensor([[1.0, 0], [0, 1], [0, 1], [1, 0], [1, 0], [1, 0], [1, 0]])
-    turns = tn.rounds(
-        tn.Pool(pool.inputs, {0: 1}, features=encoded), Favorite(), None, 1, oracle=lambda rows: rows % 2, max_labels=2
-    )
-    assert next(turns).rows[0] in (1, 2)
+
+    def first(method, features):
+        own = tn.Pool(pool.inputs, {0: 1}, features=features)
+        turn = next(tn.rounds(own, Favorite(), method, 1, oracle=lambda rows: rows % 2, max_labels=2))
+        return turn.rows, turn.gains
+
+    assert first(None, encoded) == first(tn.FacilityLocation(), encoded)
+    assert first(None, encoded)[0][0] in (1, 2)
+    assert first(None, None) == first(tn.PredictionCoverage(), None) != first(None, encoded)
 
 
 class Timed(Favorite):

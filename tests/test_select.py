@@ -259,7 +259,7 @@ def test_the_last_layer_beside_features_of_an_encoder(make_log_probs, tmp_path):
 def test_a_last_layer_that_is_none(make_log_probs):
     log_probs = make_log_probs(60, K=5)
     for options, message in (
-        ({"last_layer": features_of(60)}, "last_layer comes beside features"),
+        ({"last_layer": features_of(60)}, "but there are no features beside it"),
         (
             {"features": features_of(60), "last_layer": features_of(59)},
             r"last_layer has the shape \[59, 4\], expected 60",

@@ -147,7 +147,10 @@ def open_pool(
     if last_layer is None:
         last_reader = None if features is None or features is predictions else of_store
     elif features is None:
-        raise InputError("last_layer comes beside features: without those of an encoder, give it as the features")
+        raise InputError(
+            f"last_layer is {shown(last_layer)}, but there are no features beside it: without those of an encoder, "
+            "give it as the features"
+        )
     else:
         there = there or _device_of(feature_reader)
         last_reader = open_features(last_layer, reader or feature_reader, there, "last_layer")

@@ -83,8 +83,8 @@ def _device(name: str, given: object) -> str:
 class Experiment(Settings):
     """A comparison of methods on one dataset with one model.
 
-    For a given seed, all methods start with the same labels and the same initial weights, so
-    that their differences are paired over seeds.
+    For a given seed, all methods start with the same labels and the same initial weights, so that their differences are
+    paired over seeds.
 
     Args:
         name: the name of the folder of records.
@@ -151,7 +151,5 @@ class Experiment(Settings):
         settings = {field.name: getattr(self, field.name) for field in fields(self)}
         settings["methods"] = {name: self.methods[name]}
         del settings["seeds"]  # a run does not depend on which others there are
-        for name_, unset in (("validation", 0), ("features", None), ("balanced", True)):
-            if settings[name_] == unset:
-                del settings[name_]  # records are older than these settings
-        return describe(settings)
+        later = {"validation": 0, "features": None, "balanced": True}  # records are older than these settings
+        return describe({key: value for key, value in settings.items() if key not in later or value != later[key]})

@@ -94,8 +94,7 @@ class Pool:
 
 
 def _features(given: object, N: int) -> Float[Tensor, "N D"]:
-    reader = open_features(given, None, None)
-    features_N_D = reader.stored(torch.arange(len(reader))) if reader.whole is None else reader.whole
+    features_N_D = open_features(given, None, None).in_memory()
     if len(features_N_D) != N:
         raise InputError(f"features have the shape {list(features_N_D.shape)}, expected {N} rows, as the inputs")
     return features_N_D

@@ -23,7 +23,6 @@ from tonsure.models.bayesian_model import a_model
 from tonsure.models.examples import Inputs, Labels, as_validation, classes
 from tonsure.models.features import features
 from tonsure.models.predict import predict
-from tonsure.objectives import Random
 from tonsure.objectives.base import Objective
 from tonsure.optimizers import Optimizer
 from tonsure.search.backend import Backend
@@ -37,9 +36,6 @@ from tonsure.training import Examples
 
 HELD_OUT = 0.3
 """The share of the labels that a model is fitted without, for strategies that look at held-out predictions."""
-
-DRAWN = Method(Random())
-"""For the first batch, where the method needs a model."""
 
 Measurement = Callable[[BayesianModel], Mapping[str, float]]
 """From a fitted model to metrics by name."""
@@ -141,11 +137,12 @@ def rounds(
         seconds = {"fit": 0.0, "predict": 0.0, "select": 0.0}
         unlabeled_rows = pool.unlabeled_rows
         count = min(k, max_labels - labeled, len(unlabeled_rows))
-        method, measured = chosen, dict[str, float]()
+        by: Method | None = chosen
+        measured: dict[str, float] = {}
         seen: dict[str, Tensor] = {}
         with modeling():
             if labeled == 0:
-                method, seen = _without_model(pool, chosen)
+                by, seen = _without_model(pool, chosen)
             else:
                 with _timed(seconds, "fit"):
                     _fit(model, *pool.labeled(), derive_seed(seed, labeled, 0), stop_by)
@@ -157,7 +154,7 @@ def rounds(
             yield Round(labeled, measured, seconds=seconds, peak_memory=peak_memory())
             return
         with _timed(seconds, "select"):
-            if isinstance(method.method, Strategy) and method.method.needs_held_out_predictions:
+            if labeled and isinstance(chosen.method, Strategy) and chosen.method.needs_held_out_predictions:
                 with modeling():
                     seen |= _held_out(model, pool, derive_seed(seed, labeled, 2), stop_by)
             there = {name: tensor.to(where) for name, tensor in seen.items()}
@@ -166,11 +163,8 @@ def rounds(
                 state = PoolState(
                     pool.labeled_rows, pool.labels, unlabeled_rows, **there, memory=budget, backend=backend
                 )
-                chosen_seed = derive_seed(seed, labeled, 1)
-                if method is DRAWN:
-                    selection = _drawn(unlabeled_rows, count, chosen_seed)
-                else:
-                    selection = choose_from(state, method, count, seed=chosen_seed)
+                drawn_by = derive_seed(seed, labeled, 1)
+                selection = choose_from(state, by, count, seed=drawn_by) if by else _drawn(state, count, drawn_by)
         for warning in caught:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         rows = selection.rows
@@ -234,18 +228,18 @@ def _default(pool: Pool, model: BayesianModel) -> Method:
     return DEFAULT_WITH_FEATURES if pool.features is not None or model.has_features else DEFAULT
 
 
-def _without_model(pool: Pool, method: Method) -> tuple[Method, dict[str, Tensor]]:
-    """What chooses the first batch, and the features that it sees; ``DRAWN`` where that would take a model."""
+def _without_model(pool: Pool, method: Method) -> tuple[Method | None, dict[str, Tensor]]:
+    """What chooses the first batch, and the features that it sees; None where that would take a model."""
     first = method.method.before_labels if isinstance(method.method, Strategy) else None
     if first is None or (first.needs_features and pool.features is None):
-        return DRAWN, {}
+        return None, {}
     return Method(first), {} if pool.features is None else {"features_N_D": pool.features}
 
 
-def _drawn(rows: Tensor, k: int, seed: int) -> Selection:
-    """k of the rows, drawn uniformly."""
-    places = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:k]
-    return Selection(rows[places], torch.zeros(k, dtype=torch.float64))
+def _drawn(state: PoolState, k: int, seed: int) -> Selection:
+    """k of the unlabeled rows, drawn uniformly; each gain is 0."""
+    places = torch.randperm(len(state.unlabeled_rows), generator=torch.Generator().manual_seed(seed))[:k]
+    return Selection(state.unlabeled_rows[places], torch.zeros(k, dtype=torch.float64))
 
 
 def _look(model: BayesianModel, pool: Pool, method: Method) -> dict[str, Tensor]:

@@ -84,6 +84,10 @@ class PoolReader:
         alone = len(self.pieces) == 1 and self.rows is None and self.samples is None
         return self.pieces[0] if alone and self.works_on == self.pieces[0].device else None
 
+    def in_memory(self) -> Tensor:
+        """All rows as one tensor."""
+        return self.stored(torch.arange(len(self))) if self.whole is None else self.whole
+
     def row_numbers(self) -> Rows:
         """The rows of the pool that these are, on the CPU."""
         return torch.arange(len(self)) if self.rows is None else self.rows.cpu()

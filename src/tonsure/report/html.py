@@ -120,14 +120,13 @@ def _strips(results: Results, folder: Path, number: int) -> list[figures.Strip]:
     strips = []
     for run in (run for runs in results.measured.values() for run in runs if run.seed == results.seeds[0]):
         path = folder / "pictures" / f"{run.method}-seed{run.seed}-round{number}.npy"
-        shown = [record for record in (*run.unmeasured, *run.rounds) if record["round"] == number]
-        if not shown or not path.exists():
+        if number >= len(run.records) or not path.exists():
             continue
         pictures = _pictures(path)
         if pictures.dtype != np.uint8 or pictures.ndim not in (3, 4) or not pictures.size:
             found = f"{pictures.dtype} {list(pictures.shape)}"
             raise InputError(f"{path}: expected pictures as uint8 [b, H, W] or [b, H, W, 3], found {found}")
-        labels = np.array(shown[0].get("labels") or [], dtype=int)
+        labels = np.array(run.records[number].get("labels") or [], dtype=int)
         counts = np.bincount(labels, minlength=len(run.header.get("classes") or [""]))
         named = run.header.get("classes") or []
         classes = [str(name) for name in (named if len(named) == len(counts) else range(len(counts)))]

@@ -1,7 +1,7 @@
 """The recorded runs of an experiment, and the metrics of each method and seed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -16,12 +16,16 @@ from tonsure.report.statistics import Array, Scores, mean_height
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """The records of one method with one seed, finished or not. A round before the first labels is apart."""
+    """The records of one method with one seed, finished or not."""
 
     path: Path
     header: Record
-    rounds: list[Record]
-    unmeasured: list[Record] = field(default_factory=list)
+    records: list[Record]
+
+    @cached_property
+    def rounds(self) -> list[Record]:
+        """Those with a fitted model: all but a first one without labels."""
+        return [record for record in self.records if record["labeled"]]
 
     @property
     def method(self) -> str:
@@ -140,12 +144,7 @@ def read_results(place: Path) -> Results:
     for path, records in _recorded(place).items():
         if not records:
             continue
-        run = RecordedRun(
-            path,
-            up_to_date(records[0]),
-            [record for record in records[1:] if record["labeled"]],
-            [record for record in records[1:] if not record["labeled"]],
-        )
+        run = RecordedRun(path, up_to_date(records[0]), records[1:])
         # The first run of all, and the first of the same method, speak for the others.
         for other in (firsts.setdefault(None, run), firsts.setdefault(run.method, run)):
             _check_same_experiment(run, other)
